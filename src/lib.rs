@@ -1,0 +1,37 @@
+//! Tickpath carries a market-data packet from the NIC to a trading decision and back onto the wire, on
+//! pinned DPDK lcores, and accounts for where every nanosecond and every packet went.
+//!
+//! Reading order: [`market`] (the vocabulary), [`wire`] (bytes to fields), [`book`], [`strategy`], then
+//! `stages` in packet order, `pipeline` (file → plan → launch) and `cmd`.
+//!
+//! Imports point one way: cmd → pipeline → stages → {port, link, book, strategy, latency} → {dpdk, cpu, sys,
+//! wire, market}. `unsafe` lives in `dpdk`, `cpu` and `sys` only.
+
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod arena;
+pub mod book;
+#[allow(unsafe_code)]
+pub mod cpu;
+pub mod market;
+pub mod pipeline;
+pub mod strategy;
+pub mod synth;
+pub mod wire;
+
+#[cfg(feature = "dpdk")]
+pub mod cmd;
+#[cfg(feature = "dpdk")]
+#[allow(unsafe_code)]
+pub mod dpdk;
+#[cfg(feature = "dpdk")]
+pub mod latency;
+#[cfg(feature = "dpdk")]
+pub mod link;
+#[cfg(feature = "dpdk")]
+pub mod port;
+#[cfg(feature = "dpdk")]
+pub mod stages;
+#[allow(unsafe_code)]
+pub mod sys;

@@ -1,0 +1,149 @@
+//! What parse says to strategy: one [`Packet`] and then the market events it carried, 64 bytes each.
+
+use super::{Instrument, Price, Side, Symbol};
+
+/// One 64-byte element of the parse → strategy link. A `Packet` comes first and says how many of the elements
+/// after it belong to it; strategy decides when the last of them has been applied, never at the end of a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(64))]
+pub enum Element {
+    /// Head of a packet: `count` elements follow.
+    Packet(Packet),
+    /// A new session: every book of the venue is empty and fresh again.
+    SessionStart,
+    /// Messages `expected..found` of a channel were lost: every book of the venue is stale until the session restarts.
+    Gap {
+        /// First missing sequence number.
+        expected: u64,
+        /// First sequence number that arrived instead.
+        found: u64,
+    },
+    /// First sight of an instrument: its index and symbol. Precedes every other event of that instrument.
+    Define {
+        /// Index given to it.
+        instrument: Instrument,
+        /// Its symbol.
+        symbol: Symbol,
+    },
+    /// An order was added to the book.
+    Add {
+        /// Whose book.
+        instrument: Instrument,
+        /// Its side.
+        side: Side,
+        /// Shares.
+        qty: u32,
+        /// The exchange's reference, unique within a session.
+        order: u64,
+        /// Limit.
+        price: Price,
+    },
+    /// An order lost `qty` shares to an execution (ITCH E and C, printable or not).
+    Execute {
+        /// Whose book.
+        instrument: Instrument,
+        /// Shares executed.
+        qty: u32,
+        /// The order that stood.
+        order: u64,
+    },
+    /// An order lost `qty` shares to a partial cancel (ITCH X).
+    Reduce {
+        /// Whose book.
+        instrument: Instrument,
+        /// Shares cancelled.
+        qty: u32,
+        /// The order.
+        order: u64,
+    },
+    /// An order left the book (ITCH D).
+    Delete {
+        /// Whose book.
+        instrument: Instrument,
+        /// The order.
+        order: u64,
+    },
+    /// An order was replaced; side and instrument are kept (ITCH U).
+    Replace {
+        /// Whose book.
+        instrument: Instrument,
+        /// New shares.
+        qty: u32,
+        /// The order that goes.
+        order: u64,
+        /// The order that comes.
+        new_order: u64,
+        /// New limit.
+        price: Price,
+    },
+    /// A price level now holds `qty` shares; 0 removes it (DEEP 8 and 5).
+    Level {
+        /// Whose book.
+        instrument: Instrument,
+        /// Its side.
+        side: Side,
+        /// The last update of an atomic event: only now is the book consistent.
+        complete: bool,
+        /// Shares at the level.
+        qty: u32,
+        /// The level.
+        price: Price,
+    },
+    /// A trade that does not touch the book (ITCH P and Q, DEEP T).
+    Trade {
+        /// Whose trade.
+        instrument: Instrument,
+        /// Shares.
+        qty: u32,
+        /// Price.
+        price: Price,
+    },
+    /// The instrument's trading state changed.
+    Status {
+        /// Whose.
+        instrument: Instrument,
+        /// The new state.
+        status: Status,
+    },
+}
+
+/// Head of a packet on the parse → strategy link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packet {
+    /// The one time that strategy and risk know, in ns: the capture stamp, or rx TSC scaled once a burst.
+    pub arrival_ns: u64,
+    /// TSC when the burst was received.
+    pub rx_tsc: u64,
+    /// TSC when the burst was parsed.
+    pub parsed_tsc: u64,
+    /// Sequence number of the packet's first message.
+    pub sequence: u64,
+    /// Elements that follow.
+    pub count: u16,
+    /// Packets in the receive burst.
+    pub burst_size: u16,
+    /// This packet's position in it, from 0.
+    pub burst_position: u16,
+    /// Which line (A = 0, B = 1 …) delivered it.
+    pub line: u8,
+    /// Which sequence domain of the feed.
+    pub channel: u8,
+}
+
+/// Trading state of an instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// Continuous trading.
+    Trading,
+    /// Halted (ITCH H state H or P, operational halt, DEEP H/P states).
+    Halted,
+    /// Quotation only.
+    QuoteOnly,
+    /// A short-sale price test is in force (Reg SHO actions 1 and 2).
+    ShortSaleRestricted,
+    /// The short-sale price test was lifted (Reg SHO action 0).
+    ShortSaleFree,
+}
+
+const _: () = assert!(size_of::<Element>() == 64 && align_of::<Element>() == 64);

@@ -1,0 +1,99 @@
+//! What strategy says to encode, and what tx says back.
+
+use super::{Instrument, Price, Side, Symbol};
+
+/// One order message on the strategy → encode link: the instruction and the stamps gathered so far. 128 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(128))]
+pub struct Order {
+    /// Client order id of this message's subject: rising by one per venue, never reused in a run.
+    pub id: u64,
+    /// Replace: the standing order that goes. Otherwise 0.
+    pub replaced_id: u64,
+    /// Limit. Unused in a cancel.
+    pub price: Price,
+    /// The packet that caused it: its arrival.
+    pub arrival_ns: u64,
+    /// TSC of its receive burst.
+    pub rx_tsc: u64,
+    /// TSC when its burst was parsed.
+    pub parsed_tsc: u64,
+    /// TSC when its last event was in the book.
+    pub book_tsc: u64,
+    /// TSC when the strategy had decided.
+    pub decided_tsc: u64,
+    /// TSC when the message was encoded; 0 until then.
+    pub encoded_tsc: u64,
+    /// First sequence number of the causing packet.
+    pub sequence: u64,
+    /// Symbol, for the encoder's table.
+    pub symbol: Symbol,
+    /// The instrument.
+    pub instrument: Instrument,
+    /// Shares. Cancel: the shares that shall remain (0 cancels all).
+    pub qty: u32,
+    /// Size of the causing packet's receive burst.
+    pub burst_size: u16,
+    /// Its position in it.
+    pub burst_position: u16,
+    /// Line that delivered it.
+    pub line: u8,
+    /// Channel that delivered it.
+    pub channel: u8,
+    /// What to do.
+    pub kind: OrderKind,
+    /// Side. Unused in a cancel.
+    pub side: Side,
+}
+
+/// What an [`Order`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OrderKind {
+    /// A new order.
+    Enter,
+    /// Replace a standing order by this one.
+    Replace,
+    /// Cancel a standing order.
+    Cancel,
+}
+
+/// What became of an order, on the tx → strategy link. 64 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct OrderEvent {
+    /// Client order id.
+    pub id: u64,
+    /// Price of a fill; otherwise 0.
+    pub price: Price,
+    /// TSC when the response arrived; 0 for local events.
+    pub rx_tsc: u64,
+    /// The instrument.
+    pub instrument: Instrument,
+    /// Shares filled or remaining.
+    pub qty: u32,
+    /// What happened.
+    pub kind: OrderEventKind,
+    /// Side of the order.
+    pub side: Side,
+}
+
+/// What happened to an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OrderEventKind {
+    /// It never left: no room on the way to the wire. The standing order, if any, is unchanged.
+    LocalReject,
+    /// The exchange accepted it.
+    Accepted,
+    /// The exchange accepted it in place of another.
+    Replaced,
+    /// It was executed, wholly or in part.
+    Filled,
+    /// It no longer stands.
+    Cancelled,
+    /// The exchange refused it.
+    Rejected,
+}
+
+const _: () = assert!(size_of::<Order>() == 128 && size_of::<OrderEvent>() == 64);
