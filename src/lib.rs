@@ -25,11 +25,9 @@ pub mod cmd;
 #[cfg(feature = "dpdk")]
 #[allow(unsafe_code)]
 pub mod dpdk;
-#[cfg(feature = "dpdk")]
 pub mod latency;
 #[cfg(feature = "dpdk")]
 pub mod link;
-#[cfg(feature = "dpdk")]
 pub mod port;
 #[cfg(feature = "dpdk")]
 pub mod stages;

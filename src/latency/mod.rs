@@ -1,1 +1,3 @@
-//! (to come)
+//! Time on the packet's path: the clock.
+
+pub mod clock;

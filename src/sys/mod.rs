@@ -1,1 +1,3 @@
-//! (to come)
+//! What the kernel knows and `std` does not say.
+
+pub mod time;
