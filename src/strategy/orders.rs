@@ -1,0 +1,188 @@
+//! Collects what a strategy asks for while it looks at one packet, stamped with the packet that caused it.
+
+use crate::market::{Instrument, Order, OrderKind, Packet, Price, Side, Symbol};
+
+/// The orders of one packet, in the order they were asked for. Its capacity is fixed: what does not fit is refused at
+/// once, with `None`, and counted.
+#[derive(Debug)]
+pub struct Orders {
+    pending: Vec<Order>,
+    capacity: usize,
+    symbols: Box<[Symbol]>,
+    next_id: u64,
+    refused: u64,
+    cause: Packet,
+    book_tsc: u64,
+}
+
+impl Orders {
+    /// A collector for at most `capacity` orders a packet on instruments `0..instruments`. Allocates; nothing after
+    /// this does. The first order has id 1.
+    pub fn new(capacity: usize, instruments: usize) -> Orders {
+        Orders {
+            pending: Vec::with_capacity(capacity),
+            capacity,
+            symbols: vec![Symbol([b' '; 8]); instruments].into_boxed_slice(),
+            next_id: 1,
+            refused: 0,
+            cause: Packet::default(),
+            book_tsc: 0,
+        }
+    }
+
+    /// Arrival of the packet being looked at, in ns: the only time a strategy may use.
+    #[inline]
+    pub fn arrival_ns(&self) -> u64 {
+        self.cause.arrival_ns
+    }
+
+    /// Sequence number of the packet's first message.
+    #[inline]
+    pub fn sequence(&self) -> u64 {
+        self.cause.sequence
+    }
+
+    /// How many more orders this packet may cause.
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.capacity - self.pending.len()
+    }
+
+    /// A new order for `qty` shares; its id, or `None` when there is no room for it.
+    #[inline]
+    #[must_use = "an order without room does not stand"]
+    pub fn enter(&mut self, instrument: Instrument, side: Side, qty: u32, price: Price) -> Option<u64> {
+        let id = self.next_id;
+        self.push(OrderKind::Enter, id, 0, instrument, side, qty, price)?;
+        self.next_id += 1;
+        Some(id)
+    }
+
+    /// Replace the standing order `id` of `side`; the id of the order in its place, or `None` when there is no room.
+    #[inline]
+    #[must_use = "without room the old order stands"]
+    pub fn replace(&mut self, instrument: Instrument, side: Side, id: u64, qty: u32, price: Price) -> Option<u64> {
+        let new_id = self.next_id;
+        self.push(OrderKind::Replace, new_id, id, instrument, side, qty, price)?;
+        self.next_id += 1;
+        Some(new_id)
+    }
+
+    /// Cancel all of the standing order `id` of `side`; `None` when there is no room.
+    #[inline]
+    #[must_use = "without room the order stands"]
+    pub fn cancel(&mut self, instrument: Instrument, side: Side, id: u64) -> Option<()> {
+        self.push(OrderKind::Cancel, id, 0, instrument, side, 0, Price(0))
+    }
+
+    /// For the stage: `instrument` goes by this symbol.
+    pub fn define(&mut self, instrument: Instrument, symbol: Symbol) {
+        if let Some(slot) = self.symbols.get_mut(instrument.0 as usize) {
+            *slot = symbol;
+        }
+    }
+
+    /// For the stage: orders from now on are caused by `packet`, whose last event was in the book at `book_tsc`.
+    #[inline]
+    pub fn caused_by(&mut self, packet: &Packet, book_tsc: u64) {
+        self.cause = *packet;
+        self.book_tsc = book_tsc;
+    }
+
+    /// For the stage: what was asked for and not yet [cleared](Self::clear).
+    #[inline]
+    pub fn pending(&mut self) -> &mut [Order] {
+        &mut self.pending
+    }
+
+    /// For the stage: everything pending was handed on.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.pending.clear();
+    }
+
+    /// Orders refused for want of room.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // the fields of an order, in its own order
+    fn push(
+        &mut self,
+        kind: OrderKind,
+        id: u64,
+        replaced_id: u64,
+        instrument: Instrument,
+        side: Side,
+        qty: u32,
+        price: Price,
+    ) -> Option<()> {
+        let symbol = self.symbols.get(instrument.0 as usize);
+        let (Some(&symbol), true) = (symbol, self.pending.len() < self.capacity) else {
+            self.refused += 1;
+            return None;
+        };
+        self.pending.push(Order {
+            id,
+            replaced_id,
+            price,
+            arrival_ns: self.cause.arrival_ns,
+            rx_tsc: self.cause.rx_tsc,
+            parsed_tsc: self.cause.parsed_tsc,
+            book_tsc: self.book_tsc,
+            decided_tsc: 0,
+            encoded_tsc: 0,
+            sequence: self.cause.sequence,
+            symbol,
+            instrument,
+            qty,
+            burst_size: self.cause.burst_size,
+            burst_position: self.cause.burst_position,
+            line: self.cause.line,
+            channel: self.cause.channel,
+            kind,
+            side,
+        });
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_carry_their_cause_and_rising_ids() {
+        let mut orders = Orders::new(4, 2);
+        orders.define(Instrument(1), Symbol(*b"AAPL    "));
+        let packet =
+            Packet { arrival_ns: 7, rx_tsc: 1, parsed_tsc: 2, sequence: 99, burst_size: 8, ..Packet::default() };
+        orders.caused_by(&packet, 3);
+        let a = orders.enter(Instrument(1), Side::Sell, 100, Price(10_000)).unwrap();
+        let b = orders.replace(Instrument(1), Side::Sell, a, 200, Price(10_100)).unwrap();
+        orders.cancel(Instrument(1), Side::Sell, b).unwrap();
+        assert_eq!((a, b), (1, 2));
+        let pending = orders.pending();
+        assert_eq!(pending[0].symbol, Symbol(*b"AAPL    "));
+        assert_eq!((pending[0].arrival_ns, pending[0].book_tsc, pending[0].sequence), (7, 3, 99));
+        assert_eq!((pending[1].kind, pending[1].id, pending[1].replaced_id), (OrderKind::Replace, 2, 1));
+        assert_eq!((pending[2].kind, pending[2].id, pending[2].qty), (OrderKind::Cancel, 2, 0));
+    }
+
+    #[test]
+    fn a_full_collector_refuses_counts_and_burns_no_id() {
+        let mut orders = Orders::new(1, 1);
+        assert_eq!(orders.enter(Instrument(0), Side::Buy, 1, Price(1)), Some(1));
+        assert_eq!(orders.enter(Instrument(0), Side::Buy, 1, Price(1)), None);
+        assert_eq!((orders.room(), orders.refused()), (0, 1));
+        orders.clear();
+        assert_eq!(orders.enter(Instrument(0), Side::Buy, 1, Price(1)), Some(2));
+    }
+
+    #[test]
+    fn an_instrument_out_of_range_is_refused() {
+        let mut orders = Orders::new(4, 1);
+        assert_eq!(orders.enter(Instrument(1), Side::Buy, 1, Price(1)), None);
+    }
+}
