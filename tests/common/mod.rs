@@ -1,0 +1,24 @@
+//! What several tests need: where the real captures are.
+
+#![allow(dead_code)]
+
+use std::path::PathBuf;
+
+/// The folder of real captures that TICKPATH_CAPTURES names, or `None` after saying so.
+///
+/// # Panics
+/// When it is unset or wrong and TICKPATH_CAPTURES_REQUIRED is 1: a skip is a failure there.
+pub fn captures() -> Option<PathBuf> {
+    let folder = std::env::var_os("TICKPATH_CAPTURES").map(PathBuf::from);
+    match folder {
+        Some(folder) if folder.is_dir() => return Some(folder),
+        Some(folder) => panic!("TICKPATH_CAPTURES={} is not a folder", folder.display()),
+        None => {}
+    }
+    assert!(
+        std::env::var_os("TICKPATH_CAPTURES_REQUIRED").is_none_or(|value| value != "1"),
+        "TICKPATH_CAPTURES_REQUIRED=1 and TICKPATH_CAPTURES is not set"
+    );
+    println!("skipped: TICKPATH_CAPTURES is not set");
+    None
+}
