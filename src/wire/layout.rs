@@ -6,7 +6,9 @@
 
 /// See the module's head. `be`/`le` is the byte order; `= b'A'` a constant type byte at offset 0.
 macro_rules! layout {
+    // Fields only: the caller says how it is emitted.
     (
+        @fields
         $(#[$meta:meta])*
         $order:ident $View:ident, $Repr:ident: $length:literal $(= $type:literal)? {
             $( $(#[$doc:meta])* $at:literal $field:ident: $kind:tt, )*
@@ -84,6 +86,23 @@ macro_rules! layout {
             /// Bytes it takes.
             pub const LENGTH: usize = $length;
 
+            /// Its bytes.
+            #[inline]
+            pub const fn to_bytes(&self) -> [u8; $length] {
+                let mut bytes = [0; $length];
+                $( bytes[0] = $type; )?
+                $( kind!(write $order $kind, bytes, self.$field, $at, $length); )*
+                bytes
+            }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $order:ident $View:ident, $Repr:ident: $length:literal $(= $type:literal)? { $($fields:tt)* }
+    ) => {
+        layout! { @fields $(#[$meta])* $order $View, $Repr: $length $(= $type)? { $($fields)* } }
+
+        impl $Repr {
             /// Writes it at the front of `out` and returns its length, or `NoRoom`.
             #[inline]
             pub fn emit(&self, out: &mut [u8]) -> Result<usize, $crate::wire::Error> {
@@ -93,15 +112,6 @@ macro_rules! layout {
                 };
                 *bytes = self.to_bytes();
                 Ok($length)
-            }
-
-            /// Its bytes.
-            #[inline]
-            pub const fn to_bytes(&self) -> [u8; $length] {
-                let mut bytes = [0; $length];
-                $( bytes[0] = $type; )?
-                $( kind!(write $order $kind, bytes, self.$field, $at, $length); )*
-                bytes
             }
         }
     };

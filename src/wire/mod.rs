@@ -9,10 +9,14 @@
 mod layout;
 
 pub mod checksum;
+pub mod deep10;
 pub mod ethernet;
+pub mod iextp;
 pub mod ipv4;
 pub mod itch50;
 pub mod moldudp64;
+pub mod ouch50;
+pub mod soupbin;
 pub mod udp;
 
 /// Why bytes were refused, or could not be written. Small and `Copy`: the packet's path counts it and goes on.
