@@ -1,1 +1,12 @@
-//! (to come)
+//! From the file a person writes to a running pipeline: [`file`] (what was written) → [`plan`] (what it means on this
+//! host, a pure function) → launch (the side effects).
+//!
+//! In: JSON text and facts about the host. Out: a [`plan::Plan`]. Nothing here but `host` reads the system, and
+//! nothing but `launch` changes it.
+
+pub mod file;
+pub mod host;
+pub mod plan;
+pub mod schema;
+
+pub use file::{FileError, PipelineFile};

@@ -1,0 +1,1121 @@
+//! The pipeline file as it is written: JSON text in, a checked [`PipelineFile`] out, or an error that names the JSON
+//! path, what was found, what was expected and the nearest known word.
+//!
+//! Syntax, types, ranges and everything that one file can contradict in itself are settled here. It never looks at the
+//! host (that is `plan`) and knows no strategy by name: those are passed in.
+
+use crate::market::{Price, Symbol};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::fmt;
+use std::net::SocketAddrV4;
+
+/// A Tickpath pipeline: ports, lcores and venues. Durations, addresses and sizes say their units in the key's description.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Tickpath pipeline")]
+pub struct PipelineFile {
+    /// Where an editor finds the schema of this file. Not read by tickpath.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// What the file is for, in a sentence; printed by `plan`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// The ports that feeds arrive on and orders leave by.
+    pub ports: Vec<PortFile>,
+    /// Settings of single lcores. An lcore not listed here spins when it is idle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lcores: Vec<LcoreFile>,
+    /// The venues: each is one chain of stages from its feed to its orders.
+    pub venues: Vec<VenueFile>,
+}
+
+/// One port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct PortFile {
+    /// Name by which the rest of the file, and `NAME=FILE` on the command line, means this port.
+    pub name: Name,
+    /// What drives it.
+    pub driver: Driver,
+    /// EAL name of the device (a PCI address such as `0000:3b:00.0`, or a vdev such as `net_null0`). Required with the
+    /// driver `ethdev`, refused with `capture`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Receive descriptors of each queue. Only with the driver `ethdev`; 1024 unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rx_descriptors: Option<Descriptors>,
+    /// Transmit descriptors of each queue. Only with the driver `ethdev`; 1024 unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tx_descriptors: Option<Descriptors>,
+}
+
+/// What drives a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Driver {
+    /// A capture file on the feed side, a capture file or a counter on the order side. For replays.
+    Capture,
+    /// A DPDK device: any PMD or vdev.
+    Ethdev,
+}
+
+/// Settings of one lcore.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct LcoreFile {
+    /// Its EAL lcore id.
+    pub lcore: LcoreId,
+    /// What it does when a round of its stages finds no work.
+    #[serde(default)]
+    pub idle: Idle,
+}
+
+/// What an lcore does when a round of its stages finds no work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Idle {
+    /// Poll again at once: the lowest latency, a whole CPU.
+    #[default]
+    Spin,
+    /// Execute PAUSE and poll again: kinder to the other hyperthread.
+    Pause,
+    /// Give the CPU away with a system call: for hosts with fewer CPUs than lcores.
+    Yield,
+}
+
+/// One venue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct VenueFile {
+    /// Its name, as printed and as part of file names.
+    pub name: Name,
+    /// The market data it listens to.
+    pub feed: FeedFile,
+    /// Which instruments are booked and quoted: symbols, or objects with a lot and a tick. `"*"` means every instrument of
+    /// the feed; it comes first, and entries after it only change the lot and tick of the symbols they name.
+    pub instruments: Vec<InstrumentFile>,
+    /// Bounds of the order book's memory. Nothing grows after start.
+    #[serde(default)]
+    pub book: BookFile,
+    /// Who decides.
+    pub strategy: StrategyFile,
+    /// Where orders go.
+    pub orders: OrdersFile,
+    /// Which lcore runs which stage. Neighbours on one lcore are fused into calls, others are joined by a ring.
+    pub stages: StagesFile,
+    /// Rings between stages on different lcores. What is said of a ring counts for nothing while its stages share an lcore.
+    #[serde(default)]
+    pub rings: RingsFile,
+    /// Numbers of mbufs, where the derived ones do not suit.
+    #[serde(default)]
+    pub pools: PoolsFile,
+}
+
+/// The market data of a venue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct FeedFile {
+    /// What the feed speaks.
+    pub protocol: FeedProtocol,
+    /// The lines that carry it: one, or A and B (and more) with the same messages. VLAN tags need no mention.
+    pub lines: Vec<LineFile>,
+    /// What to do about an IPv4 header checksum that is wrong.
+    #[serde(default)]
+    pub ip_checksum: ChecksumPolicy,
+    /// What to do about a UDP checksum that is wrong. 0 means that the sender computed none, and passes.
+    #[serde(default)]
+    pub udp_checksum: ChecksumPolicy,
+    /// Whether packets to other groups are dropped and counted. With `off` every UDP packet is taken as channel 0 of the
+    /// line it arrived on.
+    #[serde(default)]
+    pub addressing: Check,
+    /// Whether gaps and duplicates are found from sequence numbers. With `off` every packet is taken as it comes.
+    #[serde(default)]
+    pub sequence: Check,
+}
+
+/// Feed protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum FeedProtocol {
+    /// Nasdaq TotalView-ITCH 5.0 over MoldUDP64.
+    Itch50,
+    /// IEX DEEP 1.0 over IEX-TP.
+    Deep10,
+}
+
+/// One line of a feed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct LineFile {
+    /// The port it arrives on.
+    pub port: Name,
+    /// The port's receive queue. The queues in use on a port are numbered from 0 without holes.
+    #[serde(default)]
+    pub queue: Queue,
+    /// Multicast groups as `address:port`. Group i of every line carries channel i.
+    pub groups: Vec<Group>,
+}
+
+/// What to do about a wrong checksum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum ChecksumPolicy {
+    /// Drop the packet and count it.
+    #[default]
+    Verify,
+    /// Count it and take the packet.
+    Count,
+    /// Do not look.
+    Off,
+}
+
+/// Whether something is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Check {
+    /// It is.
+    #[default]
+    Verify,
+    /// It is not.
+    Off,
+}
+
+/// One instrument, or all of them: `"MSFT"`, `{"symbol": "AAPL", "lot": 100, "tick": 0.01}`, `"*"`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstrumentFile {
+    /// Symbol as the feed writes it, without padding; `*` for every instrument.
+    pub symbol: SymbolText,
+    /// Shares in a round lot; 100 unless set, or what `*` says.
+    pub lot: Option<Lot>,
+    /// Smallest price step; 0.01 unless set, or what `*` says.
+    pub tick: Option<Tick>,
+}
+
+/// Bounds of a venue's books.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct BookFile {
+    /// Instruments. Unless set: those listed, or 12288 with `"*"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruments: Option<Instruments>,
+    /// Live orders, all instruments together. Unless set: 1048576. Refused for a feed of price levels (deep10).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orders: Option<LiveOrders>,
+    /// Price levels a side of an instrument that are kept in line. Unless set: 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth_levels: Option<DepthLevels>,
+    /// Deeper price levels, all instruments together. Unless set: 32 an instrument, at most 262144.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spill_levels: Option<SpillLevels>,
+}
+
+/// The strategy of a venue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct StrategyFile {
+    /// Its name, as its `Strategy::NAME`.
+    pub name: String,
+    /// Its parameters; `{}` takes all defaults. The keys belong to the strategy.
+    #[serde(default = "no_parameters")]
+    pub parameters: Value,
+}
+
+/// Where a venue's orders go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct OrdersFile {
+    /// What the order session speaks.
+    pub protocol: OrderProtocol,
+    /// What carries it.
+    pub transport: Transport,
+    /// The port orders leave by and responses arrive on.
+    pub port: Name,
+    /// The port's queue, both ways. Numbered from 0 without holes, together with the feed lines on the port.
+    #[serde(default)]
+    pub queue: Queue,
+    /// Our end.
+    pub source: EndpointFile,
+    /// The exchange's end.
+    pub destination: EndpointFile,
+}
+
+/// Order-entry protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum OrderProtocol {
+    /// Nasdaq OUCH 5.0 in SoupBinTCP packets.
+    Ouch50,
+}
+
+/// What carries order packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Transport {
+    /// One UDP datagram an order packet.
+    Udp,
+}
+
+/// One end of the order path.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct EndpointFile {
+    /// Ethernet address, as `02:00:00:00:00:01`; unicast.
+    pub mac: Mac,
+    /// IPv4 address and port, as `10.0.0.1:40000`; unicast.
+    pub address: Endpoint,
+}
+
+/// Which lcore runs which stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct StagesFile {
+    /// Takes frames from the feed lines.
+    pub rx: BurstStageFile,
+    /// Turns frames into market events.
+    pub parse: StageFile,
+    /// Keeps the books and decides.
+    pub strategy: StageFile,
+    /// Writes order messages.
+    pub encode: StageFile,
+    /// Puts order frames on the wire and takes responses.
+    pub tx: BurstStageFile,
+}
+
+/// A stage that talks to a port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct BurstStageFile {
+    /// EAL lcore id that runs it.
+    pub lcore: LcoreId,
+    /// Most frames a call to the port.
+    #[serde(default = "burst_of_32")]
+    pub burst: Burst,
+}
+
+/// A stage between links.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct StageFile {
+    /// EAL lcore id that runs it.
+    pub lcore: LcoreId,
+}
+
+/// The rings of a venue.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct RingsFile {
+    /// Frames from rx to parse: the only link that may lose anything.
+    pub rx_parse: LossyRingFile,
+    /// Market events from parse to strategy.
+    pub parse_strategy: EventRingFile,
+    /// Orders from strategy to encode.
+    pub strategy_encode: RingFile,
+    /// Order frames from encode to tx.
+    pub encode_tx: RingFile,
+    /// Order events from tx back to strategy. A queue in plain memory when both share an lcore.
+    pub tx_strategy: RingFile,
+}
+
+/// The ring between rx and parse.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct LossyRingFile {
+    /// Frames it holds.
+    pub depth: Depth,
+    /// What rx does when it is full. A replay always waits.
+    pub when_full: WhenFull,
+}
+
+/// What rx does when the ring to parse is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum WhenFull {
+    /// Drop the newest frames and count them; parse sees a gap.
+    #[default]
+    Drop,
+    /// Keep them and stop polling the port; the device's descriptors fill next.
+    Wait,
+}
+
+/// The ring between parse and strategy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct EventRingFile {
+    /// Elements of 64 bytes it holds. Parse waits when it is full.
+    pub depth: Depth,
+}
+
+/// Any other ring.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct RingFile {
+    /// Elements it holds. The stage before it waits when it is full.
+    pub depth: Depth,
+}
+
+/// Numbers of mbufs of a venue's pools.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct PoolsFile {
+    /// Mbufs of each pool the feed is received into. Unless set: derived from descriptors, rings, bursts and caches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<Mbufs>,
+    /// Mbufs of the pool that order frames are written to and responses received into. Unless set: derived likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orders: Option<Mbufs>,
+}
+
+/// A whole number from `MIN` to `MAX`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Within<const MIN: u32, const MAX: u32>(u32);
+
+/// EAL lcore id; DPDK is built for 128.
+pub type LcoreId = Within<0, 127>;
+/// Most frames of a burst.
+pub type Burst = Within<1, 64>;
+/// Usable slots of a ring.
+pub type Depth = Within<1, 1_048_576>;
+/// Queue of a port.
+pub type Queue = Within<0, 255>;
+/// Descriptors of a queue.
+pub type Descriptors = Within<32, 32_768>;
+/// Shares in a round lot.
+pub type Lot = Within<1, 1_000_000>;
+/// Instruments of a venue.
+pub type Instruments = Within<1, 65_536>;
+/// Live orders of a venue.
+pub type LiveOrders = Within<1, 268_435_456>;
+/// Levels kept in line a side.
+pub type DepthLevels = Within<1, 256>;
+/// Levels of the pool of deep levels.
+pub type SpillLevels = Within<0, 16_777_216>;
+/// Mbufs of a pool.
+pub type Mbufs = Within<1, 4_194_303>;
+
+/// Name of a port or venue: 1 to 24 letters, digits, `-` or `_`, so that it can be part of a file name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
+/// A symbol without padding; `*` stands for every instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SymbolText(pub Symbol);
+
+/// Price step: a number of currency units that is a whole number of 1/10,000.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Tick(pub Price);
+
+/// IPv4 multicast address and UDP port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Group(pub SocketAddrV4);
+
+/// IPv4 unicast address and UDP port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Endpoint(pub SocketAddrV4);
+
+/// Unicast Ethernet address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Mac(pub [u8; 6]);
+
+/// A strategy as the file's check needs to know it.
+#[derive(Clone, Copy)]
+pub struct KnownStrategy<'a> {
+    /// The name that files use.
+    pub name: &'a str,
+    /// Says what is wrong with parameters, path and all.
+    pub validate: fn(&Value) -> Result<(), String>,
+}
+
+/// What is wrong with a pipeline file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// It is not JSON.
+    #[error("line {line}, column {column}: {message}")]
+    Syntax {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// The JSON parser's words.
+        message: String,
+    },
+    /// A word that is not known where it stands: a key, a protocol, a port, a strategy.
+    #[error("{at}: unknown {what} `{found}`")]
+    Unknown {
+        /// JSON path.
+        at: String,
+        /// What kind of word it was taken for.
+        what: &'static str,
+        /// The word.
+        found: String,
+        /// The known words.
+        known: Vec<String>,
+    },
+    /// A value or a combination that cannot be.
+    #[error("{at}: {found}")]
+    Invalid {
+        /// JSON path.
+        at: String,
+        /// What was found, and why it cannot be.
+        found: String,
+        /// What to write instead.
+        remedy: String,
+    },
+}
+
+impl FileError {
+    /// What to do about it, as a sentence without a full stop; `None` when the error says it all.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            FileError::Syntax { .. } => Some("the pipeline file is plain JSON, without comments or trailing commas".into()),
+            FileError::Unknown { found, known, .. } => {
+                let list = known.join(", ");
+                Some(match nearest(found, known) {
+                    Some(near) => format!("did you mean `{near}`? known here: {list}"),
+                    None if known.is_empty() => "nothing is known here".into(),
+                    None => format!("known here: {list}"),
+                })
+            }
+            FileError::Invalid { remedy, .. } if remedy.is_empty() => None,
+            FileError::Invalid { remedy, .. } => Some(remedy.clone()),
+        }
+    }
+}
+
+impl PipelineFile {
+    /// The file that `text` spells, free of contradictions.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its JSON path. Strategies are not known here: see [`check_strategies`](Self::check_strategies).
+    pub fn parse(text: &str) -> Result<PipelineFile, FileError> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let file: PipelineFile = serde_path_to_error::deserialize(&mut json).map_err(shape_error)?;
+        json.end().map_err(|err| syntax_error(&err))?;
+        check_ports(&file)?;
+        check_venues(&file)?;
+        check_queues(&file)?;
+        check_lcores(&file)?;
+        Ok(file)
+    }
+
+    /// Every strategy is one of `known` and takes its parameters.
+    ///
+    /// # Errors
+    /// The first venue whose strategy is unknown or refuses its parameters.
+    pub fn check_strategies(&self, known: &[KnownStrategy<'_>]) -> Result<(), FileError> {
+        for (v, venue) in self.venues.iter().enumerate() {
+            let Some(strategy) = known.iter().find(|k| k.name == venue.strategy.name) else {
+                return Err(FileError::Unknown {
+                    at: format!("venues[{v}].strategy.name"),
+                    what: "strategy",
+                    found: venue.strategy.name.clone(),
+                    known: known.iter().map(|k| k.name.to_owned()).collect(),
+                });
+            };
+            (strategy.validate)(&venue.strategy.parameters).map_err(|why| FileError::Invalid {
+                at: format!("venues[{v}].strategy.parameters"),
+                found: why,
+                remedy: format!("`tickpath schema` lists the parameters of {}", strategy.name),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl InstrumentFile {
+    /// Whether this entry stands for every instrument.
+    pub fn is_every(&self) -> bool {
+        self.symbol.0 == EVERY
+    }
+}
+
+/// The word of `known` that `found` was probably meant to be.
+pub fn nearest<'k>(found: &str, known: &'k [String]) -> Option<&'k str> {
+    let lower = found.to_ascii_lowercase();
+    let (best, score) = known
+        .iter()
+        .map(|k| (k, strsim::jaro_winkler(&lower, &k.to_ascii_lowercase())))
+        .max_by(|a, b| a.1.total_cmp(&b.1))?;
+    (score >= 0.7).then_some(best.as_str())
+}
+
+const EVERY: Symbol = Symbol(*b"*       ");
+/// Lines and channels are counted in a byte on the parse → strategy link; eight lines is more than any venue has.
+const MAX_LINES: usize = 8;
+const MAX_CHANNELS: usize = 256;
+
+fn no_parameters() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+fn burst_of_32() -> Burst {
+    Within(32)
+}
+
+impl Default for LossyRingFile {
+    fn default() -> Self {
+        LossyRingFile { depth: Within(1024), when_full: WhenFull::Drop }
+    }
+}
+
+impl Default for EventRingFile {
+    fn default() -> Self {
+        EventRingFile { depth: Within(4096) }
+    }
+}
+
+impl Default for RingFile {
+    fn default() -> Self {
+        RingFile { depth: Within(1024) }
+    }
+}
+
+// ---- contradictions -----------------------------------------------------------------------------------------------
+
+fn check_ports(file: &PipelineFile) -> Result<(), FileError> {
+    if file.ports.is_empty() {
+        return invalid("ports", "the list is empty", "list the ports that feeds arrive on and orders leave by");
+    }
+    let mut names = BTreeMap::new();
+    let mut devices = BTreeMap::new();
+    for (i, port) in file.ports.iter().enumerate() {
+        unique(&mut names, &port.name, i, "ports", "name")?;
+        match (port.driver, &port.device) {
+            (Driver::Ethdev, None) => {
+                let remedy = "add \"device\": the EAL name of the device, such as 0000:3b:00.0 or net_null0";
+                return invalid(format!("ports[{i}]"), "the driver `ethdev` needs a device", remedy);
+            }
+            (Driver::Ethdev, Some(device)) => {
+                if device.is_empty() || device.len() > 63 || !device.bytes().all(|b| b.is_ascii_graphic()) {
+                    let found = format!("{device:?} is not an EAL device name");
+                    return invalid(format!("ports[{i}].device"), found, "write it as EAL prints it, such as 0000:3b:00.0 or net_null0");
+                }
+                unique(&mut devices, device, i, "ports", "device")?;
+            }
+            (Driver::Capture, None) if port.rx_descriptors.is_none() && port.tx_descriptors.is_none() => {}
+            (Driver::Capture, _) => {
+                let remedy = "remove device, rx_descriptors and tx_descriptors, or make the driver `ethdev`";
+                return invalid(format!("ports[{i}]"), "a capture has no device and no descriptors", remedy);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_venues(file: &PipelineFile) -> Result<(), FileError> {
+    if file.venues.is_empty() {
+        return invalid("venues", "the list is empty", "describe at least one venue");
+    }
+    let mut names = BTreeMap::new();
+    for (v, venue) in file.venues.iter().enumerate() {
+        let at = format!("venues[{v}]");
+        unique(&mut names, &venue.name, v, "venues", "name")?;
+        check_feed(file, &format!("{at}.feed"), &venue.feed)?;
+        check_instruments(&format!("{at}.instruments"), &venue.instruments)?;
+        check_book(&format!("{at}.book"), venue)?;
+        if !venue.strategy.parameters.is_object() {
+            let found = format!("{} is not an object", venue.strategy.parameters);
+            return invalid(format!("{at}.strategy.parameters"), found, "write {} for all defaults");
+        }
+        known_port(file, &format!("{at}.orders.port"), &venue.orders.port)?;
+    }
+    Ok(())
+}
+
+fn check_feed(file: &PipelineFile, at: &str, feed: &FeedFile) -> Result<(), FileError> {
+    if feed.lines.is_empty() || feed.lines.len() > MAX_LINES {
+        let found = format!("{} lines", feed.lines.len());
+        return invalid(format!("{at}.lines"), found, format!("list 1 to {MAX_LINES} lines"));
+    }
+    let channels = feed.lines[0].groups.len();
+    let mut taken = BTreeSet::new();
+    for (l, line) in feed.lines.iter().enumerate() {
+        let at = format!("{at}.lines[{l}]");
+        known_port(file, &format!("{at}.port"), &line.port)?;
+        if line.groups.is_empty() || line.groups.len() > MAX_CHANNELS {
+            let found = format!("{} groups", line.groups.len());
+            return invalid(format!("{at}.groups"), found, format!("list 1 to {MAX_CHANNELS} groups, one a channel"));
+        }
+        if line.groups.len() != channels {
+            let found = format!("{} groups, but line 0 has {channels}", line.groups.len());
+            return invalid(format!("{at}.groups"), found, "list the same channels in the same order on every line");
+        }
+        for (g, group) in line.groups.iter().enumerate() {
+            if !taken.insert((&line.port, group)) {
+                let found = format!("{} is already listed for port `{}`", group.0, line.port);
+                return invalid(format!("{at}.groups[{g}]"), found, "a group of a port is one channel of one line");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_instruments(at: &str, instruments: &[InstrumentFile]) -> Result<(), FileError> {
+    if instruments.is_empty() {
+        return invalid(at, "the list is empty", "list symbols, or \"*\" for every instrument of the feed");
+    }
+    let mut seen = BTreeSet::new();
+    for (i, instrument) in instruments.iter().enumerate() {
+        if !seen.insert(instrument.symbol.0) {
+            return invalid(format!("{at}[{i}]"), format!("{} is listed twice", instrument.symbol), "list it once");
+        }
+        if instrument.is_every() && i > 0 {
+            let remedy = "put \"*\" first (entries after it change the lot and tick of single symbols), or remove it";
+            return invalid(format!("{at}[{i}]"), "\"*\" comes after single symbols", remedy);
+        }
+    }
+    Ok(())
+}
+
+fn check_book(at: &str, venue: &VenueFile) -> Result<(), FileError> {
+    if venue.feed.protocol == FeedProtocol::Deep10 && venue.book.orders.is_some() {
+        let found = "deep10 is a feed of price levels and has no orders to hold";
+        return invalid(format!("{at}.orders"), found, "remove the key");
+    }
+    let listed = venue.instruments.iter().filter(|i| !i.is_every()).count();
+    if let Some(room) = venue.book.instruments.filter(|room| (room.value() as usize) < listed) {
+        let found = format!("room for {room} instruments, but {listed} are listed");
+        return invalid(format!("{at}.instruments"), found, format!("make it at least {listed}, or remove the key"));
+    }
+    Ok(())
+}
+
+/// Every queue is polled by one venue's rx or tx, and a port's queues have no holes: a hole is a queue nobody empties.
+fn check_queues(file: &PipelineFile) -> Result<(), FileError> {
+    let mut polled: BTreeMap<(&Name, u32), (usize, &'static str)> = BTreeMap::new();
+    let mut claims = Vec::new();
+    for (v, venue) in file.venues.iter().enumerate() {
+        for (l, line) in venue.feed.lines.iter().enumerate() {
+            claims.push((&line.port, line.queue.value(), (v, "rx"), format!("venues[{v}].feed.lines[{l}].queue")));
+        }
+        let orders = &venue.orders;
+        claims.push((&orders.port, orders.queue.value(), (v, "tx"), format!("venues[{v}].orders.queue")));
+    }
+    for (port, queue, who, at) in &claims {
+        match polled.entry((*port, *queue)) {
+            Entry::Vacant(free) => drop(free.insert(*who)),
+            // Lines A and B may share a queue: their groups tell them apart.
+            Entry::Occupied(taken) if taken.get() == who && who.1 == "rx" => {}
+            Entry::Occupied(taken) => {
+                let (other, stage) = *taken.get();
+                let found =
+                    format!("queue {queue} of port `{port}` is already polled by {stage} of venue `{}`", file.venues[other].name);
+                return invalid(at, found, "give each venue's feed and orders a queue, or a port, of their own");
+            }
+        }
+    }
+    for (port, queue, _, at) in &claims {
+        if *queue > 0 && !polled.contains_key(&(*port, queue - 1)) {
+            let found = format!("queue {queue} of port `{port}` is used and queue {} is not", queue - 1);
+            return invalid(at, found, "number the queues of a port from 0 without holes");
+        }
+    }
+    Ok(())
+}
+
+fn check_lcores(file: &PipelineFile) -> Result<(), FileError> {
+    let used: BTreeSet<u32> = file.venues.iter().flat_map(|v| v.stages.lcores()).collect();
+    let mut seen = BTreeMap::new();
+    for (i, entry) in file.lcores.iter().enumerate() {
+        unique(&mut seen, &entry.lcore, i, "lcores", "lcore")?;
+        if !used.contains(&entry.lcore.value()) {
+            let list = used.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            let found = format!("no stage runs on lcore {}", entry.lcore);
+            return invalid(format!("lcores[{i}].lcore"), found, format!("remove the entry; stages run on lcores {list}"));
+        }
+    }
+    Ok(())
+}
+
+fn known_port(file: &PipelineFile, at: &str, name: &Name) -> Result<(), FileError> {
+    if file.ports.iter().any(|p| p.name == *name) {
+        return Ok(());
+    }
+    Err(FileError::Unknown {
+        at: at.to_owned(),
+        what: "port",
+        found: name.0.clone(),
+        known: file.ports.iter().map(|p| p.name.0.clone()).collect(),
+    })
+}
+
+fn unique<'a, T: Ord + fmt::Display + ?Sized>(
+    seen: &mut BTreeMap<&'a T, usize>,
+    value: &'a T,
+    index: usize,
+    list: &str,
+    key: &str,
+) -> Result<(), FileError> {
+    match seen.insert(value, index) {
+        None => Ok(()),
+        Some(first) => {
+            let found = format!("`{value}` is already the {key} of {list}[{first}]");
+            invalid(format!("{list}[{index}].{key}"), found, format!("each {key} appears once"))
+        }
+    }
+}
+
+fn invalid<T>(at: impl Into<String>, found: impl Into<String>, remedy: impl Into<String>) -> Result<T, FileError> {
+    Err(FileError::Invalid { at: at.into(), found: found.into(), remedy: remedy.into() })
+}
+
+impl StagesFile {
+    /// Lcores of rx, parse, strategy, encode and tx.
+    pub fn lcores(&self) -> [u32; 5] {
+        let StagesFile { rx, parse, strategy, encode, tx } = self;
+        [rx.lcore, parse.lcore, strategy.lcore, encode.lcore, tx.lcore].map(Within::value)
+    }
+}
+
+// ---- from the JSON parser's errors to ours ------------------------------------------------------------------------
+
+fn shape_error(err: serde_path_to_error::Error<serde_json::Error>) -> FileError {
+    let path = err.path().to_string();
+    let err = err.into_inner();
+    if !err.is_data() {
+        return syntax_error(&err);
+    }
+    let message = err.to_string();
+    // serde_json appends the place; the path says it better.
+    let message = message.rfind(" at line ").map_or(message.as_str(), |end| &message[..end]);
+    for (prefix, what) in [("unknown field `", "key"), ("unknown variant `", "value")] {
+        let Some((found, expected)) = message.strip_prefix(prefix).and_then(|rest| rest.split_once('`')) else { continue };
+        let known = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        return FileError::Unknown { at: path, what, found: found.to_owned(), known };
+    }
+    let found = match message.strip_prefix("missing field `") {
+        Some(key) => format!("the key `{} is missing", key),
+        None => message.to_owned(),
+    };
+    FileError::Invalid { at: path, found, remedy: String::new() }
+}
+
+fn syntax_error(err: &serde_json::Error) -> FileError {
+    let message = err.to_string();
+    let message = message.rfind(" at line ").map_or(message.as_str(), |end| &message[..end]);
+    FileError::Syntax { line: err.line(), column: err.column(), message: message.to_owned() }
+}
+
+// ---- values -------------------------------------------------------------------------------------------------------
+
+impl<const MIN: u32, const MAX: u32> Within<MIN, MAX> {
+    /// The number.
+    pub const fn value(self) -> u32 {
+        self.0
+    }
+
+    /// `value` if it lies in the range.
+    pub const fn new(value: u32) -> Option<Self> {
+        if value >= MIN && value <= MAX { Some(Within(value)) } else { None }
+    }
+}
+
+impl<const MAX: u32> Default for Within<0, MAX> {
+    fn default() -> Self {
+        Within(0)
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> fmt::Display for Within<MIN, MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> Serialize for Within<MIN, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.0)
+    }
+}
+
+impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Within<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number<const MIN: u32, const MAX: u32>;
+        impl<const MIN: u32, const MAX: u32> Visitor<'_> for Number<MIN, MAX> {
+            type Value = Within<MIN, MAX>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a whole number from {MIN} to {MAX}")
+            }
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Self::Value, E> {
+                let fits = u32::try_from(v).ok().and_then(Within::new);
+                fits.ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(v), &self))
+            }
+        }
+        deserializer.deserialize_u64(Number::<MIN, MAX>)
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> JsonSchema for Within<MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("from_{MIN}_to_{MAX}").into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
+    }
+}
+
+/// Schemas of values that have a JSON type and a rule.
+macro_rules! value_schema {
+    ($($type:ident: $schema:tt)*) => {$(
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    )*};
+}
+
+value_schema! {
+    Name: { "type": "string", "pattern": r"^[A-Za-z0-9_-]{1,24}$" }
+    SymbolText: { "type": "string", "pattern": r"^[!-~]{1,8}$" }
+    Tick: { "type": "number", "minimum": 0.0001, "maximum": 1000 }
+    Group: { "type": "string", "pattern": r"^\d+\.\d+\.\d+\.\d+:\d+$" }
+    Endpoint: { "type": "string", "pattern": r"^\d+\.\d+\.\d+\.\d+:\d+$" }
+    Mac: { "type": "string", "pattern": r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$" }
+}
+
+impl Name {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let fits = (1..=24).contains(&text.len());
+        if fits && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+            return Ok(Name(text));
+        }
+        Err(format!("{text:?} is not a name: expected 1 to 24 letters, digits, - or _"))
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> String {
+        name.0
+    }
+}
+
+impl fmt::Display for SymbolText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<String> for SymbolText {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        Symbol::new(&text)
+            .map(SymbolText)
+            .ok_or_else(|| format!("{text:?} is not a symbol: expected 1 to 8 printable ASCII characters, or *"))
+    }
+}
+
+impl From<SymbolText> for String {
+    fn from(symbol: SymbolText) -> String {
+        symbol.to_string()
+    }
+}
+
+impl TryFrom<f64> for Tick {
+    type Error = String;
+    fn try_from(number: f64) -> Result<Self, String> {
+        let units = (number * 10_000.0).round();
+        // A decimal such as 0.0005 has no exact double: allow for its last bits, not for a fifth decimal.
+        let whole = (number * 10_000.0 - units).abs() < 1e-6;
+        if whole && (1.0..=10_000_000.0).contains(&units) {
+            return Ok(Tick(Price(units as i64)));
+        }
+        Err(format!("{number} is not a tick: expected 0.0001 to 1000, a whole number of 0.0001"))
+    }
+}
+
+impl From<Tick> for f64 {
+    fn from(tick: Tick) -> f64 {
+        tick.0.0 as f64 / 10_000.0
+    }
+}
+
+impl TryFrom<String> for Group {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.parse::<SocketAddrV4>() {
+            Ok(address) if address.ip().is_multicast() && address.port() != 0 => Ok(Group(address)),
+            _ => Err(format!("{text:?} is not a multicast group: expected address:port, as in 233.54.12.111:26477")),
+        }
+    }
+}
+
+impl From<Group> for String {
+    fn from(group: Group) -> String {
+        group.0.to_string()
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.parse::<SocketAddrV4>() {
+            Ok(address) if unicast(address) => Ok(Endpoint(address)),
+            _ => Err(format!("{text:?} is not a unicast address:port: expected one such as 10.0.0.1:40000")),
+        }
+    }
+}
+
+fn unicast(address: SocketAddrV4) -> bool {
+    let ip = address.ip();
+    address.port() != 0 && !ip.is_multicast() && !ip.is_unspecified() && !ip.is_broadcast()
+}
+
+impl From<Endpoint> for String {
+    fn from(endpoint: Endpoint) -> String {
+        endpoint.0.to_string()
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        parse_mac(&text)
+            .map(Mac)
+            .ok_or_else(|| format!("{text:?} is not a unicast MAC address: expected one such as 02:00:00:00:00:01"))
+    }
+}
+
+fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut bytes = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut bytes {
+        let part = parts.next().filter(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    let group_bit = bytes[0] & 1;
+    (parts.next().is_none() && group_bit == 0 && bytes != [0; 6]).then_some(bytes)
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> String {
+        mac.to_string()
+    }
+}
+
+/// The object form of an instrument.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+struct InstrumentObject {
+    /// Symbol as the feed writes it, without padding; `*` for every instrument.
+    symbol: SymbolText,
+    /// Shares in a round lot. Unless set: what `*` says, or 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lot: Option<Lot>,
+    /// Smallest price step, in currency units. Unless set: what `*` says, or 0.01.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tick: Option<Tick>,
+}
+
+impl Serialize for InstrumentFile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let InstrumentFile { symbol, lot, tick } = *self;
+        if lot.is_none() && tick.is_none() {
+            return symbol.serialize(serializer);
+        }
+        InstrumentObject { symbol, lot, tick }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for InstrumentFile {
+    // Not an untagged enum: that would lose the path and the known keys of a mistake inside the object.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = InstrumentFile;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a symbol, or an object with symbol, lot and tick")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<InstrumentFile, E> {
+                let symbol = SymbolText::try_from(text.to_owned()).map_err(E::custom)?;
+                Ok(InstrumentFile { symbol, lot: None, tick: None })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<InstrumentFile, A::Error> {
+                let InstrumentObject { symbol, lot, tick } = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(InstrumentFile { symbol, lot, tick })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl JsonSchema for InstrumentFile {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Instrument".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let symbol = SymbolText::json_schema(generator);
+        let object = InstrumentObject::json_schema(generator);
+        json_schema!({ "anyOf": [symbol, object] })
+    }
+}
