@@ -503,7 +503,9 @@ impl FileError {
     /// What to do about it, as a sentence without a full stop; `None` when the error says it all.
     pub fn help(&self) -> Option<String> {
         match self {
-            FileError::Syntax { .. } => Some("the pipeline file is plain JSON, without comments or trailing commas".into()),
+            FileError::Syntax { .. } => {
+                Some("the pipeline file is plain JSON, without comments or trailing commas".into())
+            }
             FileError::Unknown { found, known, .. } => {
                 let list = known.join(", ");
                 Some(match nearest(found, known) {
@@ -624,7 +626,11 @@ fn check_ports(file: &PipelineFile) -> Result<(), FileError> {
             (Driver::Ethdev, Some(device)) => {
                 if device.is_empty() || device.len() > 63 || !device.bytes().all(|b| b.is_ascii_graphic()) {
                     let found = format!("{device:?} is not an EAL device name");
-                    return invalid(format!("ports[{i}].device"), found, "write it as EAL prints it, such as 0000:3b:00.0 or net_null0");
+                    return invalid(
+                        format!("ports[{i}].device"),
+                        found,
+                        "write it as EAL prints it, such as 0000:3b:00.0 or net_null0",
+                    );
                 }
                 unique(&mut devices, device, i, "ports", "device")?;
             }
@@ -734,8 +740,10 @@ fn check_queues(file: &PipelineFile) -> Result<(), FileError> {
             Entry::Occupied(taken) if taken.get() == who && who.1 == "rx" => {}
             Entry::Occupied(taken) => {
                 let (other, stage) = *taken.get();
-                let found =
-                    format!("queue {queue} of port `{port}` is already polled by {stage} of venue `{}`", file.venues[other].name);
+                let found = format!(
+                    "queue {queue} of port `{port}` is already polled by {stage} of venue `{}`",
+                    file.venues[other].name
+                );
                 return invalid(at, found, "give each venue's feed and orders a queue, or a port, of their own");
             }
         }
@@ -757,7 +765,11 @@ fn check_lcores(file: &PipelineFile) -> Result<(), FileError> {
         if !used.contains(&entry.lcore.value()) {
             let list = used.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             let found = format!("no stage runs on lcore {}", entry.lcore);
-            return invalid(format!("lcores[{i}].lcore"), found, format!("remove the entry; stages run on lcores {list}"));
+            return invalid(
+                format!("lcores[{i}].lcore"),
+                found,
+                format!("remove the entry; stages run on lcores {list}"),
+            );
         }
     }
     Ok(())
@@ -815,7 +827,9 @@ fn shape_error(err: serde_path_to_error::Error<serde_json::Error>) -> FileError 
     // serde_json appends the place; the path says it better.
     let message = message.rfind(" at line ").map_or(message.as_str(), |end| &message[..end]);
     for (prefix, what) in [("unknown field `", "key"), ("unknown variant `", "value")] {
-        let Some((found, expected)) = message.strip_prefix(prefix).and_then(|rest| rest.split_once('`')) else { continue };
+        let Some((found, expected)) = message.strip_prefix(prefix).and_then(|rest| rest.split_once('`')) else {
+            continue;
+        };
         let known = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
         return FileError::Unknown { at: path, what, found: found.to_owned(), known };
     }

@@ -4,9 +4,12 @@
 //! In: JSON text and facts about the host. Out: a [`plan::Plan`]. Nothing here but `host` reads the system, and
 //! nothing but `launch` changes it.
 
+pub mod eal_args;
 pub mod file;
 pub mod host;
 pub mod plan;
 pub mod schema;
 
 pub use file::{FileError, PipelineFile};
+pub use host::HostFacts;
+pub use plan::{Plan, PlanError};

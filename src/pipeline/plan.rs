@@ -1,1 +1,1288 @@
-//! to come
+//! What a pipeline file means on a host: every setting resolved, every lcore placed, every byte counted.
+//!
+//! In: a checked [`PipelineFile`], [`HostFacts`] and what the command line asked for. Out: a [`Plan`], plain data that
+//! `launch` carries out and `tickpath plan` prints. A pure function: it reads no file and starts nothing.
+
+use super::eal_args::{EalArgs, ranges};
+use super::file::{
+    Check, ChecksumPolicy, Driver, Endpoint, EndpointFile, FeedProtocol, Idle, InstrumentFile, Mac, OrderProtocol,
+    PipelineFile, Transport, VenueFile, WhenFull, nearest,
+};
+use super::host::HostFacts;
+use crate::arena;
+use crate::market::{Element, Order, OrderEvent, Price, Symbol};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddrV4;
+
+/// Everything `launch` needs to know. Indices (`port`, `pool`, `venue`) are positions in the lists of the plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Replay or run.
+    pub mode: Mode,
+    /// What the file says of itself.
+    pub about: Option<String>,
+    /// [`plan_hash`] of the file.
+    #[serde(serialize_with = "as_hex")]
+    pub hash: u64,
+    /// The ports, in the file's order.
+    pub ports: Vec<PortPlan>,
+    /// The venues, in the file's order.
+    pub venues: Vec<VenuePlan>,
+    /// The lcores that run stages, by id. The main lcore is not one of them.
+    pub lcores: Vec<LcorePlan>,
+    /// Mbuf pools.
+    pub pools: Vec<PoolPlan>,
+    /// Lcore of the control thread.
+    pub main_lcore: u32,
+    /// CPUs the main lcore may run on.
+    pub main_cpus: Vec<u32>,
+    /// The host has fewer CPUs than the plan has lcores: they float over all CPUs and yield. Timings mean little.
+    pub oversubscribed: bool,
+    /// EAL has no hugepages and one block of ordinary memory, without nodes.
+    pub no_huge: bool,
+    /// Arguments for EAL after the program's name: derived ones, then the person's.
+    pub eal_args: Vec<String>,
+    /// Bytes of EAL memory, by node.
+    pub memory: Vec<NodeMemory>,
+    /// Bytes of ordinary memory beside that: the windows that captures are inflated into.
+    pub capture_window_bytes: u64,
+    /// Memory that the host lacks. `launch` refuses a plan that has one.
+    pub shortfall: Option<Shortfall>,
+    /// What a person should know before they trust a timing, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// What the plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Captures in; lossless; may float on a small host.
+    Replay,
+    /// Live ports; refuses a host that lacks CPUs.
+    Run,
+}
+
+/// What the command line asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Replay or run.
+    pub mode: Mode,
+    /// Everything that goes to EAL as it is: `--eal-file`, then what stood after `--`.
+    pub eal_args: Vec<String>,
+    /// Ports that a capture was bound to by name (`NAME=FILE`): driven by it whatever the file says.
+    pub capture_ports: Vec<String>,
+}
+
+/// One port.
+#[derive(Clone, Debug, Serialize)]
+pub struct PortPlan {
+    /// Name in the file.
+    pub name: String,
+    /// What drives it in this mode.
+    pub driver: Driver,
+    /// EAL name; `None` for a capture.
+    pub device: Option<String>,
+    /// NUMA node of the device, where it has one.
+    pub node: Option<u32>,
+    /// Receive queues in use: 0 to this, exclusive.
+    pub rx_queues: u32,
+    /// Transmit queues in use: 0 to this, exclusive.
+    pub tx_queues: u32,
+    /// Receive descriptors of each queue; 0 for a capture.
+    pub rx_descriptors: u32,
+    /// Transmit descriptors of each queue; 0 for a capture.
+    pub tx_descriptors: u32,
+}
+
+/// One venue.
+#[derive(Clone, Debug, Serialize)]
+pub struct VenuePlan {
+    /// Name in the file.
+    pub name: String,
+    /// Its feed.
+    pub feed: FeedPlan,
+    /// Which instruments, on which terms.
+    pub instruments: InstrumentsPlan,
+    /// Bounds of the books.
+    pub book: BookPlan,
+    /// Name of the strategy.
+    pub strategy: String,
+    /// Its parameters.
+    pub parameters: Value,
+    /// Its order session.
+    pub orders: OrdersPlan,
+    /// The stages in packet order; see [`VenuePlan::stage`].
+    pub stages: [StagePlan; 5],
+    /// What joins them.
+    pub links: LinksPlan,
+    /// What rx does when the ring to parse is full: always `wait` in a replay.
+    pub when_full: WhenFull,
+    /// Arena bytes that each stage takes on its lcore.
+    pub arenas: ArenasPlan,
+}
+
+/// A venue's feed.
+#[derive(Clone, Debug, Serialize)]
+pub struct FeedPlan {
+    /// Protocol.
+    pub protocol: FeedProtocol,
+    /// Channels: groups of each line.
+    pub channels: usize,
+    /// Lines; line 0 is A.
+    pub lines: Vec<LinePlan>,
+    /// IPv4 header checksums.
+    pub ip_checksum: ChecksumPolicy,
+    /// UDP checksums.
+    pub udp_checksum: ChecksumPolicy,
+    /// Destination groups.
+    pub addressing: Check,
+    /// Sequence numbers.
+    pub sequence: Check,
+}
+
+/// One line of a feed.
+#[derive(Clone, Debug, Serialize)]
+pub struct LinePlan {
+    /// Port it arrives on.
+    pub port: usize,
+    /// Its receive queue.
+    pub queue: u16,
+    /// Pool it is received into.
+    pub pool: usize,
+    /// Groups; group i is channel i.
+    pub groups: Vec<SocketAddrV4>,
+}
+
+/// Which instruments a venue books.
+#[derive(Clone, Debug, Serialize)]
+pub struct InstrumentsPlan {
+    /// Terms of every instrument of the feed that is not listed; `None` when only listed ones are booked.
+    pub every: Option<Terms>,
+    /// Listed instruments, in the file's order.
+    pub listed: Vec<ListedInstrument>,
+}
+
+/// An instrument the file names.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ListedInstrument {
+    /// Symbol.
+    #[serde(serialize_with = "as_text")]
+    pub symbol: Symbol,
+    /// Its terms.
+    pub terms: Terms,
+}
+
+/// Terms of trade of an instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Terms {
+    /// Shares in a round lot.
+    pub lot: u32,
+    /// Smallest price step.
+    #[serde(serialize_with = "as_units")]
+    pub tick: Price,
+}
+
+/// Bounds of a venue's books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct BookPlan {
+    /// Instruments.
+    pub instruments: u32,
+    /// Live orders; 0 for a feed of price levels.
+    pub orders: u32,
+    /// Levels in line, a side of an instrument.
+    pub depth_levels: u32,
+    /// Deeper levels, all instruments together.
+    pub spill_levels: u32,
+}
+
+/// A venue's order session.
+#[derive(Clone, Debug, Serialize)]
+pub struct OrdersPlan {
+    /// Protocol.
+    pub protocol: OrderProtocol,
+    /// Transport.
+    pub transport: Transport,
+    /// Port orders leave by.
+    pub port: usize,
+    /// Its transmit and receive queue.
+    pub queue: u16,
+    /// Pool order frames are written to and responses received into.
+    pub pool: usize,
+    /// Our end.
+    pub source: EndpointPlan,
+    /// The exchange's end.
+    pub destination: EndpointPlan,
+}
+
+/// One end of the order path.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct EndpointPlan {
+    /// Ethernet address.
+    pub mac: [u8; 6],
+    /// IPv4 address and port.
+    pub address: SocketAddrV4,
+}
+
+/// A stage of the path, in packet order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Port to frames.
+    Rx,
+    /// Frames to market events.
+    Parse,
+    /// Market events to orders.
+    Strategy,
+    /// Orders to order frames.
+    Encode,
+    /// Order frames to the port.
+    Tx,
+}
+
+/// Where a stage runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct StagePlan {
+    /// Which stage.
+    pub stage: Stage,
+    /// Its lcore.
+    pub lcore: u32,
+    /// Most frames a call to the port: rx and tx; 0 for the others.
+    pub burst: u16,
+}
+
+/// The links of a venue.
+#[derive(Clone, Debug, Serialize)]
+pub struct LinksPlan {
+    /// Frames.
+    pub rx_parse: Link,
+    /// Market events.
+    pub parse_strategy: Link,
+    /// Orders.
+    pub strategy_encode: Link,
+    /// Order frames.
+    pub encode_tx: Link,
+    /// Order events, back to strategy.
+    pub tx_strategy: Link,
+}
+
+/// What joins two stages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Link {
+    /// Both stages are on one lcore: a call.
+    Fused,
+    /// tx → strategy on one lcore: a queue in plain memory, taken from the lcore's arena.
+    Local {
+        /// Elements it holds.
+        depth: u32,
+    },
+    /// An rte_ring, single producer, single consumer, of exactly `depth` usable slots.
+    Ring(RingPlan),
+}
+
+/// One ring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RingPlan {
+    /// EAL name, at most 28 characters.
+    pub name: String,
+    /// Usable slots.
+    pub depth: u32,
+    /// Bytes of an element.
+    pub element_bytes: u32,
+    /// Node of its memory: the consumer's.
+    pub node: u32,
+    /// Bytes it takes.
+    pub bytes: u64,
+}
+
+/// Arena bytes of a venue's stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ArenasPlan {
+    /// Symbol tables and the window of events under way.
+    pub parse: u64,
+    /// Books.
+    pub strategy: u64,
+    /// Encoder tables and frame templates.
+    pub encode: u64,
+    /// The queue of order events, when it is local.
+    pub tx: u64,
+}
+
+/// One lcore.
+#[derive(Clone, Debug, Serialize)]
+pub struct LcorePlan {
+    /// EAL lcore id.
+    pub id: u32,
+    /// CPUs it may run on: one, unless the host is oversubscribed or the person said otherwise.
+    pub cpus: Vec<u32>,
+    /// NUMA node of its memory.
+    pub node: u32,
+    /// What it does without work.
+    pub idle: Idle,
+    /// What it runs, in this order, round robin.
+    pub segments: Vec<Segment>,
+    /// Bytes of its arena: the stages it runs, together.
+    pub arena_bytes: u64,
+}
+
+/// A fused run of one venue's stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Segment {
+    /// Whose.
+    pub venue: usize,
+    /// First stage.
+    pub first: Stage,
+    /// Last stage, included.
+    pub last: Stage,
+}
+
+/// One mbuf pool.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolPlan {
+    /// EAL name, at most 26 characters.
+    pub name: String,
+    /// Whose.
+    pub venue: usize,
+    /// What for.
+    pub purpose: PoolPurpose,
+    /// Node of its memory: the port's, or the rx or encode lcore's where the port has none.
+    pub node: u32,
+    /// Mbufs.
+    pub mbufs: u32,
+    /// Mbufs that the descriptors, rings, bursts and caches can hold together: with fewer, allocation can fail (counted).
+    pub needed: u32,
+    /// Size of each lcore's cache.
+    pub cache: u32,
+    /// Bytes of private area of each mbuf.
+    pub private_bytes: u16,
+    /// Bytes of data room of each mbuf, headroom included.
+    pub data_room: u16,
+    /// Bytes it takes.
+    pub bytes: u64,
+}
+
+/// What a pool is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PoolPurpose {
+    /// Frames of the feed.
+    Feed,
+    /// Order frames and responses.
+    Orders,
+}
+
+/// EAL memory on one node, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NodeMemory {
+    /// The node.
+    pub node: u32,
+    /// Mbuf pools.
+    pub pools: u64,
+    /// Rings.
+    pub rings: u64,
+    /// Arenas: books, tables, windows, templates.
+    pub arenas: u64,
+}
+
+/// Memory that the host lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("the plan needs {what}, and {found}")]
+pub struct Shortfall {
+    /// What is needed, in bytes and in pages where pages count.
+    pub what: String,
+    /// What the host has.
+    pub found: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// Why a file cannot be carried out here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A run needs ports that live packets arrive on.
+    #[error("port `{port}` is driven by a capture, and `run` has none")]
+    CaptureInRun {
+        /// The port.
+        port: String,
+    },
+    /// A capture was bound to a port that is not in the file.
+    #[error("a capture is bound to port `{found}`, which the pipeline file does not have")]
+    UnknownPort {
+        /// The name given.
+        found: String,
+        /// The ports there are.
+        known: Vec<String>,
+    },
+    /// Fewer CPUs than lcores, where that is refused.
+    #[error("the plan has {lcores} pipeline lcores and a main lcore, and this process may use {cpus} CPUs ({list})")]
+    TooFewCpus {
+        /// Pipeline lcores.
+        lcores: usize,
+        /// CPUs.
+        cpus: usize,
+        /// Which.
+        list: String,
+    },
+    /// EAL arguments that do not fit the file.
+    #[error("{found}")]
+    EalArgs {
+        /// What is wrong.
+        found: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Not enough memory.
+    #[error(transparent)]
+    Memory(#[from] Shortfall),
+}
+
+impl PlanError {
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        match self {
+            PlanError::CaptureInRun { port } => {
+                format!("give port `{port}` \"driver\": \"ethdev\" and a \"device\", or use `tickpath replay`")
+            }
+            PlanError::UnknownPort { found, known } => match nearest(found, known) {
+                Some(near) => format!("did you mean `{near}`? ports of the file: {}", known.join(", ")),
+                None => format!("ports of the file: {}", known.join(", ")),
+            },
+            PlanError::TooFewCpus { .. } => {
+                "move stages to fewer lcores in the pipeline file, allow the process more CPUs (taskset, cgroup), or use \
+                 `tickpath replay` without -l, -c or --lcores, which lets lcores share CPUs"
+                    .into()
+            }
+            PlanError::EalArgs { remedy, .. } => remedy.clone(),
+            PlanError::Memory(shortfall) => shortfall.remedy.clone(),
+        }
+    }
+}
+
+/// Bytes of private area of every mbuf of ours: an arrival, or an order on its way to tx.
+pub const PRIVATE_BYTES: u16 = 128;
+/// Data room of every mbuf of ours: DPDK's default, 128 bytes of headroom and 2048 of data.
+pub const DATA_ROOM: u16 = 2048 + 128;
+/// Bytes of the window that each capture is inflated into.
+pub const CAPTURE_WINDOW_BYTES: u64 = 256 << 20;
+
+impl Plan {
+    /// What `file` means on `host`.
+    ///
+    /// # Errors
+    /// [`PlanError`] when it cannot be carried out there. Memory is not an error here but a [`Shortfall`] of the plan,
+    /// so that `tickpath plan` can show the rest; see [`Plan::ready`].
+    pub fn new(file: &PipelineFile, host: &HostFacts, request: &Request) -> Result<Plan, PlanError> {
+        let said = EalArgs::parse(&request.eal_args).map_err(|found| PlanError::EalArgs {
+            found,
+            remedy: "what follows `--` goes to EAL; see the EAL parameters page of the DPDK guide".into(),
+        })?;
+        // Without any EAL argument a replay asks for nothing that needs privileges.
+        let unprivileged = request.mode == Mode::Replay && request.eal_args.is_empty();
+        let no_huge = unprivileged || said.no_huge;
+
+        let ports = plan_ports(file, host, request)?;
+        let placement = place(file, host, request.mode, &said)?;
+        let home = |node: u32| if no_huge { 0 } else { node };
+        let mut lcores = plan_lcores(file, host, &placement);
+        let node_of: BTreeMap<u32, u32> = lcores.iter().map(|l| (l.id, l.node)).collect();
+
+        let mut pools = Vec::new();
+        let mut venues = Vec::new();
+        for (v, venue) in file.venues.iter().enumerate() {
+            venues.push(plan_venue(v, venue, request.mode, &ports, &node_of, &home, &mut pools));
+        }
+        for lcore in &mut lcores {
+            lcore.arena_bytes = arena_bytes(&venues, lcore.id);
+        }
+
+        let memory = memory_by_node(&venues, &lcores, &pools, &home);
+        let fed: BTreeSet<usize> = venues.iter().flat_map(|v| v.feed.lines.iter().map(|l| l.port)).collect();
+        let captures = fed.iter().filter(|&&p| ports[p].driver == Driver::Capture).count();
+        let mut plan = Plan {
+            mode: request.mode,
+            about: file.about.clone(),
+            hash: plan_hash(file),
+            ports,
+            venues,
+            lcores,
+            pools,
+            main_lcore: placement.main,
+            main_cpus: placement.main_cpus.clone(),
+            oversubscribed: placement.oversubscribed,
+            no_huge,
+            eal_args: Vec::new(),
+            memory,
+            capture_window_bytes: captures as u64 * CAPTURE_WINDOW_BYTES,
+            shortfall: None,
+            warnings: Vec::new(),
+        };
+        plan.eal_args = eal_args(&plan, &placement, &said, host, request, unprivileged);
+        plan.shortfall = shortfall(&plan, host, &said);
+        plan.warnings = warnings(&plan, host);
+        Ok(plan)
+    }
+
+    /// Whether the host has the memory the plan needs.
+    ///
+    /// # Errors
+    /// [`PlanError::Memory`] with the number and the remedy.
+    pub fn ready(&self) -> Result<(), PlanError> {
+        self.shortfall.clone().map_or(Ok(()), |s| Err(s.into()))
+    }
+
+    /// Bytes of EAL memory on all nodes.
+    pub fn eal_bytes(&self) -> u64 {
+        self.memory.iter().map(NodeMemory::total).sum()
+    }
+
+    /// MiB that EAL is to be given: the plan's bytes and what EAL and its heap take themselves.
+    pub fn eal_megabytes(&self) -> u64 {
+        with_headroom(self.eal_bytes()).div_ceil(1 << 20)
+    }
+
+    /// The lcore with EAL id `id`.
+    pub fn lcore(&self, id: u32) -> Option<&LcorePlan> {
+        self.lcores.iter().find(|l| l.id == id)
+    }
+}
+
+impl VenuePlan {
+    /// Where `stage` runs.
+    pub fn stage(&self, stage: Stage) -> &StagePlan {
+        &self.stages[stage as usize]
+    }
+}
+
+impl LinksPlan {
+    /// Name and link, in packet order.
+    pub fn each(&self) -> [(&'static str, &Link); 5] {
+        [
+            ("rx_parse", &self.rx_parse),
+            ("parse_strategy", &self.parse_strategy),
+            ("strategy_encode", &self.strategy_encode),
+            ("encode_tx", &self.encode_tx),
+            ("tx_strategy", &self.tx_strategy),
+        ]
+    }
+}
+
+impl InstrumentsPlan {
+    /// Terms of `symbol`, or `None` when it is not to be booked. Looks through the list: for launch, not for the path.
+    pub fn terms(&self, symbol: Symbol) -> Option<Terms> {
+        self.listed.iter().find(|i| i.symbol == symbol).map(|i| i.terms).or(self.every)
+    }
+}
+
+impl NodeMemory {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.pools + self.rings + self.arenas
+    }
+}
+
+impl Stage {
+    /// All stages in packet order.
+    pub const ALL: [Stage; 5] = [Stage::Rx, Stage::Parse, Stage::Strategy, Stage::Encode, Stage::Tx];
+
+    /// The stage's name in files and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Rx => "rx",
+            Stage::Parse => "parse",
+            Stage::Strategy => "strategy",
+            Stage::Encode => "encode",
+            Stage::Tx => "tx",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Identity of what a file asks for, whatever the host: 64-bit FNV-1a over `tickpath plan 1\n` and the file as compact
+/// JSON with its defaults filled in (those of `book`, `pools`, lots and ticks belong to the program), keys in schema
+/// order, `$schema` and `about` left out.
+pub fn plan_hash(file: &PipelineFile) -> u64 {
+    let file = PipelineFile { schema: None, about: None, ..file.clone() };
+    // Plain data with string keys: nothing in it can fail to become JSON.
+    let json = serde_json::to_vec(&file).expect("a pipeline file is plain data");
+    let bytes = b"tickpath plan 1\n".iter().chain(&json);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+// ---- ports --------------------------------------------------------------------------------------------------------
+
+const DESCRIPTORS: u32 = 1024;
+
+fn plan_ports(file: &PipelineFile, host: &HostFacts, request: &Request) -> Result<Vec<PortPlan>, PlanError> {
+    let names = || file.ports.iter().map(|p| p.name.as_str());
+    if let Some(stranger) = request.capture_ports.iter().find(|bound| !names().any(|n| n == bound.as_str())) {
+        let known = names().map(str::to_owned).collect();
+        return Err(PlanError::UnknownPort { found: stranger.clone(), known });
+    }
+    let mut ports = Vec::new();
+    for port in &file.ports {
+        let bound = request.capture_ports.iter().any(|b| b == port.name.as_str());
+        let driver = if bound { Driver::Capture } else { port.driver };
+        if driver == Driver::Capture && request.mode == Mode::Run {
+            return Err(PlanError::CaptureInRun { port: port.name.to_string() });
+        }
+        let live = driver == Driver::Ethdev;
+        let device = port.device.clone().filter(|_| live);
+        let descriptors = |set: Option<super::file::Descriptors>| match live {
+            true => set.map_or(DESCRIPTORS, |d| d.value()),
+            false => 0,
+        };
+        let feeds =
+            file.venues.iter().flat_map(|v| &v.feed.lines).filter(|l| l.port == port.name).map(|l| l.queue.value());
+        let orders = file.venues.iter().map(|v| &v.orders).filter(|o| o.port == port.name).map(|o| o.queue.value());
+        let tx_queues = orders.clone().map(|q| q + 1).max().unwrap_or(0);
+        ports.push(PortPlan {
+            name: port.name.to_string(),
+            driver,
+            node: device.as_ref().and_then(|d| host.device_nodes.get(d)).copied(),
+            device,
+            rx_queues: feeds.chain(orders).map(|q| q + 1).max().unwrap_or(0),
+            tx_queues,
+            rx_descriptors: descriptors(port.rx_descriptors),
+            tx_descriptors: descriptors(port.tx_descriptors),
+        });
+    }
+    Ok(ports)
+}
+
+// ---- lcores -------------------------------------------------------------------------------------------------------
+
+/// Which lcore runs on which CPUs, and the `--lcores` that says so.
+struct Placement {
+    cpus: BTreeMap<u32, Vec<u32>>,
+    main: u32,
+    main_cpus: Vec<u32>,
+    oversubscribed: bool,
+    /// `None` when the person's own arguments say it.
+    lcores_arg: Option<String>,
+}
+
+fn place(file: &PipelineFile, host: &HostFacts, mode: Mode, said: &EalArgs) -> Result<Placement, PlanError> {
+    let ids: BTreeSet<u32> = file.venues.iter().flat_map(|v| v.stages.lcores()).collect();
+    let allowed: Vec<u32> = host.cpus.iter().map(|c| c.id).collect();
+    if let Some(explicit) = &said.lcores {
+        return place_explicit(&ids, explicit, said, &allowed);
+    }
+    let free_main = (0..).find(|id| !ids.contains(id));
+    // The ids are at most 128 numbers: one is free.
+    let main = said.main_lcore.or(free_main).expect("some lcore id is free");
+    if ids.contains(&main) {
+        let found = format!("--main-lcore {main} is an lcore that the pipeline file gives stages to");
+        return Err(PlanError::EalArgs {
+            found,
+            remedy: "leave --main-lcore out, or name an lcore without stages".into(),
+        });
+    }
+    if allowed.len() > ids.len() {
+        let (main_cpu, cpus) = pin(&ids, &allowed);
+        let pinned = std::iter::once((main, main_cpu)).chain(cpus.iter().map(|(&id, &cpu)| (id, cpu)));
+        let list: Vec<String> = pinned.map(|(id, cpu)| format!("{id}@{cpu}")).collect();
+        return Ok(Placement {
+            cpus: cpus.into_iter().map(|(id, cpu)| (id, vec![cpu])).collect(),
+            main,
+            main_cpus: vec![main_cpu],
+            oversubscribed: false,
+            lcores_arg: Some(list.join(",")),
+        });
+    }
+    if mode == Mode::Run {
+        return Err(too_few(&ids, &allowed));
+    }
+    let all = if allowed.is_empty() { vec![0] } else { allowed };
+    let ids_list: Vec<u32> = ids.iter().copied().collect();
+    let floating = format!("{main}@({0}),({1})@({0})", ranges(&all), ranges(&ids_list));
+    Ok(Placement {
+        cpus: ids.into_iter().map(|id| (id, all.clone())).collect(),
+        main,
+        main_cpus: all,
+        oversubscribed: true,
+        lcores_arg: Some(floating),
+    })
+}
+
+/// Lcore n on CPU n where all of those are allowed and another is left for main; otherwise the first allowed CPU for
+/// main and the next ones in order.
+fn pin(ids: &BTreeSet<u32>, allowed: &[u32]) -> (u32, BTreeMap<u32, u32>) {
+    let spare = allowed.iter().copied().find(|cpu| !ids.contains(cpu));
+    match spare {
+        Some(main_cpu) if ids.iter().all(|id| allowed.contains(id)) => {
+            (main_cpu, ids.iter().map(|&id| (id, id)).collect())
+        }
+        _ => (allowed[0], ids.iter().copied().zip(allowed[1..].iter().copied()).collect()),
+    }
+}
+
+fn place_explicit(
+    ids: &BTreeSet<u32>,
+    explicit: &BTreeMap<u32, Vec<u32>>,
+    said: &EalArgs,
+    allowed: &[u32],
+) -> Result<Placement, PlanError> {
+    let refuse = |found: String, remedy: &str| Err(PlanError::EalArgs { found, remedy: remedy.into() });
+    let main = said.main().unwrap_or(0);
+    let given = ranges(&explicit.keys().copied().collect::<Vec<_>>());
+    let mut taken: BTreeMap<u32, u32> = BTreeMap::new();
+    for &id in ids {
+        let Some(cpus) = explicit.get(&id) else {
+            let found = format!("stages run on lcore {id}, and the EAL arguments give lcores {given}");
+            return refuse(found, "add the lcore to the EAL list, or move its stages in the pipeline file");
+        };
+        if id == main {
+            let found = format!("lcore {id} runs stages, and the EAL arguments make it the main lcore");
+            return refuse(found, "add one more lcore to the EAL list and name it with --main-lcore");
+        }
+        for &cpu in cpus {
+            let shared = taken.insert(cpu, id).is_some_and(|other| other != id);
+            if shared || !allowed.contains(&cpu) {
+                return Err(too_few(ids, allowed));
+            }
+        }
+    }
+    Ok(Placement {
+        cpus: ids.iter().map(|id| (*id, explicit[id].clone())).collect(),
+        main,
+        main_cpus: explicit.get(&main).cloned().unwrap_or_default(),
+        oversubscribed: false,
+        lcores_arg: None,
+    })
+}
+
+fn too_few(ids: &BTreeSet<u32>, allowed: &[u32]) -> PlanError {
+    PlanError::TooFewCpus { lcores: ids.len(), cpus: allowed.len(), list: ranges(allowed) }
+}
+
+fn plan_lcores(file: &PipelineFile, host: &HostFacts, placement: &Placement) -> Vec<LcorePlan> {
+    let idle = |id: u32| match file.lcores.iter().find(|l| l.lcore.value() == id) {
+        _ if placement.oversubscribed => Idle::Yield,
+        Some(entry) => entry.idle,
+        None => Idle::Spin,
+    };
+    let node = |cpus: &[u32]| host.cpus.iter().find(|c| cpus.contains(&c.id)).map_or(0, |c| c.node);
+    let lcore = |(&id, cpus): (&u32, &Vec<u32>)| LcorePlan {
+        id,
+        node: node(cpus),
+        cpus: cpus.clone(),
+        idle: idle(id),
+        segments: segments(file, id),
+        arena_bytes: 0,
+    };
+    placement.cpus.iter().map(lcore).collect()
+}
+
+/// The contiguous runs of each venue's stages on lcore `id`.
+fn segments(file: &PipelineFile, id: u32) -> Vec<Segment> {
+    let mut segments: Vec<Segment> = Vec::new();
+    for (venue, settings) in file.venues.iter().enumerate() {
+        let mut open = false;
+        for (stage, lcore) in Stage::ALL.into_iter().zip(settings.stages.lcores()) {
+            match segments.last_mut() {
+                Some(last) if open && lcore == id => last.last = stage,
+                _ if lcore == id => segments.push(Segment { venue, first: stage, last: stage }),
+                _ => {}
+            }
+            open = lcore == id;
+        }
+    }
+    segments
+}
+
+// ---- venues -------------------------------------------------------------------------------------------------------
+
+fn plan_venue(
+    v: usize,
+    venue: &VenueFile,
+    mode: Mode,
+    ports: &[PortPlan],
+    node_of: &BTreeMap<u32, u32>,
+    home: &dyn Fn(u32) -> u32,
+    pools: &mut Vec<PoolPlan>,
+) -> VenuePlan {
+    let book = plan_book(venue);
+    let links = plan_links(v, venue, node_of, home);
+    let port_index = |name: &super::file::Name| {
+        // The file's check has found every port name.
+        ports.iter().position(|p| p.name == name.as_str()).expect("a checked file names only ports it has")
+    };
+    let [rx, parse, strategy, encode, tx] = venue.stages.lcores();
+    let (rx_burst, tx_burst) = (venue.stages.rx.burst.value(), venue.stages.tx.burst.value());
+
+    let lines: Vec<(usize, u32)> = venue
+        .feed
+        .lines
+        .iter()
+        .map(|line| port_index(&line.port))
+        .map(|port| (port, home(ports[port].node.unwrap_or(node_of[&rx]))))
+        .collect();
+    let feed_pools = feed_pools(v, venue, ports, &lines, &links);
+    // The pools were made for the nodes of these lines.
+    let pool_of = |node: u32| pools.len() + feed_pools.iter().position(|p| p.node == node).unwrap_or(0);
+    let line_plans = venue.feed.lines.iter().zip(&lines).map(|(line, &(port, node))| LinePlan {
+        port,
+        queue: line.queue.value() as u16,
+        pool: pool_of(node),
+        groups: line.groups.iter().map(|g| g.0).collect(),
+    });
+    let line_plans: Vec<LinePlan> = line_plans.collect();
+    pools.extend(feed_pools);
+
+    let orders_port = port_index(&venue.orders.port);
+    let port = &ports[orders_port];
+    let held = port.rx_descriptors + port.tx_descriptors + ring_slots(&links.encode_tx) + 2 * tx_burst + HELD_BY_STAGE;
+    let orders_node = home(port.node.unwrap_or(node_of[&encode]));
+    let wanted = venue.pools.orders.map(|m| m.value());
+    pools.push(pool(
+        format!("tp{v}.orders"),
+        v,
+        PoolPurpose::Orders,
+        orders_node,
+        held,
+        distinct([encode, tx]),
+        wanted,
+    ));
+
+    let burst = |stage| match stage {
+        Stage::Rx => rx_burst as u16,
+        Stage::Tx => tx_burst as u16,
+        _ => 0,
+    };
+    let stage = |stage: Stage, lcore| StagePlan { stage, lcore, burst: burst(stage) };
+    VenuePlan {
+        name: venue.name.to_string(),
+        feed: FeedPlan {
+            protocol: venue.feed.protocol,
+            channels: venue.feed.lines[0].groups.len(),
+            lines: line_plans,
+            ip_checksum: venue.feed.ip_checksum,
+            udp_checksum: venue.feed.udp_checksum,
+            addressing: venue.feed.addressing,
+            sequence: venue.feed.sequence,
+        },
+        instruments: plan_instruments(&venue.instruments),
+        arenas: ArenasPlan {
+            parse: parse_bytes(venue.feed.protocol, book.instruments, rx_burst),
+            strategy: strategy_bytes(&book),
+            encode: encode_bytes(book.instruments),
+            tx: match links.tx_strategy {
+                Link::Local { depth } => arena::bytes::<OrderEvent>(depth as usize) as u64,
+                _ => 0,
+            },
+        },
+        book,
+        strategy: venue.strategy.name.clone(),
+        parameters: venue.strategy.parameters.clone(),
+        orders: OrdersPlan {
+            protocol: venue.orders.protocol,
+            transport: venue.orders.transport,
+            port: orders_port,
+            queue: venue.orders.queue.value() as u16,
+            pool: pools.len() - 1,
+            source: endpoint(&venue.orders.source),
+            destination: endpoint(&venue.orders.destination),
+        },
+        stages: [
+            stage(Stage::Rx, rx),
+            stage(Stage::Parse, parse),
+            stage(Stage::Strategy, strategy),
+            stage(Stage::Encode, encode),
+            stage(Stage::Tx, tx),
+        ],
+        links,
+        when_full: match mode {
+            Mode::Replay => WhenFull::Wait,
+            Mode::Run => venue.rings.rx_parse.when_full,
+        },
+    }
+}
+
+fn endpoint(end: &EndpointFile) -> EndpointPlan {
+    let EndpointFile { mac: Mac(mac), address: Endpoint(address) } = *end;
+    EndpointPlan { mac, address }
+}
+
+fn plan_instruments(entries: &[InstrumentFile]) -> InstrumentsPlan {
+    let standard = Terms { lot: 100, tick: Price(100) };
+    let terms = |entry: &InstrumentFile, fallback: Terms| Terms {
+        lot: entry.lot.map_or(fallback.lot, |l| l.value()),
+        tick: entry.tick.map_or(fallback.tick, |t| t.0),
+    };
+    let every = entries.iter().find(|e| e.is_every()).map(|e| terms(e, standard));
+    let fallback = every.unwrap_or(standard);
+    let listed = entries.iter().filter(|e| !e.is_every());
+    InstrumentsPlan {
+        every,
+        listed: listed.map(|e| ListedInstrument { symbol: e.symbol.0, terms: terms(e, fallback) }).collect(),
+    }
+}
+
+/// More than the 11,214 locate codes seen on a Nasdaq day of 2023.
+const WHOLE_MARKET: u32 = 12_288;
+const LIVE_ORDERS: u32 = 1 << 20;
+
+fn plan_book(venue: &VenueFile) -> BookPlan {
+    let listed = venue.instruments.iter().filter(|i| !i.is_every()).count() as u32;
+    let every = venue.instruments.iter().any(InstrumentFile::is_every);
+    let implied = if every { WHOLE_MARKET.max(listed) } else { listed };
+    let set = &venue.book;
+    let instruments = set.instruments.map_or(implied, |i| i.value());
+    BookPlan {
+        instruments,
+        orders: match venue.feed.protocol {
+            FeedProtocol::Itch50 => set.orders.map_or(LIVE_ORDERS, |o| o.value()),
+            FeedProtocol::Deep10 => 0,
+        },
+        depth_levels: set.depth_levels.map_or(16, |d| d.value()),
+        spill_levels: set.spill_levels.map_or((instruments * 32).min(1 << 18), |s| s.value()),
+    }
+}
+
+// ---- links --------------------------------------------------------------------------------------------------------
+
+fn plan_links(v: usize, venue: &VenueFile, node_of: &BTreeMap<u32, u32>, home: &dyn Fn(u32) -> u32) -> LinksPlan {
+    let [rx, parse, strategy, encode, tx] = venue.stages.lcores();
+    let rings = &venue.rings;
+    let link = |name: &str, from: u32, to: u32, depth: u32, element_bytes: usize| {
+        if from == to {
+            return Link::Fused;
+        }
+        let bytes = ring_bytes(depth, element_bytes);
+        let node = home(node_of[&to]);
+        Link::Ring(RingPlan { name: format!("tp{v}.{name}"), depth, element_bytes: element_bytes as u32, node, bytes })
+    };
+    let back = rings.tx_strategy.depth.value();
+    LinksPlan {
+        rx_parse: link("rx_parse", rx, parse, rings.rx_parse.depth.value(), FRAME_BYTES),
+        parse_strategy: link(
+            "parse_strategy",
+            parse,
+            strategy,
+            rings.parse_strategy.depth.value(),
+            size_of::<Element>(),
+        ),
+        strategy_encode: link(
+            "strategy_encode",
+            strategy,
+            encode,
+            rings.strategy_encode.depth.value(),
+            size_of::<Order>(),
+        ),
+        encode_tx: link("encode_tx", encode, tx, rings.encode_tx.depth.value(), FRAME_BYTES),
+        tx_strategy: match link("tx_strategy", tx, strategy, back, size_of::<OrderEvent>()) {
+            Link::Fused => Link::Local { depth: back },
+            ring => ring,
+        },
+    }
+}
+
+/// A frame travels as the pointer to its mbuf.
+const FRAME_BYTES: usize = 8;
+
+/// An `RING_F_EXACT_SZ` ring of `depth` usable slots has the next power of two above `depth`; its header takes four
+/// pairs of cache lines (DPDK 22.11 `struct rte_ring`).
+fn ring_bytes(depth: u32, element_bytes: usize) -> u64 {
+    let slots = (u64::from(depth) + 1).next_power_of_two();
+    512 + slots * element_bytes as u64
+}
+
+fn ring_slots(link: &Link) -> u32 {
+    match link {
+        Link::Ring(ring) => ring.depth,
+        Link::Fused | Link::Local { .. } => 0,
+    }
+}
+
+// ---- pools --------------------------------------------------------------------------------------------------------
+
+/// Mbufs a stage keeps while it waits: a burst of the largest size.
+const HELD_BY_STAGE: u32 = 64;
+/// Size of an lcore's cache in a pool of derived size.
+const CACHE: u32 = 256;
+
+/// One pool for each node the venue's feed ports are on.
+fn feed_pools(
+    v: usize,
+    venue: &VenueFile,
+    ports: &[PortPlan],
+    lines: &[(usize, u32)],
+    links: &LinksPlan,
+) -> Vec<PoolPlan> {
+    let [rx, parse, ..] = venue.stages.lcores();
+    let burst = venue.stages.rx.burst.value();
+    let nodes: BTreeSet<u32> = lines.iter().map(|&(_, node)| node).collect();
+    let pool_on = |(i, &node): (usize, &u32)| {
+        let mut queues = BTreeSet::new();
+        let on_node = venue.feed.lines.iter().zip(lines).filter(|(_, l)| l.1 == node);
+        let descriptors: u32 = on_node
+            .filter(|(line, l)| queues.insert((l.0, line.queue.value())))
+            .map(|(_, l)| ports[l.0].rx_descriptors)
+            .sum();
+        // rx holds a burst that the link has no room for, and parse one that strategy has no room for.
+        let held = descriptors + ring_slots(&links.rx_parse) + 2 * burst + HELD_BY_STAGE;
+        let wanted = venue.pools.feed.map(|m| m.value());
+        pool(format!("tp{v}.feed{i}"), v, PoolPurpose::Feed, node, held, distinct([rx, parse]), wanted)
+    };
+    nodes.iter().enumerate().map(pool_on).collect()
+}
+
+fn pool(
+    name: String,
+    venue: usize,
+    purpose: PoolPurpose,
+    node: u32,
+    held: u32,
+    lcores: u32,
+    wanted: Option<u32>,
+) -> PoolPlan {
+    // An lcore's cache holds up to 1.5 times its size.
+    let needed = held + lcores * CACHE * 3 / 2;
+    let mbufs = wanted.unwrap_or(needed);
+    // A small pool must not vanish in its caches: together they take half of it at most.
+    let cache = if mbufs >= needed { CACHE } else { (mbufs / (3 * lcores)).min(CACHE) };
+    PoolPlan {
+        name,
+        venue,
+        purpose,
+        node,
+        mbufs,
+        needed,
+        cache,
+        private_bytes: PRIVATE_BYTES,
+        data_room: DATA_ROOM,
+        bytes: pool_bytes(mbufs, cache),
+    }
+}
+
+/// DPDK 22.11: each object has a 64-byte header and a 128-byte `rte_mbuf`; beside them the pool's own ring of pointers
+/// and, for each of 128 possible lcores, a cache of at most 1,536 pointers.
+fn pool_bytes(mbufs: u32, cache: u32) -> u64 {
+    let object = 64 + 128 + u64::from(PRIVATE_BYTES) + u64::from(DATA_ROOM);
+    let caches = if cache > 0 { 128 * (1536 * 8 + 128) } else { 0 };
+    u64::from(mbufs) * object + ring_bytes(mbufs, 8) + caches
+}
+
+fn distinct(lcores: [u32; 2]) -> u32 {
+    if lcores[0] == lcores[1] { 1 } else { 2 }
+}
+
+// ---- arenas -------------------------------------------------------------------------------------------------------
+
+/// A DEEP or MoldUDP64 packet of 1,472 bytes holds at most about a hundred messages.
+const ELEMENTS_OF_A_PACKET: usize = 128;
+
+fn parse_bytes(protocol: FeedProtocol, instruments: u32, burst: u32) -> u64 {
+    let locates = match protocol {
+        // One index for each of the 65,536 locate codes.
+        FeedProtocol::Itch50 => arena::bytes::<u32>(1 << 16),
+        FeedProtocol::Deep10 => 0,
+    };
+    // Symbol and index, in a table that is at most half full.
+    let symbols = arena::bytes::<[u64; 2]>((instruments as usize * 2).next_power_of_two());
+    let window = arena::bytes::<Element>(burst as usize * ELEMENTS_OF_A_PACKET);
+    (locates + symbols + window) as u64
+}
+
+fn strategy_bytes(book: &BookPlan) -> u64 {
+    // Order slots of 32 bytes, at most half full; levels of 16 bytes; a head of 128 bytes an instrument.
+    let orders = match book.orders as usize {
+        0 => 0,
+        orders => arena::bytes::<[u64; 4]>((orders * 2).next_power_of_two()),
+    };
+    let levels = book.instruments as usize * 2 * book.depth_levels as usize + book.spill_levels as usize;
+    (orders + arena::bytes::<[u64; 2]>(levels) + arena::bytes::<[u64; 16]>(book.instruments as usize)) as u64
+}
+
+fn encode_bytes(instruments: u32) -> u64 {
+    // A line an instrument, and a page for the frame templates.
+    (arena::bytes::<[u64; 8]>(instruments as usize) + 4096) as u64
+}
+
+fn arena_bytes(venues: &[VenuePlan], lcore: u32) -> u64 {
+    let on = |venue: &VenuePlan, stage| venue.stage(stage).lcore == lcore;
+    let of = |venue: &VenuePlan| {
+        let ArenasPlan { parse, strategy, encode, tx } = venue.arenas;
+        let parts = [(Stage::Parse, parse), (Stage::Strategy, strategy), (Stage::Encode, encode), (Stage::Tx, tx)];
+        parts.into_iter().filter(|&(stage, _)| on(venue, stage)).map(|(_, bytes)| bytes).sum::<u64>()
+    };
+    venues.iter().map(of).sum()
+}
+
+// ---- memory -------------------------------------------------------------------------------------------------------
+
+fn memory_by_node(
+    venues: &[VenuePlan],
+    lcores: &[LcorePlan],
+    pools: &[PoolPlan],
+    home: &dyn Fn(u32) -> u32,
+) -> Vec<NodeMemory> {
+    let mut nodes: BTreeMap<u32, NodeMemory> = BTreeMap::new();
+    let mut on = |node: u32, add: &dyn Fn(&mut NodeMemory)| {
+        add(nodes.entry(node).or_insert(NodeMemory { node, ..NodeMemory::default() }));
+    };
+    for pool in pools {
+        on(pool.node, &|m| m.pools += pool.bytes);
+    }
+    for (_, link) in venues.iter().flat_map(|v| v.links.each()) {
+        if let Link::Ring(ring) = link {
+            on(ring.node, &|m| m.rings += ring.bytes);
+        }
+    }
+    for lcore in lcores {
+        on(home(lcore.node), &|m| m.arenas += lcore.arena_bytes);
+    }
+    nodes.into_values().collect()
+}
+
+/// EAL's own structures, drivers and the ends of its heap: 32 MiB and a sixteenth.
+fn with_headroom(bytes: u64) -> u64 {
+    bytes + bytes / 16 + (32 << 20)
+}
+
+fn shortfall(plan: &Plan, host: &HostFacts, said: &EalArgs) -> Option<Shortfall> {
+    if plan.no_huge {
+        let granted = said.megabytes.unwrap_or(plan.eal_megabytes());
+        if granted < plan.eal_megabytes() {
+            return Some(Shortfall {
+                what: format!("{} MiB of EAL memory", plan.eal_megabytes()),
+                found: format!("the EAL arguments grant {granted} (-m)"),
+                remedy: format!("make it -m {}, or leave -m out", plan.eal_megabytes()),
+            });
+        }
+        let needed = (granted << 20) + plan.capture_window_bytes;
+        let available = host.available_bytes?;
+        return (needed > available).then(|| Shortfall {
+            what: format!("{} MiB of memory", needed.div_ceil(1 << 20)),
+            found: format!("{} MiB are available", available >> 20),
+            remedy: format!("free {} MiB, or {SMALLER}", (needed - available).div_ceil(1 << 20)),
+        });
+    }
+    plan.memory.iter().find_map(|node| hugepage_shortfall(node, host))
+}
+
+const SMALLER: &str = "lower book.orders, book.instruments, pools or ring depths in the pipeline file";
+
+fn hugepage_shortfall(node: &NodeMemory, host: &HostFacts) -> Option<Shortfall> {
+    let needed = with_headroom(node.total());
+    let here = || host.hugepages.iter().filter(|h| h.node == node.node);
+    let free: u64 = here().map(|h| h.free * h.page_bytes).sum();
+    if free >= needed {
+        return None;
+    }
+    let page = here().map(|h| h.page_bytes).min().unwrap_or(2 << 20);
+    let has = here().find(|h| h.page_bytes == page).map_or(0, |h| h.free);
+    let pages = has + (needed - free).div_ceil(page);
+    let (n, kb) = (node.node, page >> 10);
+    Some(Shortfall {
+        what: format!("{} MiB of hugepages on node {n}", needed.div_ceil(1 << 20)),
+        found: format!("{} MiB are free there", free >> 20),
+        remedy: format!(
+            "echo {pages} | sudo tee /sys/devices/system/node/node{n}/hugepages/hugepages-{kb}kB/nr_hugepages (that many \
+             beside those in use), or {SMALLER}"
+        ),
+    })
+}
+
+// ---- EAL arguments ------------------------------------------------------------------------------------------------
+
+fn eal_args(
+    plan: &Plan,
+    placement: &Placement,
+    said: &EalArgs,
+    host: &HostFacts,
+    request: &Request,
+    unprivileged: bool,
+) -> Vec<String> {
+    let mut args = Vec::new();
+    if unprivileged {
+        args.push("--no-huge".to_owned());
+        args.push("--no-pci".to_owned());
+        args.push(format!("--file-prefix=tickpath-{}", host.process));
+    }
+    if plan.no_huge && said.megabytes.is_none() {
+        // EAL's own choice without hugepages is 64 MB.
+        args.extend(["-m".to_owned(), plan.eal_megabytes().to_string()]);
+    }
+    if let Some(lcores) = &placement.lcores_arg {
+        args.push(format!("--lcores={lcores}"));
+        let lowest = plan.lcores.first().is_none_or(|l| placement.main < l.id);
+        if !lowest && said.main_lcore.is_none() {
+            args.push(format!("--main-lcore={}", placement.main));
+        }
+    }
+    args.extend(request.eal_args.iter().cloned());
+    args
+}
+
+// ---- what to know before trusting a timing ------------------------------------------------------------------------
+
+fn warnings(plan: &Plan, host: &HostFacts) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if plan.oversubscribed {
+        let (lcores, cpus) = (plan.lcores.len() + 1, plan.main_cpus.len());
+        let subject = if cpus == 1 { "CPU" } else { "CPUs" };
+        warnings.push(format!(
+            "oversubscribed: {lcores} lcores float over {cpus} {subject} and yield; timings mean little"
+        ));
+    }
+    let nodes: BTreeSet<u32> = host.cpus.iter().map(|c| c.node).collect();
+    if plan.no_huge && nodes.len() > 1 {
+        warnings.push("without hugepages memory has no node: on this host of several nodes timings vary".into());
+    }
+    for lcore in
+        plan.lcores.iter().filter(|l| !plan.oversubscribed && plan.main_cpus.iter().any(|c| l.cpus.contains(c)))
+    {
+        warnings.push(format!("lcore {} shares a CPU with the main lcore", lcore.id));
+    }
+    for venue in &plan.venues {
+        let ends = venue.feed.lines.iter().map(|l| (Stage::Rx, l.port)).chain([(Stage::Tx, venue.orders.port)]);
+        for (stage, port) in ends.collect::<BTreeSet<_>>() {
+            let (port, id) = (&plan.ports[port], venue.stage(stage).lcore);
+            let node = plan.lcore(id).map(|l| l.node);
+            if let (Some(port_node), Some(node)) = (port.node, node)
+                && port_node != node
+            {
+                let name = &venue.name;
+                warnings.push(format!(
+                    "venue {name}: {stage} runs on lcore {id} of node {node}, and port {} is on node {port_node}",
+                    port.name
+                ));
+            }
+        }
+    }
+    for pool in plan.pools.iter().filter(|p| p.mbufs < p.needed) {
+        let name = &plan.venues[pool.venue].name;
+        let purpose = match pool.purpose {
+            PoolPurpose::Feed => "feed",
+            PoolPurpose::Orders => "orders",
+        };
+        warnings.push(format!(
+            "venue {name}: pools.{purpose} is {}, and {} can be held at once: allocation may fail (counted)",
+            pool.mbufs, pool.needed
+        ));
+    }
+    warnings
+}
+
+// ---- JSON ---------------------------------------------------------------------------------------------------------
+
+fn as_hex<S: Serializer>(hash: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{hash:016x}"))
+}
+
+fn as_text<S: Serializer>(symbol: &Symbol, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(symbol)
+}
+
+fn as_units<S: Serializer>(price: &Price, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_i64(price.0)
+}
