@@ -10,6 +10,7 @@ use super::file::{
 };
 use super::host::HostFacts;
 use crate::arena;
+use crate::book::BookConfig;
 use crate::market::{Element, Order, OrderEvent, Price, Symbol};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -556,6 +557,14 @@ impl VenuePlan {
     }
 }
 
+impl BookPlan {
+    /// The same in the book's words.
+    pub fn config(&self) -> BookConfig {
+        let BookPlan { instruments, orders, depth_levels, spill_levels } = *self;
+        BookConfig { instruments, orders, depth_levels, spill_levels }
+    }
+}
+
 impl LinksPlan {
     /// Name and link, in packet order.
     pub fn each(&self) -> [(&'static str, &Link); 5] {
@@ -872,7 +881,7 @@ fn plan_venue(
         instruments: plan_instruments(&venue.instruments),
         arenas: ArenasPlan {
             parse: parse_bytes(venue.feed.protocol, book.instruments, rx_burst),
-            strategy: strategy_bytes(&book),
+            strategy: book.config().bytes() as u64,
             encode: encode_bytes(book.instruments),
             tx: match links.tx_strategy {
                 Link::Local { depth } => arena::bytes::<OrderEvent>(depth as usize) as u64,
@@ -942,8 +951,8 @@ fn plan_book(venue: &VenueFile) -> BookPlan {
             FeedProtocol::Itch50 => set.orders.map_or(LIVE_ORDERS, |o| o.value()),
             FeedProtocol::Deep10 => 0,
         },
-        depth_levels: set.depth_levels.map_or(16, |d| d.value()),
-        spill_levels: set.spill_levels.map_or((instruments * 32).min(1 << 18), |s| s.value()),
+        depth_levels: set.depth_levels.map_or(32, |d| d.value()),
+        spill_levels: set.spill_levels.map_or((instruments * 256).clamp(1 << 14, 1 << 20), |s| s.value()),
     }
 }
 
@@ -1090,16 +1099,6 @@ fn parse_bytes(protocol: FeedProtocol, instruments: u32, burst: u32) -> u64 {
     let symbols = arena::bytes::<[u64; 2]>((instruments as usize * 2).next_power_of_two());
     let window = arena::bytes::<Element>(burst as usize * ELEMENTS_OF_A_PACKET);
     (locates + symbols + window) as u64
-}
-
-fn strategy_bytes(book: &BookPlan) -> u64 {
-    // Order slots of 32 bytes, at most half full; levels of 16 bytes; a head of 128 bytes an instrument.
-    let orders = match book.orders as usize {
-        0 => 0,
-        orders => arena::bytes::<[u64; 4]>((orders * 2).next_power_of_two()),
-    };
-    let levels = book.instruments as usize * 2 * book.depth_levels as usize + book.spill_levels as usize;
-    (orders + arena::bytes::<[u64; 2]>(levels) + arena::bytes::<[u64; 16]>(book.instruments as usize)) as u64
 }
 
 fn encode_bytes(instruments: u32) -> u64 {
