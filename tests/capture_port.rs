@@ -22,7 +22,7 @@ use pcap_file::{DataLink, Endianness, TsResolution};
 use proptest::prelude::*;
 use tickpath::port::capture::format::Reader;
 use tickpath::port::capture::{
-    CaptureError, CaptureSink, CaptureSource, Head, Pace, Pacer, SourceOptions, Speed, Warning,
+    CaptureError, CaptureSink, CaptureSource, Head, Next, Pace, Pacer, Replay, SourceOptions, Speed, Warning,
 };
 
 #[global_allocator]
@@ -122,9 +122,9 @@ fn drain(mut source: CaptureSource) -> (Vec<(u32, Packet)>, Vec<Warning>) {
             }
             Head::At(key) => {
                 let starts = all.last().is_none_or(|&(lap, _)| lap != key.lap);
-                assert_eq!(source.at_lap_start(), starts);
-                let record = source.record().unwrap();
-                assert_eq!(record.stamp_ns, key.stamp_ns);
+                let next = source.peek().unwrap();
+                assert_eq!((next.lap_start, next.key()), (starts, key));
+                let record = next.record;
                 all.push((key.lap, (record.stamp_ns, record.len, record.bytes.to_vec())));
                 source.advance();
             }
@@ -434,6 +434,72 @@ fn resident_laps_equal_laps_read_again() {
     }
 }
 
+/// What a replay delivers: line, lap, stamp.
+fn replay(sources: Vec<CaptureSource>, max: usize) -> Vec<(usize, u32, u64)> {
+    let mut replay = Replay::new(sources, Pace::default(), 1e9);
+    let mut all = Vec::new();
+    while !replay.ended() {
+        let before = all.len();
+        let taken = replay.burst(max, 0, |line, next| {
+            // Every fifth time there is no room.
+            let room = (all.len() + before) % 5 != 4 || all.len() == before;
+            if room {
+                all.push((line, next.lap, next.record.stamp_ns));
+            }
+            room
+        });
+        assert!(taken <= max && taken == all.len() - before);
+        if taken == 0 {
+            std::thread::yield_now();
+        }
+    }
+    all
+}
+
+#[test]
+fn lines_are_merged_by_lap_and_stamp_whoever_is_faster() {
+    let folder = folder();
+    let line = |name: &str, stamps: &[u64]| {
+        let packets: Vec<Packet> = stamps.iter().map(|&stamp| (stamp, 1, vec![0])).collect();
+        file(&folder, name, &pcap(&packets, TsResolution::NanoSecond, Endianness::Little))
+    };
+    // B's stamp falls back once, as captures' stamps do; C is empty.
+    let files = [line("a", &[10, 20, 20, 30, 90]), line("b", &[5, 20, 15, 40]), line("c", &[])];
+    let lap = [(1, 5), (0, 10), (0, 20), (0, 20), (1, 20), (1, 15), (0, 30), (1, 40), (0, 90)];
+    let expected: Vec<_> = (0..3).flat_map(|n| lap.map(|(line, stamp)| (line, n, stamp))).collect();
+    for max in [1, 2, 64] {
+        let sources = files.iter().map(|file| open(std::slice::from_ref(file), 3, 4)).collect();
+        assert_eq!(replay(sources, max), expected, "bursts of {max}");
+    }
+    // Two lines over the same large file, one with a window so small that its loader is often behind.
+    let large = file(&folder, "large", &pcap(&packets(6000), TsResolution::NanoSecond, Endianness::Little));
+    let both = |window| vec![open(std::slice::from_ref(&large), 2, window), open(std::slice::from_ref(&large), 2, 2)];
+    let merged = replay(both(16), 32);
+    assert_eq!(merged.len(), 2 * 2 * 6000);
+    assert!(merged.chunks(2).all(|pair| pair[0].0 == 0 && pair[1].0 == 1 && pair[0].2 == pair[1].2));
+    assert_eq!(replay(both(2), 5), merged);
+}
+
+#[test]
+fn a_paced_replay_hands_out_what_is_due_and_nothing_else() {
+    let folder = folder();
+    let sent: Vec<Packet> = (0..10).map(|i| (START_NS + i * 100, 1, vec![0])).collect();
+    let path = file(&folder, "due", &pcap(&sent, TsResolution::NanoSecond, Endianness::Little));
+    // A TSC of 1 GHz: a tick a nanosecond.
+    let pace = Pace { speed: Speed::Factor(1.0), max_idle_ns: None };
+    let mut replay = Replay::new(vec![open(&[path], 2, 4)], pace, 1e9);
+    while !replay.primed() {
+        std::thread::yield_now();
+    }
+    let mut due_at = |tsc| replay.burst(64, tsc, |_, _| true);
+    assert_eq!([due_at(5000), due_at(5000), due_at(5099), due_at(5100)], [1, 0, 0, 1]);
+    assert_eq!(due_at(5350), 2);
+    // The second lap follows the first at once.
+    assert_eq!([due_at(5900), due_at(6799), due_at(6800)], [7, 8, 1]);
+    assert!(replay.ended());
+    assert_eq!((replay.lateness().max_ticks, replay.lateness().over_1us), (799, 0));
+}
+
 #[test]
 fn dropping_a_source_stops_its_loader() {
     let folder = folder();
@@ -442,7 +508,7 @@ fn dropping_a_source_stops_its_loader() {
     while !source.primed() {
         std::thread::yield_now();
     }
-    assert!(source.record().is_some());
+    assert!(source.peek().is_some());
     let before = Instant::now();
     drop(source);
     assert!(before.elapsed() < Duration::from_secs(5));
@@ -461,7 +527,7 @@ fn the_lcores_side_allocates_nothing() {
         }
         let (calls, mut count) = (allocations::calls(), 0);
         while !source.ended() {
-            let Some(record) = source.record() else {
+            let Some(Next { record, .. }) = source.peek() else {
                 std::thread::yield_now();
                 continue;
             };
@@ -487,10 +553,9 @@ fn a_paced_packet_is_never_early() {
     let mut source = open(&[path], 1, 4);
     let (mut start, mut count) = (None, 0);
     while !source.ended() {
-        let restart = source.at_lap_start();
-        let Some(record) = source.record() else { continue };
+        let Some(next) = source.peek() else { continue };
         let before = *start.get_or_insert_with(Instant::now);
-        let due = pacer.due(record.stamp_ns, restart, tickpath::cpu::rdtsc());
+        let due = pacer.due(next.record.stamp_ns, next.restarts(), tickpath::cpu::rdtsc());
         while tickpath::cpu::rdtsc() < due.tsc {
             tickpath::cpu::pause();
         }

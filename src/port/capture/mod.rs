@@ -2,16 +2,19 @@
 //! stages as a NIC.
 //!
 //! Reading order: [`format`] (files ↔ packets), [`block`] (what threads hand each other), [`source`] (files → one
-//! lcore), [`sink`] (one lcore → a file), [`pace`] (when a packet is due). None of it knows of DPDK.
+//! lcore), [`pace`] (when a packet is due), [`replay`] (several sources → one stream), [`sink`] (one lcore → a file).
+//! None of it knows of DPDK.
 
 pub mod block;
 pub mod format;
 pub mod pace;
+pub mod replay;
 pub mod sink;
 pub mod source;
 
 pub use block::Record;
 pub use format::CaptureError;
 pub use pace::{Pace, Pacer, Speed};
+pub use replay::Replay;
 pub use sink::CaptureSink;
-pub use source::{CaptureSource, Head, Key, SourceOptions, Warning};
+pub use source::{CaptureSource, Head, Key, Next, SourceOptions, Warning};

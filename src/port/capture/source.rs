@@ -57,6 +57,29 @@ pub struct Key {
     pub stamp_ns: u64,
 }
 
+/// The packet at the head of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next<'a> {
+    /// Stamp, length, bytes.
+    pub record: Record<'a>,
+    /// Lap, from 0.
+    pub lap: u32,
+    /// It is the first of its lap.
+    pub lap_start: bool,
+}
+
+impl Next<'_> {
+    /// Its place among the packets of other sources.
+    pub fn key(&self) -> Key {
+        Key { lap: self.lap, stamp_ns: self.record.stamp_ns }
+    }
+
+    /// Whether the capture's time may begin anew here: see [`Pacer::due`](super::Pacer::due).
+    pub fn restarts(&self) -> bool {
+        self.lap_start || self.record.flags & FILE_START != 0
+    }
+}
+
 /// Something about a file that the user should hear of when the replay is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
@@ -168,22 +191,24 @@ impl CaptureSource {
         self.shared.primed.load(Ordering::Acquire) || self.filled.is_abandoned()
     }
 
-    /// What comes next.
+    /// Where the packet at hand stands among those of other sources.
     #[inline]
     pub fn head(&mut self) -> Head {
-        if let Some(stamp_ns) = self.record().map(|record| record.stamp_ns) {
-            return Head::At(Key { lap: self.lap, stamp_ns });
+        match self.peek().map(|next| next.key()) {
+            Some(key) => Head::At(key),
+            None if self.ended => Head::End,
+            None => Head::Starved,
         }
-        if self.ended { Head::End } else { Head::Starved }
     }
 
     /// The packet at hand, until [`CaptureSource::advance`]; `None` when starved or [`ended`](CaptureSource::ended).
     #[inline]
-    pub fn record(&mut self) -> Option<Record<'_>> {
+    pub fn peek(&mut self) -> Option<Next<'_>> {
         if !self.at_record() && !self.next_block() {
             return None;
         }
-        self.block.as_ref().and_then(|block| block.record(self.at)).map(|(record, _)| record)
+        let (record, _) = self.block.as_ref()?.record(self.at)?;
+        Some(Next { record, lap: self.lap, lap_start: self.lap_start })
     }
 
     /// Step over the packet at hand.
@@ -198,20 +223,9 @@ impl CaptureSource {
         }
     }
 
-    /// Lap of the packet at hand, from 0.
-    pub fn lap(&self) -> u32 {
-        self.lap
-    }
-
     /// Laps delivered to their end.
     pub fn laps_done(&self) -> u32 {
         self.laps_done
-    }
-
-    /// Whether the packet at hand is the first of its lap.
-    #[inline]
-    pub fn at_lap_start(&self) -> bool {
-        self.lap_start
     }
 
     /// Whether every lap has been delivered.
