@@ -18,11 +18,11 @@ pub mod market;
 pub mod pipeline;
 pub mod strategy;
 pub mod synth;
+pub mod version;
 pub mod wire;
 
 #[cfg(feature = "dpdk")]
 pub mod cmd;
-#[cfg(feature = "dpdk")]
 #[allow(unsafe_code)]
 pub mod dpdk;
 pub mod latency;

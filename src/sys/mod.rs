@@ -1,3 +1,9 @@
-//! What the kernel knows and `std` does not say.
+//! What we ask of the kernel directly, because `std` does not: clocks, CPU affinity, where pages lie, memory advice.
+//!
+//! Small wrappers over libc, used at launch and by control threads; never on the packet's path.
 
+pub mod affinity;
+pub mod memory;
+pub mod pages;
+pub mod quiet;
 pub mod time;

@@ -1,0 +1,258 @@
+/* See shim.h. */
+#define _GNU_SOURCE
+#include "shim.h"
+
+#include <string.h>
+#include <sys/types.h>
+
+#include <rte_mbuf_pool_ops.h>
+
+/* The safe layer's accessors rest on these. */
+static_assert(sizeof(((struct rte_mbuf *)0)->data_off) == 2, "data_off");
+static_assert(sizeof(((struct rte_mbuf *)0)->refcnt) == 2, "refcnt");
+static_assert(sizeof(((struct rte_mbuf *)0)->nb_segs) == 2, "nb_segs");
+static_assert(sizeof(((struct rte_mbuf *)0)->port) == 2, "port");
+static_assert(sizeof(((struct rte_mbuf *)0)->ol_flags) == 8, "ol_flags");
+static_assert(sizeof(((struct rte_mbuf *)0)->pkt_len) == 4, "pkt_len");
+static_assert(sizeof(((struct rte_mbuf *)0)->data_len) == 2, "data_len");
+static_assert(sizeof(((struct rte_mbuf *)0)->vlan_tci) == 2, "vlan_tci");
+static_assert(sizeof(((struct rte_mbuf *)0)->buf_len) == 2, "buf_len");
+static_assert(sizeof(struct rte_mbuf) == 128, "the private area starts behind 128 bytes");
+static_assert(offsetof(struct rte_mbuf, data_len) < RTE_CACHE_LINE_MIN_SIZE, "the hot fields share the first line");
+
+int shim_errno(void)
+{
+	return rte_errno;
+}
+
+uint32_t shim_lcore_id(void)
+{
+	return rte_lcore_id();
+}
+
+static ssize_t log_write(void *cookie, const char *text, size_t len)
+{
+	int level = rte_log_cur_msg_loglevel();
+
+	((shim_log_line)cookie)(level < 0 ? RTE_LOG_INFO : (uint32_t)level, text, len);
+	return (ssize_t)len;
+}
+
+int shim_log_capture(shim_log_line line)
+{
+	cookie_io_functions_t io = { .write = log_write };
+	FILE *stream = fopencookie((void *)line, "w", io);
+
+	if (stream == NULL)
+		return -1;
+	return rte_openlog_stream(stream);
+}
+
+struct rte_mempool *shim_pool_create(const char *name, uint32_t n, uint32_t cache, uint16_t priv, uint16_t room,
+				     int socket)
+{
+	struct rte_pktmbuf_pool_private layout;
+	struct rte_mempool *pool;
+	int rc;
+
+	if (rte_eal_has_hugepages())
+		return rte_pktmbuf_pool_create(name, n, cache, priv, room, socket);
+
+	pool = rte_mempool_create_empty(name, n, sizeof(struct rte_mbuf) + priv + room, cache,
+					sizeof(struct rte_pktmbuf_pool_private), socket,
+					RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+	if (pool == NULL)
+		return NULL;
+	memset(&layout, 0, sizeof(layout));
+	layout.mbuf_data_room_size = room;
+	layout.mbuf_priv_size = priv;
+	rc = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (rc == 0) {
+		rte_pktmbuf_pool_init(pool, &layout);
+		rc = rte_mempool_populate_default(pool);
+	}
+	if (rc < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -rc;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
+int shim_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **out, uint32_t n)
+{
+	return rte_pktmbuf_alloc_bulk(pool, out, n);
+}
+
+struct rte_mbuf *shim_mbuf_alloc(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_alloc(pool);
+}
+
+void shim_mbuf_free(struct rte_mbuf *m)
+{
+	rte_pktmbuf_free(m);
+}
+
+void shim_mbuf_free_bulk(struct rte_mbuf **m, uint32_t n)
+{
+	rte_pktmbuf_free_bulk(m, n);
+}
+
+void shim_mbuf_refcnt_add(struct rte_mbuf *m, int16_t by)
+{
+	rte_pktmbuf_refcnt_update(m, by);
+}
+
+int shim_mbuf_chain(struct rte_mbuf *head, struct rte_mbuf *tail)
+{
+	return rte_pktmbuf_chain(head, tail);
+}
+
+uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **out, uint16_t n)
+{
+	return rte_eth_rx_burst(port, queue, out, n);
+}
+
+uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **in, uint16_t n)
+{
+	return rte_eth_tx_burst(port, queue, in, n);
+}
+
+int shim_port_info(uint16_t port, struct shim_port_info *out)
+{
+	struct rte_eth_dev_info info;
+	struct rte_ether_addr mac;
+	int rc = rte_eth_dev_info_get(port, &info);
+
+	if (rc != 0)
+		return rc;
+	memset(out, 0, sizeof(*out));
+	snprintf(out->driver, sizeof(out->driver), "%s", info.driver_name != NULL ? info.driver_name : "unknown");
+	out->numa_node = rte_eth_dev_socket_id(port);
+	out->rx_queues_max = info.max_rx_queues;
+	out->tx_queues_max = info.max_tx_queues;
+	out->rx_descriptors_min = info.rx_desc_lim.nb_min;
+	out->rx_descriptors_max = info.rx_desc_lim.nb_max;
+	out->rx_descriptors_align = info.rx_desc_lim.nb_align;
+	out->tx_descriptors_min = info.tx_desc_lim.nb_min;
+	out->tx_descriptors_max = info.tx_desc_lim.nb_max;
+	out->tx_descriptors_align = info.tx_desc_lim.nb_align;
+	out->mtu_max = info.max_mtu;
+	out->rx_offloads = info.rx_offload_capa;
+	out->tx_offloads = info.tx_offload_capa;
+	if (rte_eth_dev_get_mtu(port, &out->mtu) != 0)
+		out->mtu = 0;
+	if (rte_eth_macaddr_get(port, &mac) == 0)
+		memcpy(out->mac, mac.addr_bytes, sizeof(out->mac));
+	return 0;
+}
+
+int shim_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint64_t rx_offloads,
+			uint64_t tx_offloads, uint16_t mtu)
+{
+	struct rte_eth_conf conf;
+
+	memset(&conf, 0, sizeof(conf));
+	conf.rxmode.mq_mode = RTE_ETH_MQ_RX_NONE;
+	conf.rxmode.offloads = rx_offloads;
+	conf.rxmode.mtu = mtu; /* 0 means the default to rte_eth_dev_configure */
+	conf.txmode.mq_mode = RTE_ETH_MQ_TX_NONE;
+	conf.txmode.offloads = tx_offloads;
+	return rte_eth_dev_configure(port, rx_queues, tx_queues, &conf);
+}
+
+int shim_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, int socket, uint64_t offloads,
+			struct rte_mempool *pool)
+{
+	struct rte_eth_dev_info info;
+	struct rte_eth_rxconf conf;
+	int rc = rte_eth_dev_info_get(port, &info);
+
+	if (rc != 0)
+		return rc;
+	conf = info.default_rxconf;
+	conf.offloads = offloads;
+	return rte_eth_rx_queue_setup(port, queue, descriptors, (unsigned int)socket, &conf, pool);
+}
+
+int shim_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, int socket, uint64_t offloads)
+{
+	struct rte_eth_dev_info info;
+	struct rte_eth_txconf conf;
+	int rc = rte_eth_dev_info_get(port, &info);
+
+	if (rc != 0)
+		return rc;
+	conf = info.default_txconf;
+	conf.offloads = offloads;
+	return rte_eth_tx_queue_setup(port, queue, descriptors, (unsigned int)socket, &conf);
+}
+
+static void span(struct shim_span *out, const struct rte_ring_zc_data *zcd, uint32_t n, uint32_t left)
+{
+	out->first = zcd->ptr1;
+	out->second = zcd->ptr2;
+	out->first_len = zcd->n1;
+	out->len = n;
+	out->left = left;
+}
+
+void shim_ring_produce_start(struct rte_ring *r, uint32_t esize, uint32_t n, struct shim_span *out)
+{
+	struct rte_ring_zc_data zcd = {0};
+	uint32_t left = 0;
+
+	n = rte_ring_enqueue_zc_burst_elem_start(r, esize, n, &zcd, &left);
+	span(out, &zcd, n, left);
+}
+
+void shim_ring_produce_finish(struct rte_ring *r, uint32_t n)
+{
+	rte_ring_enqueue_zc_elem_finish(r, n);
+}
+
+void shim_ring_consume_start(struct rte_ring *r, uint32_t esize, uint32_t n, struct shim_span *out)
+{
+	struct rte_ring_zc_data zcd = {0};
+	uint32_t left = 0;
+
+	n = rte_ring_dequeue_zc_burst_elem_start(r, esize, n, &zcd, &left);
+	span(out, &zcd, n, left);
+}
+
+void shim_ring_consume_finish(struct rte_ring *r, uint32_t n)
+{
+	rte_ring_dequeue_zc_elem_finish(r, n);
+}
+
+uint32_t shim_ring_enqueue(struct rte_ring *r, const void *elements, uint32_t esize, uint32_t n, uint32_t *left)
+{
+	return rte_ring_sp_enqueue_burst_elem(r, elements, esize, n, left);
+}
+
+uint32_t shim_ring_dequeue(struct rte_ring *r, void *elements, uint32_t esize, uint32_t n, uint32_t *left)
+{
+	return rte_ring_sc_dequeue_burst_elem(r, elements, esize, n, left);
+}
+
+uint32_t shim_ring_enqueue_ptrs(struct rte_ring *r, void *const *ptrs, uint32_t n, uint32_t *left)
+{
+	return rte_ring_sp_enqueue_burst(r, ptrs, n, left);
+}
+
+uint32_t shim_ring_dequeue_ptrs(struct rte_ring *r, void **ptrs, uint32_t n, uint32_t *left)
+{
+	return rte_ring_sc_dequeue_burst(r, ptrs, n, left);
+}
+
+uint32_t shim_ring_count(const struct rte_ring *r)
+{
+	return rte_ring_count(r);
+}
+
+uint32_t shim_ring_free_count(const struct rte_ring *r)
+{
+	return rte_ring_free_count(r);
+}

@@ -1,0 +1,157 @@
+//! A pool of frames: fixed in number and size at launch, on one NUMA node, shared by every lcore.
+//!
+//! Frames point into their pool. A pool whose last owner goes while frames are out is kept, with an error in the log:
+//! memory lost at exit is better than a frame that dangles.
+
+use super::error::why;
+use super::sizes::{HEADROOM, PRIVATE_BYTES, pool_bytes};
+use super::{Burst, DpdkError, Eal, Frame, Socket};
+use std::ffi::CString;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// A pool of [`Frame`]s. Clones are owners of the same pool.
+#[derive(Clone, Debug)]
+pub struct Mempool(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    raw: NonNull<dpdk_sys::rte_mempool>,
+    name: String,
+    size: u32,
+    data_room: u16,
+    eal: Eal,
+}
+
+// SAFETY: rte_mempool is safe for any number of threads (multi-producer, multi-consumer, per-lcore caches).
+unsafe impl Send for Pool {}
+// SAFETY: as above.
+unsafe impl Sync for Pool {}
+
+impl Mempool {
+    /// A pool of `n` frames with room for `data_room` bytes each behind the headroom, `cache` of them kept per lcore
+    /// (0 to 512, at most two thirds of `n`). The name has at most 25 bytes and is unique.
+    ///
+    /// # Errors
+    /// Names and sizes out of range; memory that EAL does not have, with the number and the remedy.
+    pub fn frames(
+        eal: &Eal,
+        name: &str,
+        n: u32,
+        cache: u32,
+        data_room: u16,
+        socket: Socket,
+    ) -> Result<Mempool, DpdkError> {
+        let c_name = checked_name("frame pool", name, dpdk_sys::SHIM_MEMPOOL_NAME_MAX as usize)?;
+        let room = usize::from(data_room) + HEADROOM;
+        if n == 0 || room > usize::from(u16::MAX) || cache > dpdk_sys::SHIM_MEMPOOL_CACHE_MAX || cache > n * 2 / 3 {
+            return Err(DpdkError::Argument {
+                what: format!("frame pool `{name}`"),
+                problem: format!(
+                    "wants at least 1 frame, a cache of at most 512 and two thirds of the frames, and at most {} bytes \
+                     a frame; found {n} frames, a cache of {cache}, {data_room} bytes",
+                    usize::from(u16::MAX) - HEADROOM
+                ),
+            });
+        }
+        // SAFETY: a NUL-terminated name and sizes in range; EAL is running while `eal` lives.
+        let raw = unsafe {
+            dpdk_sys::shim_pool_create(c_name.as_ptr(), n, cache, PRIVATE_BYTES as u16, room as u16, socket.raw())
+        };
+        let Some(raw) = NonNull::new(raw) else {
+            return Err(DpdkError::Memory {
+                what: format!("the frame pool `{name}` of {n} frames"),
+                bytes: pool_bytes(n as usize, data_room.into()),
+                socket: socket.to_string(),
+                said: why(0),
+                remedy: eal.memory_remedy(),
+            });
+        };
+        Ok(Mempool(Arc::new(Pool { raw, name: name.to_owned(), size: n, data_room, eal: eal.clone() })))
+    }
+
+    /// An empty frame, or `None` when the pool is exhausted.
+    #[inline]
+    pub fn alloc(&self) -> Option<Frame> {
+        // SAFETY: the pool lives while `self` does; the mbuf is ours alone.
+        NonNull::new(unsafe { dpdk_sys::shim_mbuf_alloc(self.raw()) }).map(|mbuf| unsafe { Frame::from_raw(mbuf) })
+    }
+
+    /// `n` empty frames behind those in `burst`, all or none. False when the pool has fewer, or the burst has no room.
+    #[inline]
+    #[must_use]
+    pub fn alloc_bulk(&self, burst: &mut Burst, n: usize) -> bool {
+        if n > burst.remaining_capacity() {
+            return false;
+        }
+        let len = burst.len();
+        // SAFETY: `n` free slots lie behind `len`; a slot is a mbuf pointer (Frame is transparent over one), and all
+        // `n` are filled when 0 is returned.
+        unsafe {
+            let slots = burst.as_mut_ptr().add(len).cast::<*mut dpdk_sys::rte_mbuf>();
+            let ok = dpdk_sys::shim_mbuf_alloc_bulk(self.raw(), slots, n as u32) == 0;
+            if ok {
+                burst.set_len(len + n);
+            }
+            ok
+        }
+    }
+
+    /// Frames that are out. Walks every lcore's cache: not for the path.
+    pub fn in_use(&self) -> usize {
+        // SAFETY: the pool lives while `self` does.
+        unsafe { dpdk_sys::rte_mempool_in_use_count(self.raw()) as usize }
+    }
+
+    /// Frames that are left, those in lcore caches included. Not for the path.
+    pub fn available(&self) -> usize {
+        // SAFETY: the pool lives while `self` does.
+        unsafe { dpdk_sys::rte_mempool_avail_count(self.raw()) as usize }
+    }
+
+    /// Frames it was made with.
+    pub fn size(&self) -> usize {
+        self.0.size as usize
+    }
+
+    /// Bytes a frame holds behind its headroom.
+    pub fn data_room(&self) -> usize {
+        self.0.data_room.into()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    #[inline]
+    pub(super) fn raw(&self) -> *mut dpdk_sys::rte_mempool {
+        self.0.raw.as_ptr()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: the pool is not freed yet.
+        let out = unsafe { dpdk_sys::rte_mempool_in_use_count(self.raw.as_ptr()) };
+        if out > 0 {
+            log::error!(
+                "frame pool `{}` is dropped with {out} of {} frames still out: it is kept",
+                self.name,
+                self.size
+            );
+            std::mem::forget(self.eal.clone());
+            return;
+        }
+        // SAFETY: no frame is out and this was the last owner, so nothing points into the pool.
+        unsafe { dpdk_sys::rte_mempool_free(self.raw.as_ptr()) }
+    }
+}
+
+/// A name that DPDK can hold, as a C string.
+pub(super) fn checked_name(what: &'static str, name: &str, max: usize) -> Result<CString, DpdkError> {
+    match CString::new(name) {
+        Ok(c_name) if (1..=max).contains(&name.len()) => Ok(c_name),
+        _ => Err(DpdkError::Name { what, name: name.to_owned(), max }),
+    }
+}
