@@ -14,8 +14,10 @@ pub mod arena;
 pub mod book;
 #[allow(unsafe_code)]
 pub mod cpu;
+pub mod feed;
 pub mod market;
 pub mod pipeline;
+pub mod session;
 pub mod strategy;
 pub mod synth;
 pub mod version;

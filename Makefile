@@ -1,0 +1,46 @@
+# Tickpath. `make` prints the targets.
+
+CARGO            ?= cargo
+CARGO_TARGET_DIR ?= target
+export CARGO_TARGET_DIR
+
+BIN     := $(CARGO_TARGET_DIR)/release/tickpath
+DEMO    := $(CARGO_TARGET_DIR)/demo
+CAPTURE := $(DEMO)/itch.pcap
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build replay test lint bench callgrind fuzz clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install what is missing (as root), or say what to install
+	@scripts/deps
+
+build: deps ## build the release binary
+	$(CARGO) build --release --locked
+
+replay: build ## generate a synthetic capture, replay it into orders, print what happened
+	@mkdir -p $(DEMO)
+	$(BIN) synth $(CAPTURE) --seed 1 --messages 1000000 --symbols 500
+	$(BIN) replay pipelines/itch-1-lcore.json $(CAPTURE) --orders $(DEMO)/orders.pcap --books $(DEMO)/books.jsonl --summary $(DEMO)/summary.json
+	@echo "orders: $(DEMO)/orders.pcap   books: $(DEMO)/books.jsonl   summary: $(DEMO)/summary.json"
+
+test: deps ## run every test
+	$(CARGO) test --locked --workspace
+
+lint: deps ## formatting and clippy, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+bench: deps ## measure against the peers, ratios of interleaved runs
+	benches/run
+
+callgrind: deps ## instruction counts of the hot path against benches/instructions.txt
+	benches/instructions
+
+fuzz: deps ## each fuzz target for FUZZ_SECONDS (default 20)
+	fuzz/run $${FUZZ_SECONDS:-20}
+
+clean: ## remove what was built
+	$(CARGO) clean

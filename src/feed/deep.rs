@@ -1,0 +1,109 @@
+//! IEX DEEP 1.0 over IEX-TP to elements.
+//!
+//! Symbols travel in every message. A price level update carries a flag that ends an atomic event; only then is the
+//! book consistent. The protocol keeps its session id and begins again at sequence 1.
+
+use super::{Header, State, Verdict, Window};
+use crate::market::{Element, Instrument, Packet, Price, Side, Status, Symbol};
+use crate::wire::deep10::{self, Message};
+use crate::wire::{Error, iextp};
+
+/// Decoder without state of its own.
+#[derive(Debug)]
+pub(super) struct Deep;
+
+impl Deep {
+    #[inline]
+    pub fn packet(&self, state: &mut State<'_>, payload: &[u8], head: Packet, window: &mut Window) -> Verdict {
+        let segment = match iextp::Segment::parse(payload) {
+            Ok(segment) if segment.header().protocol() == iextp::DEEP => segment,
+            _ => {
+                state.counters.bad_header += 1;
+                return Verdict::Dropped;
+            }
+        };
+        let iex = segment.header();
+        let count = iex.count();
+        let mark = window.mark();
+        let header = Header {
+            session: u128::from(iex.session()) << 32 | u128::from(iex.channel()),
+            sequence: iex.sequence() as u64,
+            count,
+            restarts_at_one: true,
+        };
+        let Some(skip) = state.open(&header, head, window) else { return Verdict::Dropped };
+        if count == 0 {
+            state.counters.heartbeats += 1;
+        }
+        let mut next = header.sequence;
+        for message in segment.messages() {
+            match message {
+                Ok(message) => {
+                    if next.wrapping_sub(header.sequence) >= skip {
+                        self.message(state, message, next, window);
+                    }
+                    next = next.wrapping_add(1);
+                }
+                Err(_) => next = state.truncated(next, &header, window),
+            }
+        }
+        let verdict = state.close(mark, head.channel, next, window);
+        if count == 0 { Verdict::Dropped } else { verdict }
+    }
+
+    #[inline]
+    fn message(&self, state: &mut State<'_>, message: &[u8], sequence: u64, window: &mut Window) {
+        let message = match deep10::parse(message) {
+            Ok(message) => message,
+            Err(Error::UnknownType(kind)) => {
+                state.counters.unknown_types += 1;
+                state.by_type[usize::from(kind)] += 1;
+                return;
+            }
+            Err(_) => {
+                state.counters.wrong_length += 1;
+                state.lose(sequence, sequence.wrapping_add(1).max(sequence), window);
+                return;
+            }
+        };
+        state.by_type[usize::from(message.kind())] += 1;
+        match message {
+            Message::BuyLevel(m) => level(state, Side::Buy, m, window),
+            Message::SellLevel(m) => level(state, Side::Sell, m, window),
+            Message::Trade(m) => {
+                if let Some(instrument) = wanted(state, m.symbol(), window) {
+                    state.push(Element::Trade { instrument, qty: m.size(), price: Price(m.price()) }, window);
+                }
+            }
+            Message::TradingStatus(m) => {
+                if let Some(instrument) = wanted(state, m.symbol(), window) {
+                    let status = if m.status() == b'T' { Status::Trading } else { Status::Halted };
+                    state.push(Element::Status { instrument, status }, window);
+                }
+            }
+            Message::ShortSaleTest(m) => {
+                if let Some(instrument) = wanted(state, m.symbol(), window) {
+                    let status = if m.status() == 0 { Status::ShortSaleFree } else { Status::ShortSaleRestricted };
+                    state.push(Element::Status { instrument, status }, window);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[inline]
+fn level(state: &mut State<'_>, side: Side, m: deep10::PriceLevel<'_>, window: &mut Window) {
+    let Some(instrument) = wanted(state, m.symbol(), window) else { return };
+    let price = Price(m.price());
+    state.push(Element::Level { instrument, side, complete: m.complete(), qty: m.size(), price }, window);
+}
+
+#[inline]
+fn wanted(state: &mut State<'_>, symbol: [u8; 8], window: &mut Window) -> Option<Instrument> {
+    let found = state.instrument(Symbol(symbol), window);
+    if found.is_none() {
+        state.counters.unwanted += 1;
+    }
+    found
+}

@@ -1,0 +1,217 @@
+//! ITCH 5.0 over MoldUDP64 to elements.
+//!
+//! Instruments travel as stock locate codes, valid for a day; a table of all 65,536 maps them to indexes. It is filled
+//! by the first message that names the symbol beside the locate, so a capture that begins in mid-session works too.
+
+use super::{Header, State, Verdict, Window};
+use crate::arena::{Arena, ArenaFull, bytes};
+use crate::market::{Element, Instrument, Packet, Price, Side, Status, Symbol};
+use crate::wire::itch50::{self, Message};
+use crate::wire::{Error, moldudp64};
+
+/// Locate codes: all values of a u16.
+const LOCATES: usize = 1 << 16;
+
+/// Table entry: no message has named this locate.
+const UNNAMED: u32 = 0;
+
+/// Table entry: named, and not subscribed.
+const UNWANTED: u32 = 1;
+
+/// Decoder state.
+#[derive(Debug)]
+pub(super) struct Itch<'m> {
+    /// `UNNAMED`, `UNWANTED`, or 2 + index.
+    locates: &'m mut [u32],
+}
+
+impl<'m> Itch<'m> {
+    pub const BYTES: usize = bytes::<u32>(LOCATES);
+
+    pub fn new(arena: &mut Arena<'m>) -> Result<Self, ArenaFull> {
+        Ok(Itch { locates: arena.slice("stock locates", LOCATES)? })
+    }
+
+    #[inline]
+    pub fn packet(&mut self, state: &mut State<'_>, payload: &[u8], head: Packet, window: &mut Window) -> Verdict {
+        let Ok(packet) = moldudp64::Packet::parse(payload) else {
+            state.counters.bad_header += 1;
+            return Verdict::Dropped;
+        };
+        let mark = window.mark();
+        let header = Header {
+            session: session(&packet.session()),
+            sequence: packet.sequence(),
+            count: packet.count(),
+            restarts_at_one: false,
+        };
+        let starts = state.counters.session_starts;
+        let Some(skip) = state.open(&header, head, window) else { return Verdict::Dropped };
+        if state.counters.session_starts != starts {
+            // Locates are of a day; a session is at most that.
+            self.locates.fill(UNNAMED);
+        }
+        match packet.kind() {
+            moldudp64::Kind::Messages => {}
+            moldudp64::Kind::Heartbeat => state.counters.heartbeats += 1,
+            moldudp64::Kind::EndOfSession => state.counters.ends_of_session += 1,
+        }
+        let mut next = header.sequence;
+        for message in packet.messages() {
+            match message {
+                Ok(message) => {
+                    if next.wrapping_sub(header.sequence) >= skip {
+                        self.message(state, message, next, window);
+                    }
+                    next = next.wrapping_add(1);
+                }
+                Err(_) => next = state.truncated(next, &header, window),
+            }
+        }
+        let verdict = state.close(mark, head.channel, next, window);
+        // A heartbeat is in the ledger as such, even when it showed a gap and so made elements.
+        if header.count == 0 { Verdict::Dropped } else { verdict }
+    }
+
+    #[inline]
+    fn message(&mut self, state: &mut State<'_>, message: &[u8], sequence: u64, window: &mut Window) {
+        let message = match itch50::parse(message) {
+            Ok(message) => message,
+            Err(Error::UnknownType(kind)) => {
+                state.counters.unknown_types += 1;
+                state.by_type[usize::from(kind)] += 1;
+                return;
+            }
+            Err(_) => {
+                state.counters.wrong_length += 1;
+                state.lose(sequence, sequence.wrapping_add(1).max(sequence), window);
+                return;
+            }
+        };
+        state.by_type[usize::from(message.kind())] += 1;
+        let element = match message {
+            Message::AddOrder(m) => {
+                let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
+                let Some(side) = side(m.side()) else { return wrong(state, sequence, window) };
+                let price = Price(i64::from(m.price()));
+                Element::Add { instrument, side, qty: m.shares(), order: m.order(), price }
+            }
+            Message::AddOrderMpid(m) => {
+                let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
+                let Some(side) = side(m.side()) else { return wrong(state, sequence, window) };
+                let price = Price(i64::from(m.price()));
+                Element::Add { instrument, side, qty: m.shares(), order: m.order(), price }
+            }
+            Message::OrderExecuted(m) => {
+                let Some(instrument) = self.located(state, m.locate()) else { return };
+                Element::Execute { instrument, qty: m.shares(), order: m.order() }
+            }
+            Message::OrderExecutedPrice(m) => {
+                let Some(instrument) = self.located(state, m.locate()) else { return };
+                Element::Execute { instrument, qty: m.shares(), order: m.order() }
+            }
+            Message::OrderCancel(m) => {
+                let Some(instrument) = self.located(state, m.locate()) else { return };
+                Element::Reduce { instrument, qty: m.shares(), order: m.order() }
+            }
+            Message::OrderDelete(m) => {
+                let Some(instrument) = self.located(state, m.locate()) else { return };
+                Element::Delete { instrument, order: m.order() }
+            }
+            Message::OrderReplace(m) => {
+                let Some(instrument) = self.located(state, m.locate()) else { return };
+                let price = Price(i64::from(m.price()));
+                Element::Replace { instrument, qty: m.shares(), order: m.order(), new_order: m.new_order(), price }
+            }
+            Message::Trade(m) => {
+                let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
+                Element::Trade { instrument, qty: m.shares(), price: Price(i64::from(m.price())) }
+            }
+            Message::CrossTrade(m) => {
+                let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
+                let qty = u32::try_from(m.shares()).unwrap_or(u32::MAX);
+                Element::Trade { instrument, qty, price: Price(i64::from(m.price())) }
+            }
+            Message::TradingAction(m) => {
+                let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
+                let status = match m.state() {
+                    b'T' => Status::Trading,
+                    b'Q' => Status::QuoteOnly,
+                    _ => Status::Halted,
+                };
+                Element::Status { instrument, status }
+            }
+            Message::OperationalHalt(m) => {
+                let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
+                // Market Q is this one; B and X are the other two of the group.
+                if m.market() != b'Q' {
+                    return;
+                }
+                let status = if m.action() == b'T' { Status::Trading } else { Status::Halted };
+                Element::Status { instrument, status }
+            }
+            Message::RegSho(m) => {
+                let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
+                let status = if m.action() == b'0' { Status::ShortSaleFree } else { Status::ShortSaleRestricted };
+                Element::Status { instrument, status }
+            }
+            Message::StockDirectory(m) => {
+                self.named(state, m.locate(), m.stock(), window);
+                return;
+            }
+            _ => return,
+        };
+        state.push(element, window);
+    }
+
+    /// The instrument of a message that names its stock.
+    #[inline]
+    fn named(&mut self, state: &mut State<'_>, locate: u16, stock: [u8; 8], window: &mut Window) -> Option<Instrument> {
+        let entry = &mut self.locates[usize::from(locate)];
+        if *entry > UNWANTED {
+            return Some(Instrument(*entry - 2));
+        }
+        if *entry == UNNAMED {
+            *entry = state.instrument(Symbol(stock), window).map_or(UNWANTED, |i| i.0 + 2);
+            if *entry > UNWANTED {
+                return Some(Instrument(*entry - 2));
+            }
+        }
+        state.counters.unwanted += 1;
+        None
+    }
+
+    /// The instrument of a message that has only a locate.
+    #[inline]
+    fn located(&self, state: &mut State<'_>, locate: u16) -> Option<Instrument> {
+        match self.locates[usize::from(locate)] {
+            UNNAMED => state.counters.unknown_instrument += 1,
+            UNWANTED => state.counters.unwanted += 1,
+            entry => return Some(Instrument(entry - 2)),
+        }
+        None
+    }
+}
+
+#[inline]
+fn side(letter: u8) -> Option<Side> {
+    match letter {
+        b'B' => Some(Side::Buy),
+        b'S' => Some(Side::Sell),
+        _ => None,
+    }
+}
+
+/// A message with a value that the specification does not have: as good as lost.
+#[cold]
+fn wrong(state: &mut State<'_>, sequence: u64, window: &mut Window) {
+    state.counters.wrong_length += 1;
+    state.lose(sequence, sequence.wrapping_add(1).max(sequence), window);
+}
+
+#[inline]
+fn session(name: &[u8; 10]) -> u128 {
+    let mut wide = [0; 16];
+    wide[..10].copy_from_slice(name);
+    u128::from_le_bytes(wide)
+}

@@ -1,0 +1,289 @@
+//! A feed turns UDP payloads into elements: it owns sequence state, the symbol filter and the protocol's decoder.
+//!
+//! In: the payload of one datagram and where it came from. Out: a `Packet` element and its events in a [`Window`].
+//! Knows nothing of DPDK, and never fails: what it cannot use it counts. A message that is lost, whether on the wire,
+//! in a truncated packet or because its length is wrong, makes the venue's books stale.
+
+mod deep;
+mod itch;
+mod sequence;
+mod symbols;
+mod window;
+
+pub use sequence::{Admit, Channel, MAX_LINES};
+pub use symbols::{Lookup, Symbols};
+pub use window::{MAX_PACKET_ELEMENTS, Window};
+
+use crate::arena::{Arena, ArenaFull};
+use crate::market::{Element, Instrument, Packet, Symbol};
+use std::collections::BTreeMap;
+
+/// Feed protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Nasdaq TotalView-ITCH 5.0 over MoldUDP64.
+    Itch50,
+    /// IEX DEEP 1.0 over IEX-TP.
+    Deep10,
+}
+
+/// Settings of a feed.
+#[derive(Clone, Debug)]
+pub struct FeedConfig {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Sequence domains.
+    pub channels: usize,
+    /// Find gaps and duplicates; off: every packet is taken as it comes.
+    pub sequence: bool,
+    /// Wanted symbols in index order; `None` wants all, up to `limit`.
+    pub symbols: Option<Vec<Symbol>>,
+    /// Bound on instruments when all are wanted.
+    pub limit: u32,
+}
+
+/// What became of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The window holds its packet.
+    Elements,
+    /// It was accepted and held nothing for this venue's books.
+    Nothing,
+    /// It was a heartbeat, a duplicate, or not understood: counted in [`Counters`].
+    Dropped,
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a feed counts.
+        #[derive(Clone, Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Each counter with its name.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Packets without messages that tell the next sequence.
+    heartbeats,
+    /// Packets that say the session is over.
+    ends_of_session,
+    /// Packets that brought nothing new.
+    duplicate_packets,
+    /// Messages skipped because they were known.
+    duplicate_messages,
+    /// Times that messages went missing.
+    gaps,
+    /// Messages that went missing.
+    lost_messages,
+    /// Sessions that began after the first.
+    session_starts,
+    /// Packets of a session that had been left.
+    late_packets,
+    /// Packets whose feed header is cut short or wrong.
+    bad_header,
+    /// Packets that end before the messages they announce.
+    truncated_packets,
+    /// Messages of unknown type, skipped by their length.
+    unknown_types,
+    /// Messages whose length does not fit their type.
+    wrong_length,
+    /// Messages about instruments that are not subscribed.
+    unwanted,
+    /// Messages about an instrument that the feed never named.
+    unknown_instrument,
+    /// Messages about instruments beyond the table's bound.
+    instruments_full,
+    /// Elements that found no room in the window; cannot happen while a frame fits an mbuf.
+    window_full,
+}
+
+/// One venue's feed.
+#[derive(Debug)]
+pub struct Feed<'m> {
+    decoder: Decoder<'m>,
+    state: State<'m>,
+}
+
+/// The protocol's own state.
+#[derive(Debug)]
+enum Decoder<'m> {
+    Itch(itch::Itch<'m>),
+    Deep(deep::Deep),
+}
+
+/// What every protocol shares.
+#[derive(Debug)]
+struct State<'m> {
+    symbols: Symbols<'m>,
+    channels: Vec<Channel>,
+    sequenced: bool,
+    restart: bool,
+    counters: Counters,
+    by_type: Box<[u64; 256]>,
+}
+
+impl<'m> Feed<'m> {
+    /// Bytes that a feed takes from the arena.
+    pub fn bytes(config: &FeedConfig) -> usize {
+        let limit = config.symbols.as_ref().map_or(config.limit, |list| list.len() as u32);
+        let own = match config.protocol {
+            Protocol::Itch50 => itch::Itch::BYTES,
+            Protocol::Deep10 => 0,
+        };
+        Symbols::bytes(limit) + own
+    }
+
+    /// A feed that has seen nothing.
+    ///
+    /// # Errors
+    /// [`ArenaFull`] when the arena has less than [`Feed::bytes`] left.
+    pub fn new(config: &FeedConfig, arena: &mut Arena<'m>) -> Result<Self, ArenaFull> {
+        let state = State {
+            symbols: Symbols::new(config.symbols.as_deref(), config.limit, arena)?,
+            channels: vec![Channel::default(); config.channels.max(1)],
+            sequenced: config.sequence,
+            restart: false,
+            counters: Counters::default(),
+            by_type: Box::new([0; 256]),
+        };
+        let decoder = match config.protocol {
+            Protocol::Itch50 => Decoder::Itch(itch::Itch::new(arena)?),
+            Protocol::Deep10 => Decoder::Deep(deep::Deep),
+        };
+        Ok(Feed { decoder, state })
+    }
+
+    /// The next packet begins a new lap of a replay: sequences and books start again.
+    pub fn new_session(&mut self) {
+        self.state.channels.iter_mut().for_each(Channel::reset);
+        self.state.restart = true;
+    }
+
+    /// Decode one payload into `window`, which has room for a packet. Of `head`, everything but sequence and count is
+    /// passed on as it is.
+    #[inline]
+    pub fn packet(&mut self, payload: &[u8], head: Packet, window: &mut Window) -> Verdict {
+        match &mut self.decoder {
+            Decoder::Itch(itch) => itch.packet(&mut self.state, payload, head, window),
+            Decoder::Deep(deep) => deep.packet(&mut self.state, payload, head, window),
+        }
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.state.counters
+    }
+
+    /// Accepted messages by type, named by their type byte.
+    pub fn messages(&self) -> BTreeMap<String, u64> {
+        let seen = self.state.by_type.iter().enumerate().filter(|(_, n)| **n > 0);
+        seen.map(|(kind, n)| ((kind as u8).escape_ascii().to_string(), *n)).collect()
+    }
+}
+
+/// What the transport's header says of a packet.
+struct Header {
+    session: u128,
+    sequence: u64,
+    count: u16,
+    restarts_at_one: bool,
+}
+
+impl State<'_> {
+    /// Judge a packet by its header; open it in the window with what the judgement means for the books.
+    /// `None`: nothing of it is new. Otherwise how many messages to skip.
+    #[inline]
+    fn open(&mut self, header: &Header, mut head: Packet, window: &mut Window) -> Option<u64> {
+        let count = u64::from(header.count);
+        let admit = if self.sequenced {
+            let Some(channel) = self.channels.get_mut(usize::from(head.channel)) else {
+                self.counters.bad_header += 1;
+                return None;
+            };
+            let line = usize::from(head.line).min(MAX_LINES - 1);
+            channel.admit(line, header.session, header.sequence, count, header.restarts_at_one)
+        } else {
+            Admit::default()
+        };
+        if admit.late {
+            self.counters.late_packets += 1;
+            return None;
+        }
+        self.counters.duplicate_messages += admit.skip;
+        let restart = admit.start || std::mem::take(&mut self.restart);
+        if count > 0 && admit.skip == count && !restart {
+            self.counters.duplicate_packets += 1;
+            return None;
+        }
+        head.sequence = header.sequence.wrapping_add(admit.skip);
+        head.count = 0;
+        self.push(Element::Packet(head), window);
+        if restart {
+            self.counters.session_starts += 1;
+            self.push(Element::SessionStart, window);
+        }
+        if let Some((expected, found)) = admit.gap {
+            self.lose(expected, found, window);
+        }
+        Some(admit.skip)
+    }
+
+    /// Close the packet opened at `mark`, of which messages up to `next` were delivered. A packet that announced none
+    /// was a heartbeat, whatever its head meant for the books.
+    #[inline]
+    fn close(&mut self, mark: usize, channel: u8, next: u64, window: &mut Window) -> Verdict {
+        if self.sequenced {
+            self.channels[usize::from(channel)].delivered(next);
+        }
+        if window.close(mark) > 0 { Verdict::Elements } else { Verdict::Nothing }
+    }
+
+    /// The packet ended before message `next`: what it announced beyond is gone. Returns the sequence after it.
+    #[cold]
+    fn truncated(&mut self, next: u64, header: &Header, window: &mut Window) -> u64 {
+        self.counters.truncated_packets += 1;
+        let end = header.sequence.saturating_add(header.count.into()).max(next);
+        self.lose(next, end, window);
+        end
+    }
+
+    /// Messages `expected .. found` are gone.
+    #[cold]
+    fn lose(&mut self, expected: u64, found: u64, window: &mut Window) {
+        self.counters.gaps += 1;
+        self.counters.lost_messages += found - expected;
+        self.push(Element::Gap { expected, found }, window);
+    }
+
+    #[inline]
+    fn push(&mut self, element: Element, window: &mut Window) {
+        if !window.push(element) {
+            self.counters.window_full += 1;
+        }
+    }
+
+    /// The instrument of a symbol, announced in the window at first sight.
+    #[inline]
+    fn instrument(&mut self, symbol: Symbol, window: &mut Window) -> Option<Instrument> {
+        match self.symbols.lookup(symbol) {
+            Lookup::Known(instrument) => Some(instrument),
+            Lookup::New(instrument) => {
+                self.push(Element::Define { instrument, symbol }, window);
+                Some(instrument)
+            }
+            Lookup::Unwanted => None,
+            Lookup::Full => {
+                self.counters.instruments_full += 1;
+                None
+            }
+        }
+    }
+}

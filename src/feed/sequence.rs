@@ -1,0 +1,167 @@
+//! Sequence numbers of one channel, carried by one or more lines: what of a packet is new, what was lost, when a
+//! session begins.
+//!
+//! The first packet is taken as it comes. A packet of the past is a duplicate; a packet from the future is a gap,
+//! whose healing (arbitration window, re-requests, snapshots) will sit behind [`Admit::gap`]. A restart is told by a
+//! changed session id (MoldUDP64) or by a line whose own sequence falls back to 1 (IEX-TP, which keeps the id).
+
+/// The most lines that may carry a channel.
+pub const MAX_LINES: usize = 4;
+
+/// What to do with a packet of `count` messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Admit {
+    /// A new session begins with this packet.
+    pub start: bool,
+    /// Messages `.0 .. .1` never arrived.
+    pub gap: Option<(u64, u64)>,
+    /// Messages at the front that are known already.
+    pub skip: u64,
+    /// The packet is of a session that has been left: ignore it whole.
+    pub late: bool,
+}
+
+/// Sequence state of one channel.
+#[derive(Clone, Debug, Default)]
+pub struct Channel {
+    session: Option<u128>,
+    previous: Option<u128>,
+    next: u64,
+    restarts: u32,
+    lines: [Line; MAX_LINES],
+}
+
+/// What is known of one line: its own next sequence, and how many restarts it has shown.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    next: u64,
+    restarts: u32,
+}
+
+impl Channel {
+    /// Judge the packet that holds messages `sequence .. sequence + count` of `session`.
+    /// `restarts_at_one`: whether this protocol restarts by falling back to sequence 1.
+    #[inline]
+    pub fn admit(&mut self, line: usize, session: u128, sequence: u64, count: u64, restarts_at_one: bool) -> Admit {
+        let mut verdict = Admit::default();
+        match self.session {
+            Some(current) if current == session => {}
+            None => {
+                self.session = Some(session);
+                self.next = sequence;
+            }
+            Some(_) if self.previous == Some(session) => return Admit { late: true, ..verdict },
+            Some(current) => {
+                *self = Channel { session: Some(session), previous: Some(current), ..Channel::default() };
+                self.next = sequence;
+                verdict.start = true;
+            }
+        }
+        let of_line = &mut self.lines[line];
+        if restarts_at_one && sequence == 1 && of_line.next > 1 {
+            of_line.restarts += 1;
+            if of_line.restarts > self.restarts {
+                self.restarts = of_line.restarts;
+                self.next = 1;
+                verdict.start = true;
+            }
+        }
+        let end = sequence.saturating_add(count);
+        of_line.next = end;
+        if of_line.restarts < self.restarts {
+            // This line still delivers what came before a restart that another line has already shown.
+            return Admit { late: true, ..verdict };
+        }
+        if sequence > self.next {
+            verdict.gap = Some((self.next, sequence));
+            self.next = sequence;
+        }
+        verdict.skip = (self.next - sequence).min(count);
+        verdict
+    }
+
+    /// The messages before `next` have been delivered.
+    #[inline]
+    pub fn delivered(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
+    /// Forget everything: the next packet is taken as it comes.
+    pub fn reset(&mut self) {
+        *self = Channel::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(c: &mut Channel, line: usize, session: u128, sequence: u64, count: u64, one: bool) -> Admit {
+        let a = c.admit(line, session, sequence, count, one);
+        if !a.late {
+            c.delivered(sequence + count);
+        }
+        a
+    }
+
+    #[test]
+    fn a_capture_that_begins_in_mid_session_is_taken_as_it_comes() {
+        let mut c = Channel::default();
+        assert_eq!(feed(&mut c, 0, 1, 14_764_496, 3, false), Admit::default());
+        assert_eq!(feed(&mut c, 0, 1, 14_764_499, 1, false), Admit::default());
+    }
+
+    #[test]
+    fn the_second_line_gives_only_what_is_new() {
+        let mut c = Channel::default();
+        feed(&mut c, 0, 1, 10, 5, false);
+        assert_eq!(feed(&mut c, 1, 1, 10, 5, false).skip, 5);
+        assert_eq!(feed(&mut c, 1, 1, 13, 4, false).skip, 2);
+        assert_eq!(feed(&mut c, 0, 1, 15, 2, false).skip, 2);
+    }
+
+    #[test]
+    fn a_gap_names_what_is_missing_and_goes_on() {
+        let mut c = Channel::default();
+        feed(&mut c, 0, 1, 10, 5, false);
+        assert_eq!(feed(&mut c, 0, 1, 20, 1, false).gap, Some((15, 20)));
+        assert_eq!(feed(&mut c, 0, 1, 21, 1, false).gap, None);
+    }
+
+    #[test]
+    fn a_heartbeat_shows_a_gap_too() {
+        let mut c = Channel::default();
+        feed(&mut c, 0, 1, 10, 5, false);
+        assert_eq!(feed(&mut c, 0, 1, 16, 0, false).gap, Some((15, 16)));
+    }
+
+    #[test]
+    fn a_new_session_starts_and_the_old_one_is_late() {
+        let mut c = Channel::default();
+        feed(&mut c, 0, 1, 10, 5, false);
+        assert!(feed(&mut c, 0, 2, 1, 5, false).start);
+        assert!(feed(&mut c, 1, 1, 15, 5, false).late);
+        assert!(!feed(&mut c, 1, 2, 1, 6, false).start);
+    }
+
+    #[test]
+    fn falling_back_to_one_restarts_once_for_all_lines() {
+        let mut c = Channel::default();
+        feed(&mut c, 0, 1, 1, 5, true);
+        feed(&mut c, 1, 1, 1, 5, true);
+        assert!(feed(&mut c, 0, 1, 1, 0, true).start);
+        assert!(feed(&mut c, 1, 1, 6, 1, true).late);
+        assert!(!feed(&mut c, 0, 1, 1, 0, true).start, "heartbeats at 1 do not restart again");
+        assert!(!feed(&mut c, 1, 1, 1, 2, true).start, "the second line follows");
+        assert_eq!(feed(&mut c, 0, 1, 1, 2, true).skip, 2);
+    }
+
+    #[test]
+    fn hostile_numbers_do_not_overflow() {
+        let mut c = Channel::default();
+        c.admit(0, 1, u64::MAX, u64::MAX, true);
+        c.delivered(u64::MAX);
+        assert_eq!(c.admit(0, 1, u64::MAX, 7, true).skip, 0);
+        assert_eq!(c.admit(0, 1, 0, 7, true).skip, 7);
+    }
+}
