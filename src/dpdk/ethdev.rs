@@ -336,11 +336,12 @@ impl Port {
 const CHECKSUM_OFFLOADS: u64 = dpdk_sys::SHIM_RX_OFFLOAD_IPV4_CKSUM | dpdk_sys::SHIM_RX_OFFLOAD_UDP_CKSUM;
 
 impl RxQueue {
-    /// Receive into the spare room of `burst`. Returns how many came.
+    /// Receive at most `max` frames into the spare room of `burst`. Returns how many came. Some drivers give nothing for
+    /// a room below 4 or 8.
     #[inline]
-    pub fn burst(&mut self, burst: &mut Burst) -> usize {
+    pub fn burst(&mut self, burst: &mut Burst, max: usize) -> usize {
         let len = burst.len();
-        let room = burst.remaining_capacity() as u16;
+        let room = burst.remaining_capacity().min(max) as u16;
         // SAFETY: a running port's queue, used through this one value; `room` slots lie behind `len` and those received
         // hold mbufs of a pool of ours.
         unsafe {

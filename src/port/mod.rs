@@ -3,6 +3,15 @@
 use bytemuck::{Pod, Zeroable};
 
 pub mod capture;
+#[cfg(feature = "dpdk")]
+mod feed;
+#[cfg(feature = "dpdk")]
+mod order;
+
+#[cfg(feature = "dpdk")]
+pub use feed::{Feed, FeedCounters, FeedPort};
+#[cfg(feature = "dpdk")]
+pub use order::OrderPort;
 
 /// What the port says about a received frame: it travels in the frame's private area from rx to parse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]

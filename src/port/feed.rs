@@ -1,0 +1,235 @@
+//! The lines of one feed: receive queues and captures in, bursts of frames out, each with its [`Arrival`].
+//!
+//! What the rx stage polls. It never waits: a packet without an mbuf, or without its turn, stays where it is.
+
+use arrayvec::ArrayVec;
+
+use super::Arrival;
+use super::capture::pace::Lateness;
+use super::capture::replay::Replay;
+use super::capture::{CaptureSource, Next, Pace, Warning};
+use crate::cpu::rdtsc;
+use crate::dpdk::{BURST, Burst, Mempool, RxQueue, free_burst};
+use crate::latency::clock::{Clock, Scale};
+
+/// Frames fetched from the pool at a time for a replay, and so the most that a feed holds beside its packets.
+const SPARE: usize = 32;
+
+/// Where the frames of one line come from.
+pub enum FeedPort {
+    /// A queue of a DPDK port.
+    Ethdev(RxQueue),
+    /// Capture files.
+    Capture(CaptureSource),
+}
+
+/// What became of a line's packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FeedCounters {
+    /// Frames delivered.
+    pub packets: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Delivered, but shorter than on the wire: the capture had cut them.
+    pub truncated: u64,
+    /// Dropped: longer than a frame of the pool.
+    pub too_long: u64,
+    /// Times that the pool was empty; the packet waited.
+    pub pool_empty: u64,
+    /// Times that a packet was wanted and the capture's loader was behind.
+    pub source_late: u64,
+    /// Laps delivered to their end.
+    pub laps: u64,
+}
+
+/// The lines of one venue's feed.
+pub struct Feed {
+    queues: Vec<(u8, RxQueue)>,
+    /// The queue that is polled first, so that a busy one does not starve the others.
+    turn: usize,
+    replay: Replay,
+    /// Which line each source of the replay is.
+    replayed: Vec<u8>,
+    counters: Vec<FeedCounters>,
+    scale: Scale,
+    /// Empty frames for a replay.
+    spare: Burst,
+    out_of_frames: bool,
+}
+
+impl Feed {
+    /// The lines in the order of the pipeline file, at most 256. `pace` is for the captures among them, which are
+    /// delivered merged by lap and stamp; `clock` gives arrival times to frames of real ports.
+    pub fn new(lines: Vec<FeedPort>, pace: Pace, clock: &Clock) -> Feed {
+        let counters = vec![FeedCounters::default(); lines.len()];
+        let (mut queues, mut replayed, mut sources) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, line) in lines.into_iter().enumerate() {
+            match line {
+                FeedPort::Ethdev(queue) => queues.push((index as u8, queue)),
+                FeedPort::Capture(source) => {
+                    replayed.push(index as u8);
+                    sources.push(source);
+                }
+            }
+        }
+        Feed {
+            queues,
+            turn: 0,
+            replay: Replay::new(sources, pace, clock.hz()),
+            replayed,
+            counters,
+            scale: clock.scale(),
+            spare: Burst::new(),
+            out_of_frames: false,
+        }
+    }
+
+    /// Receive at most `max` frames into the empty burst `out`, from one queue or from the captures. Each carries a
+    /// complete [`Arrival`], with `rx_tsc` if `stamps`. Returns how many came.
+    #[inline]
+    pub fn burst(&mut self, pool: &Mempool, max: usize, stamps: bool, out: &mut Burst) -> usize {
+        debug_assert!(out.is_empty());
+        if !self.replayed.is_empty() {
+            let received = self.burst_of_captures(pool, max.min(BURST), stamps, out);
+            if received > 0 {
+                return received;
+            }
+        }
+        for _ in 0..self.queues.len() {
+            let turn = self.turn;
+            self.turn = if turn + 1 == self.queues.len() { 0 } else { turn + 1 };
+            let received = self.burst_of_queue(turn, max, stamps, out);
+            if received > 0 {
+                return received;
+            }
+        }
+        0
+    }
+
+    /// Whether nothing will come any more: every line is a capture and all of them have ended.
+    pub fn finished(&self) -> bool {
+        self.queues.is_empty() && self.replay.ended()
+    }
+
+    /// Whether the captures' loaders are as far ahead as they can be: a good moment to begin.
+    pub fn primed(&self) -> bool {
+        self.replay.primed()
+    }
+
+    /// Counters of one line.
+    pub fn counters(&self, line: usize) -> FeedCounters {
+        let mut counters = self.counters[line];
+        if let Some(source) = self.replayed.iter().position(|&replayed| usize::from(replayed) == line) {
+            counters.source_late = self.replay.source_late(source);
+            counters.laps = u64::from(self.replay.laps_done(source));
+        }
+        counters
+    }
+
+    /// Number of lines.
+    pub fn lines(&self) -> usize {
+        self.counters.len()
+    }
+
+    /// How late paced packets were.
+    pub fn lateness(&self) -> Lateness {
+        self.replay.lateness()
+    }
+
+    /// What was wrong with the captures; complete once [`Feed::finished`].
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.replay.warnings()
+    }
+
+    #[inline]
+    fn burst_of_queue(&mut self, turn: usize, max: usize, stamps: bool, out: &mut Burst) -> usize {
+        let (line, queue) = &mut self.queues[turn];
+        let received = queue.burst(out, max);
+        if received == 0 {
+            return 0;
+        }
+        let tsc = rdtsc();
+        let arrival = Arrival {
+            arrival_ns: self.scale.ns(tsc),
+            rx_tsc: if stamps { tsc } else { 0 },
+            burst_size: received as u16,
+            port: *line,
+            ..Arrival::default()
+        };
+        let counters = &mut self.counters[usize::from(*line)];
+        counters.packets += received as u64;
+        for (position, frame) in out.iter_mut().enumerate() {
+            counters.bytes += frame.len() as u64;
+            frame.set_private(Arrival { burst_position: position as u16, ..arrival });
+        }
+        received
+    }
+
+    #[inline]
+    fn burst_of_captures(&mut self, pool: &Mempool, max: usize, stamps: bool, out: &mut Burst) -> usize {
+        let Feed { replay, replayed, counters, spare, out_of_frames, .. } = self;
+        let now_tsc = if replay.is_paced() { rdtsc() } else { 0 };
+        let mut arrivals = ArrayVec::<Arrival, BURST>::new();
+        replay.burst(max, now_tsc, |source, next| {
+            let line = replayed[source];
+            let counters = &mut counters[usize::from(line)];
+            if spare.is_empty() && !refill(spare, pool) {
+                counters.pool_empty += u64::from(!*out_of_frames);
+                *out_of_frames = true;
+                return false;
+            }
+            let Some(mut frame) = spare.pop() else { return false };
+            *out_of_frames = false;
+            let Some(bytes) = frame.append(next.record.bytes.len()) else {
+                counters.too_long += 1;
+                spare.push(frame);
+                return true;
+            };
+            bytes.copy_from_slice(next.record.bytes);
+            counters.packets += 1;
+            counters.bytes += next.record.bytes.len() as u64;
+            counters.truncated += u64::from((next.record.bytes.len() as u32) < next.record.len);
+            arrivals.push(arrival(next, line));
+            out.push(frame);
+            true
+        });
+        let received = out.len();
+        if received == 0 {
+            if replay.ended() && !spare.is_empty() {
+                free_burst(spare);
+            }
+            return 0;
+        }
+        let tsc = if stamps { rdtsc() } else { 0 };
+        for (position, (frame, arrival)) in out.iter_mut().zip(arrivals).enumerate() {
+            frame.set_private(Arrival {
+                rx_tsc: tsc,
+                burst_size: received as u16,
+                burst_position: position as u16,
+                ..arrival
+            });
+        }
+        received
+    }
+}
+
+/// What a captured packet says of itself.
+#[inline(always)]
+fn arrival(next: &Next<'_>, line: u8) -> Arrival {
+    Arrival {
+        arrival_ns: next.record.stamp_ns,
+        lap: next.lap,
+        port: line,
+        flags: if next.lap_start && next.lap > 0 { Arrival::NEW_SESSION } else { 0 },
+        ..Arrival::default()
+    }
+}
+
+/// Fetch empty frames: many, or when the pool is nearly empty, one.
+#[inline]
+fn refill(spare: &mut Burst, pool: &Mempool) -> bool {
+    if pool.alloc_bulk(spare, SPARE) {
+        return true;
+    }
+    pool.alloc().map(|frame| spare.push(frame)).is_some()
+}
