@@ -12,7 +12,7 @@ use std::path::Path;
 #[derive(Default)]
 pub struct Oracle {
     /// Refuse frames with a wrong UDP checksum. (Those of the DEEP sample are wrong.)
-    pub verify_udp: bool,
+    verify_udp: bool,
     /// Frames seen.
     pub frames: u64,
     /// Frames refused, by reason.
@@ -37,6 +37,9 @@ pub struct Oracle {
     orders: HashMap<u64, Order>,
 }
 
+/// Sees each message once it is in the books, and the symbol whose book it may have changed.
+pub type Visitor<'v> = dyn FnMut(&Oracle, &[u8], Option<&str>) + 'v;
+
 /// One instrument's book. Asks rise, bids rise too: read bids backwards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Book {
@@ -52,6 +55,11 @@ struct Order {
 }
 
 impl Oracle {
+    /// A receiver that refuses frames with a wrong UDP checksum.
+    pub fn verifying() -> Oracle {
+        Oracle { verify_udp: true, ..Oracle::default() }
+    }
+
     /// Everything of a capture file.
     pub fn of_capture(path: &Path, verify_udp: bool) -> Oracle {
         let mut oracle = Oracle { verify_udp, ..Oracle::default() };
@@ -71,9 +79,8 @@ impl Oracle {
         }
     }
 
-    /// A MoldUDP64 packet; `after` sees each message once it is in the books, and the symbol whose book it may have
-    /// changed.
-    pub fn mold(&mut self, payload: &[u8], after: &mut dyn FnMut(&Oracle, &[u8], Option<&str>)) {
+    /// A MoldUDP64 packet.
+    pub fn mold(&mut self, payload: &[u8], after: &mut Visitor<'_>) {
         if payload.len() < 20 {
             return;
         }
@@ -86,8 +93,8 @@ impl Oracle {
         self.blocks(&payload[20..], be(payload, 10, 8), messages, true, after);
     }
 
-    /// An IEX-TP segment; as [`mold`](Self::mold).
-    pub fn iex(&mut self, payload: &[u8], after: &mut dyn FnMut(&Oracle, &[u8], Option<&str>)) {
+    /// An IEX-TP segment.
+    pub fn iex(&mut self, payload: &[u8], after: &mut Visitor<'_>) {
         if payload.len() < 40 {
             return;
         }
@@ -201,14 +208,7 @@ impl Oracle {
         self.duplicates += end.min(self.expected).saturating_sub(sequence);
     }
 
-    fn blocks(
-        &mut self,
-        mut blocks: &[u8],
-        mut sequence: u64,
-        count: u64,
-        itch: bool,
-        after: &mut dyn FnMut(&Oracle, &[u8], Option<&str>),
-    ) {
+    fn blocks(&mut self, mut blocks: &[u8], mut sequence: u64, count: u64, itch: bool, after: &mut Visitor<'_>) {
         for _ in 0..count {
             let len = if itch { be(blocks, 0, 2) } else { le(blocks, 0, 2) } as usize;
             let message = &blocks[2..2 + len];
