@@ -1,4 +1,5 @@
-//! `tickpath::book` against the oracle's books, after every message: synthetic ITCH and the whole DEEP capture.
+//! Feed and books, as parse and strategy run them, against the oracle after every message: synthetic ITCH, whole and
+//! damaged, and the whole DEEP capture.
 
 mod common;
 mod oracle;
@@ -6,170 +7,196 @@ mod oracle;
 use oracle::Oracle;
 use std::collections::HashMap;
 use tickpath::arena::{self, Arena};
-use tickpath::book::{Book, BookConfig, Books};
-use tickpath::market::{Element, Instrument, Price, Side, Symbol};
-use tickpath::synth::{Config, Messages, Mix};
-use tickpath::wire::{deep10, itch50};
+use tickpath::book::{Book, BookConfig, BookCounters, Books};
+use tickpath::feed::{Feed, FeedConfig, Protocol, Window};
+use tickpath::market::{Element, Instrument, Packet, Side};
+use tickpath::synth::{Config, Damage, Generator, Mix};
 
 /// Levels of each side compared after every message; all of them now and then.
 const DEPTH: usize = 8;
-const EVERYTHING_EVERY: u64 = 100_000;
+const PACKETS_BETWEEN_FULL_COMPARISONS: u64 = 50_000;
 
 #[test]
 fn itch_books_equal_the_oracle_after_every_message_of_a_day() {
     let config = Config { seed: 11, messages: 700_000, symbols: 400, ..Config::default() };
-    let seen =
-        compare_itch(&config, BookConfig { instruments: 400, orders: 50_000, depth_levels: 8, spill_levels: 100_000 });
-    assert_eq!(seen, 700_000);
+    let books = BookConfig { instruments: 400, orders: 50_000, depth_levels: 8, spill_levels: 100_000 };
+    let compared = compare_itch(&config, books);
+    assert!(compared > 650_000, "{compared}");
 }
 
 #[test]
-fn itch_books_equal_the_oracle_on_few_deep_books_of_every_message_type() {
+fn itch_books_equal_the_oracle_on_few_deep_books_amid_every_message_type() {
     let mix = Mix::all();
     let config =
-        Config { seed: 12, messages: 350_000, symbols: 5, mix, live_orders: Some(40_000), ..Config::default() };
-    let seen =
-        compare_itch(&config, BookConfig { instruments: 5, orders: 60_000, depth_levels: 8, spill_levels: 60_000 });
-    assert_eq!(seen, 350_000);
+        Config { seed: 12, messages: 500_000, symbols: 5, mix, live_orders: Some(40_000), ..Config::default() };
+    let books = BookConfig { instruments: 5, orders: 60_000, depth_levels: 8, spill_levels: 60_000 };
+    let compared = compare_itch(&config, books);
+    assert!(compared > 350_000, "{compared}");
+}
+
+#[test]
+fn itch_books_equal_the_oracle_through_damage_and_a_session_change() {
+    let damage =
+        Damage { gaps: 10, duplicates: 10, reorder: 10, truncate: 10, bad_ip_checksum: 5, bad_udp_checksum: 5 };
+    let config = Config { seed: 13, messages: 200_000, damage, session_change: Some(0.7), ..Config::default() };
+    let books = BookConfig { instruments: 100, orders: 40_000, depth_levels: 8, spill_levels: 60_000 };
+    let mut memory = Memory::new(&books, Protocol::Itch50);
+    let mut pair = Pair::new(&books, Protocol::Itch50, &mut memory);
+    let mut generator = Generator::new(&config).unwrap();
+    while let Some(packet) = generator.next_packet() {
+        if let Ok((_, _, payload)) = oracle::udp_payload(packet.bytes, true) {
+            pair.packet(payload);
+        }
+    }
+    pair.compare_everything();
+    let (gaps, missing) = generator.summary().first_line_gaps();
+    let counters = pair.feed.counters();
+    assert_eq!((counters.gaps, counters.lost_messages, counters.session_starts), (gaps, missing, 1));
+    assert_eq!(counters.duplicate_messages, pair.oracle.duplicates);
+    assert!(pair.oracle.is_stale());
 }
 
 #[test]
 fn deep_books_equal_the_oracle_after_every_message_of_the_capture() {
     let Some(captures) = common::captures() else { return };
-    let config = BookConfig { instruments: 20_000, orders: 0, depth_levels: 8, spill_levels: 10_000 };
-    let mut memory = arena::heap(config.bytes());
-    let mut books = Books::new(&config, &mut Arena::new(&mut memory)).unwrap();
-    let mut directory = Directory::default();
-    let mut oracle = Oracle::default();
-    let (mut compared, mut sessions) = (0u64, 0);
+    let books = BookConfig { instruments: 20_000, orders: 0, depth_levels: 8, spill_levels: 10_000 };
+    let mut memory = Memory::new(&books, Protocol::Deep10);
+    let mut pair = Pair::new(&books, Protocol::Deep10, &mut memory);
     for frame in oracle::frames(&captures.join("iex-deep10/sample-first-60000.pcap.gz")) {
         let (_, _, segment) = oracle::udp_payload(&frame.bytes, false).unwrap();
-        oracle.iex(segment, &mut |oracle, message, touched| {
-            if sessions != oracle.sessions {
-                sessions = oracle.sessions;
-                books.apply(&Element::SessionStart);
-            }
-            let (side, level) = match deep10::parse(message) {
-                Ok(deep10::Message::BuyLevel(level)) => (Side::Buy, level),
-                Ok(deep10::Message::SellLevel(level)) => (Side::Sell, level),
-                _ => return assert_eq!(touched, None),
-            };
-            let symbol = touched.expect("a level update touches a book");
-            let instrument = directory.instrument(symbol);
-            books.apply(&Element::Level {
-                instrument,
-                side,
-                complete: level.complete(),
-                qty: level.size(),
-                price: Price(level.price()),
-            });
-            assert_equal(&books.book(instrument), &oracle.books[symbol], DEPTH, symbol, compared);
-            assert_eq!(books.book(instrument).complete(), message[1] & 1 != 0);
-            compared += 1;
-        });
+        pair.packet(segment);
     }
-    assert_eq!(compared, 9_318 + 9_597);
-    assert_eq!(sessions, 12);
-    for (symbol, book) in &oracle.books {
-        let instrument = directory.instrument(symbol);
-        assert_equal(&books.book(instrument), book, usize::MAX, symbol, compared);
-    }
+    pair.compare_everything();
+    // The known truth of the capture.
+    let truth = [(b'H', 93_638), (b'O', 93_638), (b'P', 93_636), (b'T', 29_970), (b'5', 9_597), (b'8', 9_318)];
+    let rest = [(b'E', 59), (b'S', 43), (b'B', 37)];
+    assert_eq!(pair.oracle.messages, truth.into_iter().chain(rest).collect());
+    assert_eq!((pair.compared, pair.oracle.sessions, pair.oracle.gaps.len()), (9_318 + 9_597, 12, 0));
+    assert_eq!(pair.feed.counters().session_starts, 11);
+    assert_eq!(pair.books.counters(), &BookCounters { session_starts: 11, ..BookCounters::default() });
 }
 
-/// Feeds one stream to both and compares; returns the messages compared.
+/// An undamaged stream; returns the messages that touched a book.
 fn compare_itch(config: &Config, books: BookConfig) -> u64 {
-    let mut memory = arena::heap(books.bytes());
-    let mut books = Books::new(&books, &mut Arena::new(&mut memory)).unwrap();
-    let mut messages = Messages::new(config).unwrap();
-    let mut directory = Directory::default();
-    let mut oracle = Oracle::default();
-    let mut seen = 0;
-    while let Some(message) = messages.next_message() {
-        seen += 1;
-        let touched = oracle.itch(message);
-        if let Some(element) = element(message, &oracle, &mut directory) {
-            let changed = books.apply(&element);
-            assert_eq!(changed.is_some(), touched.is_some(), "message {seen}: {element:?}");
-        }
-        if let Some(symbol) = touched {
-            let book = books.book(directory.instrument(&symbol));
-            assert!(!book.stale() && !book.crossed() && !book.locked(), "message {seen}: {symbol}");
-            assert_equal(&book, &oracle.books[&symbol], DEPTH, &symbol, seen);
-        }
-        if seen % EVERYTHING_EVERY == 0 {
-            assert_all_equal(&books, &oracle, &mut directory, seen);
-        }
+    let mut memory = Memory::new(&books, Protocol::Itch50);
+    let mut pair = Pair::new(&books, Protocol::Itch50, &mut memory);
+    let mut generator = Generator::new(config).unwrap();
+    while let Some(packet) = generator.next_packet() {
+        let (_, _, payload) = oracle::udp_payload(packet.bytes, true).unwrap();
+        pair.packet(payload);
     }
-    assert_all_equal(&books, &oracle, &mut directory, seen);
-    assert_eq!(books.live_orders() as usize, oracle.live_orders());
-    assert_eq!(books.counters(), &Default::default());
-    seen
+    pair.compare_everything();
+    assert_eq!(pair.oracle.messages.values().sum::<u64>(), config.messages);
+    assert_eq!(pair.books.live_orders() as usize, pair.oracle.live_orders());
+    assert_eq!(pair.books.counters(), &BookCounters::default());
+    assert!(pair.oracle.books.values().all(|book| !book.crosses()));
+    pair.compared
 }
 
-fn assert_all_equal(books: &Books<'_>, oracle: &Oracle, directory: &mut Directory, at: u64) {
-    for (symbol, book) in &oracle.books {
-        assert_equal(&books.book(directory.instrument(symbol)), book, usize::MAX, symbol, at);
+struct Memory {
+    books: Vec<arena::Line>,
+    feed: Vec<arena::Line>,
+}
+
+/// Ours and the oracle, in step.
+struct Pair<'m> {
+    protocol: Protocol,
+    feed: Feed<'m>,
+    books: Books<'m>,
+    window: Window,
+    oracle: Oracle,
+    /// Instruments as the feed defined them.
+    directory: HashMap<String, Instrument>,
+    compared: u64,
+    packets: u64,
+}
+
+impl Memory {
+    fn new(books: &BookConfig, protocol: Protocol) -> Memory {
+        Memory { books: arena::heap(books.bytes()), feed: arena::heap(Feed::bytes(&feed_config(books, protocol))) }
+    }
+}
+
+fn feed_config(books: &BookConfig, protocol: Protocol) -> FeedConfig {
+    FeedConfig { protocol, channels: 1, sequence: true, symbols: None, limit: books.instruments }
+}
+
+impl<'m> Pair<'m> {
+    fn new(books: &BookConfig, protocol: Protocol, memory: &'m mut Memory) -> Pair<'m> {
+        Pair {
+            protocol,
+            feed: Feed::new(&feed_config(books, protocol), &mut Arena::new(&mut memory.feed)).unwrap(),
+            books: Books::new(books, &mut Arena::new(&mut memory.books)).unwrap(),
+            window: Window::new(0),
+            oracle: if protocol == Protocol::Itch50 { Oracle::verifying() } else { Oracle::default() },
+            directory: HashMap::new(),
+            compared: 0,
+            packets: 0,
+        }
+    }
+
+    /// One packet into both. Each message that touches one of the oracle's books must be the next element that touches
+    /// one of ours, and leave the same book.
+    fn packet(&mut self, payload: &[u8]) {
+        let Pair { protocol, feed, books, window, oracle, directory, compared, .. } = self;
+        feed.packet(payload, Packet::default(), window);
+        let mut elements = window.rest().iter();
+        let mut advance = |books: &mut Books<'_>, directory: &mut HashMap<String, Instrument>| {
+            elements.find_map(|element| {
+                if let Element::Define { instrument, symbol } = element {
+                    directory.insert(symbol.to_string(), *instrument);
+                }
+                books.apply(element)
+            })
+        };
+        let mut after = |oracle: &Oracle, message: &[u8], touched: Option<&str>| {
+            let Some(symbol) = touched else { return };
+            let instrument = advance(books, directory);
+            assert_eq!(instrument, directory.get(symbol).copied(), "{symbol}: {message:02x?}");
+            let Some(instrument) = instrument else { panic!("nothing of {message:02x?} reached the books") };
+            let book = books.book(instrument);
+            assert_equal(&book, &oracle.books[symbol], DEPTH, symbol);
+            assert_eq!(book.stale(), oracle.is_stale());
+            if matches!(message[0], b'8' | b'5') {
+                assert_eq!(book.complete(), message[1] & 1 != 0);
+            }
+            *compared += 1;
+        };
+        match protocol {
+            Protocol::Itch50 => oracle.mold(payload, &mut after),
+            Protocol::Deep10 => oracle.iex(payload, &mut after),
+        }
+        assert_eq!(advance(books, directory), None, "more of the packet reached our books than the oracle's");
+        let drained = window.rest().len();
+        window.take(drained);
+        self.packets += 1;
+        if self.packets.is_multiple_of(PACKETS_BETWEEN_FULL_COMPARISONS) {
+            self.compare_everything();
+        }
+    }
+
+    /// All symbols at full depth, and the counts.
+    fn compare_everything(&self) {
+        for (symbol, truth) in &self.oracle.books {
+            let book = self.directory.get(symbol).map(|&instrument| self.books.book(instrument));
+            match book {
+                Some(book) => assert_equal(&book, truth, usize::MAX, symbol),
+                None => assert_eq!(truth, &oracle::Book::default(), "{symbol} was never defined"),
+            }
+        }
+        let counts: HashMap<String, u64> =
+            self.oracle.messages.iter().map(|(&kind, &count)| ((kind as char).to_string(), count)).collect();
+        assert_eq!(self.feed.messages().into_iter().collect::<HashMap<_, _>>(), counts);
     }
 }
 
 #[track_caller]
-fn assert_equal(ours: &Book<'_>, truth: &oracle::Book, depth: usize, symbol: &str, at: u64) {
+fn assert_equal(ours: &Book<'_>, truth: &oracle::Book, depth: usize, symbol: &str) {
     let ours = |side| ours.side(side).take(depth).map(|level| (level.price.0, level.qty));
     let same = ours(Side::Buy).eq(truth.bids.iter().rev().take(depth).map(|(&p, &q)| (p, q)))
         && ours(Side::Sell).eq(truth.asks.iter().take(depth).map(|(&p, &q)| (p, q)));
     if !same {
         let ours = [Side::Buy, Side::Sell].map(|side| ours(side).collect::<Vec<_>>());
-        panic!("message {at}: the book of {symbol} is {ours:?}, the oracle's {truth:?}");
+        panic!("the book of {symbol} is {ours:?}, the oracle's {truth:?}");
     }
-}
-
-/// Indices given out at first sight.
-#[derive(Default)]
-struct Directory(HashMap<String, Instrument>);
-
-impl Directory {
-    fn instrument(&mut self, symbol: &str) -> Instrument {
-        let next = Instrument(self.0.len() as u32);
-        *self.0.entry(symbol.to_owned()).or_insert(next)
-    }
-}
-
-/// What parse makes of a message, for the types that matter to books.
-fn element(message: &[u8], oracle: &Oracle, directory: &mut Directory) -> Option<Element> {
-    use itch50::Message;
-    let message = itch50::parse(message).unwrap();
-    let instrument = directory.instrument(oracle.symbol(message.locate())?);
-    let side = |letter| if letter == b'B' { Side::Buy } else { Side::Sell };
-    let price = |price| Price(i64::from(price));
-    Some(match message {
-        Message::AddOrder(m) => {
-            assert!(Symbol(m.stock()).trimmed().is_some_and(|symbol| directory.instrument(symbol) == instrument));
-            Element::Add {
-                instrument,
-                side: side(m.side()),
-                qty: m.shares(),
-                order: m.order(),
-                price: price(m.price()),
-            }
-        }
-        Message::AddOrderMpid(m) => Element::Add {
-            instrument,
-            side: side(m.side()),
-            qty: m.shares(),
-            order: m.order(),
-            price: price(m.price()),
-        },
-        Message::OrderExecuted(m) => Element::Execute { instrument, qty: m.shares(), order: m.order() },
-        Message::OrderExecutedPrice(m) => Element::Execute { instrument, qty: m.shares(), order: m.order() },
-        Message::OrderCancel(m) => Element::Reduce { instrument, qty: m.shares(), order: m.order() },
-        Message::OrderDelete(m) => Element::Delete { instrument, order: m.order() },
-        Message::OrderReplace(m) => Element::Replace {
-            instrument,
-            qty: m.shares(),
-            order: m.order(),
-            new_order: m.new_order(),
-            price: price(m.price()),
-        },
-        _ => return None,
-    })
 }
