@@ -24,6 +24,8 @@ pub mod version;
 pub mod wire;
 
 #[cfg(feature = "dpdk")]
+pub mod cli;
+#[cfg(feature = "dpdk")]
 pub mod cmd;
 #[allow(unsafe_code)]
 pub mod dpdk;
@@ -32,6 +34,11 @@ pub mod latency;
 pub mod link;
 pub mod port;
 #[cfg(feature = "dpdk")]
+pub mod program;
+#[cfg(feature = "dpdk")]
 pub mod stages;
 #[allow(unsafe_code)]
 pub mod sys;
+
+#[cfg(feature = "dpdk")]
+pub use program::Program;

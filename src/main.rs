@@ -1,1 +1,5 @@
-fn main() {}
+//! The shipped program: see [`tickpath::Program`].
+
+fn main() -> std::process::ExitCode {
+    tickpath::Program::shipped().main()
+}

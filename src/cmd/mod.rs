@@ -1,1 +1,150 @@
-//! (to come)
+//! One file a subcommand: wiring only. Arguments in, an exit code or a [`Failure`] out.
+
+pub mod plan;
+pub mod replay;
+pub mod run;
+pub mod schema;
+pub mod synth;
+
+use crate::cli::EalOptions;
+use crate::pipeline::{FileError, PipelineFile, PlanError};
+use crate::program::Program;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Why a command did not do what it was asked: printed as `error: …`, and `help: …` where there is a remedy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The command line or a file it names cannot be used: exit code 2.
+    #[error("{what}")]
+    Input {
+        /// What was found and what was expected.
+        what: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// Something else went wrong: exit code 1.
+    #[error("{what}")]
+    Failed {
+        /// What happened.
+        what: String,
+        /// What to do.
+        help: Option<String>,
+    },
+}
+
+impl Failure {
+    /// An unusable command line or file.
+    pub fn input(what: impl Into<String>, help: impl Into<Option<String>>) -> Failure {
+        Failure::Input { what: what.into(), help: help.into() }
+    }
+
+    /// Anything else.
+    pub fn failed(what: impl Into<String>, help: impl Into<Option<String>>) -> Failure {
+        Failure::Failed { what: what.into(), help: help.into() }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<&str> {
+        let (Failure::Input { help, .. } | Failure::Failed { help, .. }) = self;
+        help.as_deref()
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Failure::Input { .. } => ExitCode::from(2),
+            Failure::Failed { .. } => ExitCode::from(1),
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(err: PlanError) -> Failure {
+        Failure::input(err.to_string(), err.help())
+    }
+}
+
+/// The pipeline file at `path`, checked with the strategies of `program`.
+///
+/// # Errors
+/// A file that cannot be read, or that is wrong: its name and the JSON path.
+pub fn load_pipeline(path: &Path, program: &Program) -> Result<PipelineFile, Failure> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|err| Failure::input(format!("cannot read the pipeline file {name}: {err}"), start_from()))?;
+    let wrong = |err: FileError| Failure::input(format!("{name}: {err}"), err.help());
+    let file = PipelineFile::parse(&text).map_err(wrong)?;
+    file.check_strategies(&program.known()).map_err(wrong)?;
+    Ok(file)
+}
+
+fn start_from() -> String {
+    "start from one of the files in pipelines/".into()
+}
+
+impl EalOptions {
+    /// The arguments of the files, then those of the command line.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a line that is not one argument.
+    pub fn gather(&self) -> Result<Vec<String>, Failure> {
+        let mut args = Vec::new();
+        for path in &self.eal_files {
+            let name = path.display();
+            let text = std::fs::read_to_string(path)
+                .map_err(|err| Failure::input(format!("cannot read the EAL file {name}: {err}"), start_from_eal()))?;
+            for (number, line) in text.lines().enumerate().map(|(i, line)| (i + 1, line.trim())) {
+                if line.is_empty() || line.starts_with('#') {
+                    continue;
+                }
+                if two_arguments(line) {
+                    let help = "write an argument a line: -m and 512 on two lines, or --option=value on one";
+                    return Err(Failure::input(
+                        format!("{name}, line {number}: two arguments in `{line}`"),
+                        help.to_owned(),
+                    ));
+                }
+                args.push(line.to_owned());
+            }
+        }
+        args.extend(self.eal_args.iter().cloned());
+        Ok(args)
+    }
+}
+
+fn start_from_eal() -> String {
+    "the files in dpdk-config/ are examples".into()
+}
+
+/// `-m 512` is two arguments; `--vdev=net_pcap0,rx_pcap=my file.pcap` is one.
+fn two_arguments(line: &str) -> bool {
+    line.starts_with('-') && line.split_once(char::is_whitespace).is_some_and(|(option, _)| !option.contains('='))
+}
+
+/// `text` to standard output. A reader that has had enough (`| head`) is no failure.
+fn print(text: &str) -> Result<ExitCode, Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(err) if err.kind() != ErrorKind::BrokenPipe => Err(Failure::failed(format!("cannot write: {err}"), None)),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_eal_file_has_an_argument_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ci.eal");
+        std::fs::write(&path, "# comment\n--no-huge\n\n-m\n 512\n--vdev=net_pcap0,rx_pcap=a b.pcap\n").unwrap();
+        let options = EalOptions { eal_files: vec![path.clone()], eal_args: vec!["--no-pci".into()] };
+        let expected = ["--no-huge", "-m", "512", "--vdev=net_pcap0,rx_pcap=a b.pcap", "--no-pci"];
+        assert_eq!(options.gather().unwrap(), expected);
+        std::fs::write(&path, "--no-huge\n-m 512\n").unwrap();
+        let err = options.gather().unwrap_err().to_string();
+        assert!(err.ends_with("ci.eal, line 2: two arguments in `-m 512`"), "{err}");
+    }
+}

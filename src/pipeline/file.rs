@@ -459,8 +459,8 @@ pub struct Mac(pub [u8; 6]);
 pub struct KnownStrategy<'a> {
     /// The name that files use.
     pub name: &'a str,
-    /// Says what is wrong with parameters, path and all.
-    pub validate: fn(&Value) -> Result<(), String>,
+    /// Says what is wrong with parameters, the path relative to them.
+    pub validate: fn(&Value) -> Result<(), FileError>,
 }
 
 /// What is wrong with a pipeline file.
@@ -521,6 +521,20 @@ impl FileError {
     }
 }
 
+impl FileError {
+    /// The same error, its path below `parent`.
+    fn under(mut self, parent: &str) -> FileError {
+        if let FileError::Unknown { at, .. } | FileError::Invalid { at, .. } = &mut self {
+            *at = match at.as_str() {
+                "" | "." => parent.to_owned(),
+                below if below.starts_with('[') => format!("{parent}{below}"),
+                below => format!("{parent}.{below}"),
+            };
+        }
+        self
+    }
+}
+
 impl PipelineFile {
     /// The file that `text` spells, free of contradictions.
     ///
@@ -551,14 +565,19 @@ impl PipelineFile {
                     known: known.iter().map(|k| k.name.to_owned()).collect(),
                 });
             };
-            (strategy.validate)(&venue.strategy.parameters).map_err(|why| FileError::Invalid {
-                at: format!("venues[{v}].strategy.parameters"),
-                found: why,
-                remedy: format!("`tickpath schema` lists the parameters of {}", strategy.name),
-            })?;
+            let at = format!("venues[{v}].strategy.parameters");
+            (strategy.validate)(&venue.strategy.parameters).map_err(|err| err.under(&at))?;
         }
         Ok(())
     }
+}
+
+/// A strategy's parameters from what the file says.
+///
+/// # Errors
+/// What is wrong with them, the path relative to them.
+pub fn parse_parameters<P: de::DeserializeOwned>(parameters: &Value) -> Result<P, FileError> {
+    serde_path_to_error::deserialize(parameters).map_err(shape_error)
 }
 
 impl InstrumentFile {

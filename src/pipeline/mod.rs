@@ -9,6 +9,7 @@ pub mod file;
 pub mod host;
 pub mod plan;
 pub mod schema;
+pub mod table;
 
 pub use file::{FileError, PipelineFile};
 pub use host::HostFacts;

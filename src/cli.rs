@@ -1,0 +1,247 @@
+//! The command line: which commands there are and what each takes. Plain data; `cmd` does the work.
+
+use crate::port::capture::Speed;
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+
+/// From market data to orders on pinned DPDK lcores.
+#[derive(Parser, Debug)]
+#[command(name = "tickpath", version = crate::version::LONG, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Replay captures through a pipeline and print what became of every packet
+    Replay(ReplayArgs),
+    /// Run a pipeline on live ports until SIGINT or SIGTERM
+    Run(RunArgs),
+    /// Print what a pipeline file means on this host, without starting anything
+    Plan(PlanArgs),
+    /// Print the JSON Schema of the pipeline file
+    Schema(SchemaArgs),
+    /// Generate a capture of Nasdaq TotalView-ITCH 5.0 market data from a seed
+    Synth(SynthArgs),
+}
+
+/// Arguments for EAL.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EalOptions {
+    /// EAL arguments from a file, one a line, # for comments; may be given again
+    #[arg(long = "eal-file", value_name = "FILE")]
+    pub eal_files: Vec<PathBuf>,
+    /// Arguments handed to EAL as they are, after those of the files
+    #[arg(last = true, value_name = "EAL ARGS")]
+    pub eal_args: Vec<String>,
+}
+
+/// `tickpath replay`.
+#[derive(Args, Clone, Debug)]
+pub struct ReplayArgs {
+    /// Pipeline file
+    pub pipeline: PathBuf,
+    /// Captures (pcap or pcapng, .gz too), in order. FILE goes to every capture port, NAME=FILE,FILE to port NAME
+    #[arg(required = true, value_name = "CAPTURE")]
+    pub captures: Vec<String>,
+    /// Write the order frames to this capture; with several venues to one each, OUT.<venue>.pcap
+    #[arg(long, value_name = "OUT.pcap")]
+    pub orders: Option<PathBuf>,
+    /// How fast: max, or a multiple of the captured pace such as 1x or 0.5x
+    #[arg(long, default_value = "max", value_name = "SPEED")]
+    pub speed: Speed,
+    /// How often the captures are replayed; each lap is a new session
+    #[arg(long = "loop", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    pub laps: u64,
+    /// Write the final books here, one JSON object an instrument and line
+    #[arg(long, value_name = "FILE")]
+    pub books: Option<PathBuf>,
+    /// Write the summary here as JSON
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    /// Shorten gaps of a paced replay to this, such as 100ms
+    #[arg(long, value_parser = parse_duration_ns, value_name = "DURATION")]
+    pub max_idle: Option<u64>,
+    /// Take no time stamps on the path: no hop table
+    #[arg(long)]
+    pub no_stamps: bool,
+    /// EAL's arguments.
+    #[command(flatten)]
+    pub eal: EalOptions,
+}
+
+/// `tickpath run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Pipeline file
+    pub pipeline: PathBuf,
+    /// Write the final books here, one JSON object an instrument and line
+    #[arg(long, value_name = "FILE")]
+    pub books: Option<PathBuf>,
+    /// Write the summary here as JSON
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    /// Take no time stamps on the path: no hop table
+    #[arg(long)]
+    pub no_stamps: bool,
+    /// EAL's arguments.
+    #[command(flatten)]
+    pub eal: EalOptions,
+}
+
+/// `tickpath plan`.
+#[derive(Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// Pipeline file
+    pub pipeline: PathBuf,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Plan for `run` or `replay`; unless given, `replay` when a port is a capture
+    #[arg(long = "for", value_name = "COMMAND")]
+    pub mode: Option<PlanFor>,
+    /// EAL's arguments.
+    #[command(flatten)]
+    pub eal: EalOptions,
+}
+
+/// The command a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PlanFor {
+    /// `tickpath replay`
+    Replay,
+    /// `tickpath run`
+    Run,
+}
+
+/// `tickpath schema`.
+#[derive(Args, Clone, Debug)]
+pub struct SchemaArgs {}
+
+/// `tickpath synth`.
+#[derive(Args, Clone, Debug)]
+pub struct SynthArgs {
+    /// Capture to write
+    #[arg(value_name = "OUT.pcap")]
+    pub out: PathBuf,
+    /// Everything follows from it: the same seed and options give the same bytes on every machine
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// ITCH messages of the whole stream
+    #[arg(long, default_value_t = 1_000_000)]
+    pub messages: u64,
+    /// Symbols
+    #[arg(long, default_value_t = 100)]
+    pub symbols: u32,
+    /// Message types: day, all, or weights such as A=43,D=42,U=9
+    #[arg(long, default_value = "day")]
+    pub mix: String,
+    /// Most orders that stand at one time; unless given, a twentieth of the messages, at most a million
+    #[arg(long, value_name = "N")]
+    pub live_orders: Option<u32>,
+    /// Mean messages a second
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    pub rate: u64,
+    /// Messages in every packet; unless given, few in most and up to a full packet in some
+    #[arg(long, value_name = "N")]
+    pub messages_per_packet: Option<u16>,
+    /// Multicast group and UDP port
+    #[arg(long, default_value = "233.54.12.111:26477", value_name = "ADDRESS:PORT")]
+    pub group: SocketAddrV4,
+    /// VLAN id
+    #[arg(long, default_value_t = 141)]
+    pub vlan: u16,
+    /// The same packets again on a second line, to this group and port
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub second_line: Option<SocketAddrV4>,
+    /// How far the second line runs behind, in ns
+    #[arg(long, default_value_t = 5_000, value_name = "NS", requires = "second_line")]
+    pub second_line_delay: u64,
+    /// Packets that only the second line loses
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "second_line")]
+    pub second_line_loss: u32,
+    /// Break the session off after this share of the messages and begin another
+    #[arg(long, value_name = "SHARE")]
+    pub session_change: Option<f64>,
+    /// Packets that never arrive
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub gaps: u32,
+    /// Packets that arrive twice
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub duplicates: u32,
+    /// Packets that arrive after their successor
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub reorder: u32,
+    /// Packets that are cut short
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub truncate: u32,
+    /// Packets with a wrong IPv4 header checksum
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub bad_ip_checksums: u32,
+    /// Packets with a wrong UDP checksum
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub bad_udp_checksums: u32,
+    /// Write what was sent, and what harm was done, here as JSON
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+}
+
+fn parse_duration_ns(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, f64); 4] = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)];
+    let parsed = UNITS.iter().find_map(|(unit, ns)| Some(text.strip_suffix(unit)?.trim().parse::<f64>().ok()? * ns));
+    match parsed {
+        Some(ns) if (0.0..=1e18).contains(&ns) => Ok(ns as u64),
+        _ => Err("expected a number and a unit, such as 100ms, 5us or 1s".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn replay(args: &[&str]) -> Result<ReplayArgs, clap::Error> {
+        let line = ["tickpath", "replay", "p.json"].iter().chain(args);
+        match Cli::try_parse_from(line)?.command {
+            Command::Replay(args) => Ok(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_for_eal_untouched() {
+        let args = replay(&["a.pcap", "feed=b.pcap,c.pcap", "--loop", "3", "--", "-l", "0-1", "--", "--help"]).unwrap();
+        assert_eq!(args.captures, ["a.pcap", "feed=b.pcap,c.pcap"]);
+        assert_eq!(args.laps, 3);
+        assert_eq!(args.eal.eal_args, ["-l", "0-1", "--", "--help"]);
+    }
+
+    #[test]
+    fn speeds_and_durations_are_read_as_written() {
+        assert_eq!(replay(&["a.pcap"]).unwrap().speed, Speed::Max);
+        assert_eq!(replay(&["a.pcap", "--speed", "0.5x"]).unwrap().speed, Speed::Factor(0.5));
+        assert!(replay(&["a.pcap", "--speed", "fast"]).is_err());
+        let durations = [("100ms", 100_000_000), ("5us", 5_000), ("1.5s", 1_500_000_000), ("7ns", 7)];
+        for (text, ns) in durations {
+            assert_eq!(parse_duration_ns(text), Ok(ns));
+        }
+        for wrong in ["", "5", "ms", "-1s", "infs"] {
+            assert!(parse_duration_ns(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_replay_needs_a_capture_and_at_least_one_lap() {
+        assert!(replay(&[]).is_err());
+        assert!(replay(&["a.pcap", "--loop", "0"]).is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! A program: the strategies it knows, and its `main`.
+//!
+//! The shipped binary is [`Program::shipped`]`().main()`. A strategy of one's own needs a crate with three lines more:
+//! `Program::shipped().strategy::<Mine>().main()`.
+
+use crate::cli::{Cli, Command};
+use crate::cmd::{self, Failure};
+use crate::pipeline::file::{FileError, KnownStrategy, parse_parameters};
+use crate::strategy::{Quoter, Strategy};
+use clap::Parser;
+use serde_json::Value;
+use std::process::ExitCode;
+
+/// The strategies a program can run.
+#[derive(Clone, Default)]
+pub struct Program {
+    strategies: Vec<StrategyEntry>,
+}
+
+/// A strategy, its type erased.
+#[derive(Clone, Copy)]
+pub struct StrategyEntry {
+    /// Its `NAME`.
+    pub name: &'static str,
+    /// Says what is wrong with parameters, the path relative to them.
+    pub validate: fn(&Value) -> Result<(), FileError>,
+    /// The JSON Schema of its parameters.
+    pub schema: fn() -> Value,
+}
+
+impl Program {
+    /// A program that knows no strategy.
+    pub fn new() -> Program {
+        Program::default()
+    }
+
+    /// A program with the shipped strategies.
+    pub fn shipped() -> Program {
+        Program::new().strategy::<Quoter>()
+    }
+
+    /// The same program with `S` too. A strategy of a name already taken replaces the other.
+    #[must_use]
+    pub fn strategy<S: Strategy>(mut self) -> Program {
+        self.strategies.retain(|known| known.name != S::NAME);
+        self.strategies.push(StrategyEntry {
+            name: S::NAME,
+            validate: validate::<S>,
+            schema: || schemars::schema_for!(S::Parameters).to_value(),
+        });
+        self
+    }
+
+    /// The strategies, in the order they were added.
+    pub fn strategies(&self) -> &[StrategyEntry] {
+        &self.strategies
+    }
+
+    /// The strategy called `name`.
+    pub fn named(&self, name: &str) -> Option<&StrategyEntry> {
+        self.strategies.iter().find(|known| known.name == name)
+    }
+
+    /// What the check of a pipeline file needs to know of them.
+    pub fn known(&self) -> Vec<KnownStrategy<'static>> {
+        self.strategies.iter().map(|s| KnownStrategy { name: s.name, validate: s.validate }).collect()
+    }
+
+    /// Do what the command line says: 0 when it was done, 2 when the command line or its input cannot be used, 1 when
+    /// something else went wrong.
+    pub fn main(&self) -> ExitCode {
+        let level = env_logger::Env::default().filter_or("TICKPATH_LOG", "warn");
+        // A host program may have a logger already: then its own is used.
+        let _ = env_logger::Builder::from_env(level).try_init();
+        let done = match Cli::parse().command {
+            Command::Replay(args) => cmd::replay::execute(args, self),
+            Command::Run(args) => cmd::run::execute(args, self),
+            Command::Plan(args) => cmd::plan::execute(args, self),
+            Command::Schema(args) => cmd::schema::execute(args, self),
+            Command::Synth(args) => cmd::synth::execute(args, self),
+        };
+        done.unwrap_or_else(|failure| report(&failure))
+    }
+}
+
+fn validate<S: Strategy>(parameters: &Value) -> Result<(), FileError> {
+    let parsed = parse_parameters::<S::Parameters>(parameters)?;
+    let made = S::new(parsed, 1).map(drop);
+    made.map_err(|found| FileError::Invalid { at: String::new(), found, remedy: String::new() })
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    eprintln!("error: {failure}");
+    if let Some(help) = failure.help() {
+        eprintln!("help: {help}");
+    }
+    failure.exit_code()
+}
