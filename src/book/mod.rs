@@ -34,7 +34,7 @@ pub struct BookConfig {
     pub instruments: u32,
     /// Live orders over all instruments; 0 for feeds of price levels.
     pub orders: u32,
-    /// Levels of each side held in place, at least 1; whole cache lines are multiples of 8.
+    /// Levels of each side held in place, rounded up to a multiple of 8 (a cache line), at least 8.
     pub depth_levels: u32,
     /// Levels in the pool shared by the sides that are deeper than `depth_levels`.
     pub spill_levels: u32,
@@ -120,12 +120,8 @@ impl BookConfig {
     /// Bytes that [`Books::new`] takes from the arena, exactly.
     pub fn bytes(&self) -> usize {
         arena::bytes::<Head>(self.instruments as usize)
-            + LevelPool::bytes(self.instruments, self.depth(), self.spill_levels)
+            + LevelPool::bytes(self.instruments, self.depth_levels, self.spill_levels)
             + OrderTable::bytes(self.orders)
-    }
-
-    fn depth(&self) -> u32 {
-        self.depth_levels.max(1)
     }
 }
 
@@ -137,7 +133,7 @@ impl<'m> Books<'m> {
     pub fn new(config: &BookConfig, arena: &mut Arena<'m>) -> Result<Books<'m>, ArenaFull> {
         Ok(Books {
             heads: arena.slice("book heads", config.instruments as usize)?,
-            levels: LevelPool::new(config.instruments, config.depth(), config.spill_levels, arena)?,
+            levels: LevelPool::new(config.instruments, config.depth_levels, config.spill_levels, arena)?,
             orders: OrderTable::new(config.orders, arena)?,
             session: 1,
             lost: false,

@@ -244,8 +244,8 @@ fn tiny_books_are_exact_or_stale() {
         let config = BookConfig {
             instruments: 1 + random.below(6) as u32,
             orders: 1 + random.below(120) as u32,
-            depth_levels: 1 + random.below(9) as u32,
-            spill_levels: random.below(200) as u32,
+            depth_levels: random.below(20) as u32,
+            spill_levels: random.below(100) as u32,
         };
         with_books(config, |books| {
             let mut feed = Feed::new(seed, config.instruments, 1 + random.below(100) as usize, 60, false);
@@ -342,15 +342,15 @@ fn a_full_order_table_makes_the_instrument_stale_and_the_others_not() {
 
 #[test]
 fn a_full_level_pool_makes_the_instrument_stale() {
-    with_books(BookConfig { instruments: 2, orders: 64, depth_levels: 4, spill_levels: 8 }, |books| {
-        for i in 0..9 {
+    with_books(BookConfig { instruments: 2, orders: 64, depth_levels: 8, spill_levels: 16 }, |books| {
+        for i in 0..17 {
             books.apply(&add(0, Side::Buy, 10, i, 10_000 + 100 * i as i64));
-            assert_eq!(books.book(Instrument(0)).stale(), i == 8);
+            assert_eq!(books.book(Instrument(0)).stale(), i == 16);
         }
         assert_eq!(books.counters().level_pool_full, 1);
-        assert_eq!(books.book(Instrument(0)).bids().len(), 8);
+        assert_eq!(books.book(Instrument(0)).bids().len(), 16);
         // The order that did not fit is unknown to what follows.
-        assert_eq!(books.apply(&Element::Delete { instrument: Instrument(0), order: 8 }), None);
+        assert_eq!(books.apply(&Element::Delete { instrument: Instrument(0), order: 16 }), None);
         assert_eq!(books.counters().unknown_order, 1);
     });
 }
