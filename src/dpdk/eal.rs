@@ -59,7 +59,7 @@ impl Eal {
         drop(quiet);
         eal_log::release(parsed >= 0);
         if parsed < 0 {
-            return Err(failed(super::error::why(0)));
+            return Err(failed(refusal()));
         }
         let eal = Eal(Arc::new(Running { argv: argv.clone() }));
         let left: Vec<&str> = argv.iter().skip(1 + parsed as usize).map(String::as_str).collect();
@@ -109,6 +109,18 @@ impl Eal {
             "raise -m (megabytes of EAL memory under --no-huge)"
         }
     }
+}
+
+/// Why EAL did not start: its own words, for its errno is not reliable then; and a remedy where it names none.
+fn refusal() -> String {
+    let said = match eal_log::take_errors() {
+        said if said.is_empty() => super::error::why(0),
+        said => said,
+    };
+    if !said.to_lowercase().contains("hugepage") {
+        return said;
+    }
+    said + "; reserve hugepages (dpdk-hugepages.py --setup 2G, as root), or do without: --no-huge -m 512"
 }
 
 impl Drop for Running {

@@ -1,4 +1,4 @@
-//! A DPDK port: opened by its EAL name, configured and started once, taken apart when its last queue is gone.
+//! A DPDK port: opened by its EAL name, configured and started once, closed for good when its last queue is gone.
 //!
 //! In: what the caller wants of queues, pools and offloads. Out: one [`RxQueue`] or [`TxQueue`] value per hardware
 //! queue, each for one lcore at a time. What the device cannot do is an error or, where the caller allowed it, said.
@@ -107,6 +107,8 @@ struct Device {
     id: u16,
     name: String,
     info: dpdk_sys::shim_port_info,
+    /// From the first configuration call on: the device may hold memory of ours.
+    configured: AtomicBool,
     started: AtomicBool,
     pools: Mutex<Vec<Mempool>>,
     _eal: Eal,
@@ -159,6 +161,7 @@ impl Port {
             id,
             name: name.to_owned(),
             info,
+            configured: AtomicBool::new(false),
             started: AtomicBool::new(false),
             pools: Mutex::default(),
             _eal: eal.clone(),
@@ -170,10 +173,10 @@ impl Port {
     /// # Errors
     /// What the device lacks, with its limits; what the driver says.
     pub fn start(self, config: &PortConfig) -> Result<Started, DpdkError> {
-        if self.0.started.load(Ordering::SeqCst) {
-            return Err(self.unsupported("is started already"));
-        }
         let checksum = self.check(config)?;
+        if self.0.configured.swap(true, Ordering::SeqCst) {
+            return Err(self.unsupported("was configured before; a port is started once"));
+        }
         let rx_offloads = if checksum { CHECKSUM_OFFLOADS } else { 0 };
         self.configure(config, rx_offloads)?;
         self.set_up_queues(config, rx_offloads)?;
@@ -383,19 +386,28 @@ impl TxQueue {
     }
 }
 
-impl Drop for Device {
-    fn drop(&mut self) {
-        let id = self.id;
+impl Device {
+    /// A closed device is gone from EAL for good, so one that was only looked at stays open.
+    fn close(&self) {
+        if !self.configured.load(Ordering::SeqCst) {
+            return;
+        }
         // SAFETY: every queue holds the port, so none is in use. Closing gives the device's frames back to their pools,
         // which are dropped after this.
         let (stopped, closed) = unsafe {
-            let stopped = if self.started.load(Ordering::SeqCst) { dpdk_sys::rte_eth_dev_stop(id) } else { 0 };
-            (stopped, dpdk_sys::rte_eth_dev_close(id))
+            let stopped = if self.started.load(Ordering::SeqCst) { dpdk_sys::rte_eth_dev_stop(self.id) } else { 0 };
+            (stopped, dpdk_sys::rte_eth_dev_close(self.id))
         };
         if stopped != 0 || closed != 0 {
             log::warn!("port `{}` did not stop cleanly: {}", self.name, super::error::why(stopped.min(closed)));
         }
-        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|taken| *taken != id);
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.close();
+        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|taken| *taken != self.id);
     }
 }
 

@@ -22,3 +22,11 @@ pub fn captures() -> Option<PathBuf> {
     println!("skipped: TICKPATH_CAPTURES is not set");
     None
 }
+
+/// This test program once more, running one test: for what a process can do only once, such as starting EAL.
+pub fn again(test: &str) -> std::process::Command {
+    // The test harness knows where it is.
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--nocapture"]);
+    command
+}
