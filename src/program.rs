@@ -6,6 +6,8 @@
 use crate::cli::{Cli, Command};
 use crate::cmd::{self, Failure};
 use crate::pipeline::file::{FileError, KnownStrategy, parse_parameters};
+use crate::pipeline::launch::SegmentParts;
+use crate::stages::Segment;
 use crate::strategy::{Quoter, Strategy};
 use clap::Parser;
 use serde_json::Value;
@@ -26,7 +28,12 @@ pub struct StrategyEntry {
     pub validate: fn(&Value) -> Result<(), FileError>,
     /// The JSON Schema of its parameters.
     pub schema: fn() -> Value,
+    /// Makes a segment of its parts, the strategy with these parameters in it if it runs that stage.
+    pub build: Build,
 }
+
+/// See [`StrategyEntry::build`].
+pub type Build = for<'m> fn(&Value, SegmentParts<'m>) -> Result<Box<dyn Segment + 'm>, String>;
 
 impl Program {
     /// A program that knows no strategy.
@@ -47,6 +54,7 @@ impl Program {
             name: S::NAME,
             validate: validate::<S>,
             schema: || schemars::schema_for!(S::Parameters).to_value(),
+            build: build::<S>,
         });
         self
     }
@@ -81,6 +89,11 @@ impl Program {
         };
         done.unwrap_or_else(|failure| report(&failure))
     }
+}
+
+fn build<'m, S: Strategy>(parameters: &Value, parts: SegmentParts<'m>) -> Result<Box<dyn Segment + 'm>, String> {
+    let parsed = parse_parameters::<S::Parameters>(parameters).map_err(|err| err.to_string())?;
+    Ok(Box::new(parts.chain(|instruments| S::new(parsed, instruments))?))
 }
 
 fn validate<S: Strategy>(parameters: &Value) -> Result<(), FileError> {

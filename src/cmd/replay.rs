@@ -1,11 +1,160 @@
-//! `tickpath replay`.
+//! `tickpath replay`: captures through a pipeline, and what became of every packet.
 
-use super::Failure;
+use super::{Failure, load_pipeline, plan::host_facts};
 use crate::cli::ReplayArgs;
+use crate::pipeline::file::{Driver, PipelineFile};
+use crate::pipeline::launch::{LaunchError, Options, Outcome, Progress, launch};
+use crate::pipeline::plan::{Mode, Plan, Request};
+use crate::pipeline::report::Text;
+use crate::port::capture::{Pace, SourceOptions};
 use crate::program::Program;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
-/// Not part of this build.
-pub fn execute(_args: ReplayArgs, _program: &Program) -> Result<ExitCode, Failure> {
-    Err(Failure::failed("`replay` is not part of this build", None))
+/// Levels a side that `--books` writes.
+const BOOK_LEVELS: usize = 10;
+
+/// Replay, print the summary, write the files asked for.
+pub fn execute(args: ReplayArgs, program: &Program) -> Result<ExitCode, Failure> {
+    let file = load_pipeline(&args.pipeline, program)?;
+    let captures = bind(&file, &args.captures)?;
+    let request =
+        Request { mode: Mode::Replay, eal_args: args.eal.gather()?, capture_ports: captures.keys().cloned().collect() };
+    let plan = Plan::new(&file, &host_facts(&file), &request)?;
+    plan.ready()?;
+    let options = Options {
+        captures,
+        source: SourceOptions { laps: u32::try_from(args.laps).unwrap_or(u32::MAX), ..SourceOptions::default() },
+        pace: Pace { speed: args.speed, max_idle_ns: args.max_idle },
+        orders: args.orders.clone(),
+        book_levels: if args.books.is_some() { BOOK_LEVELS } else { 0 },
+        stamps: !args.no_stamps,
+    };
+    conclude(&plan, program, &options, args.books.as_deref(), args.summary.as_deref())
+}
+
+/// Run a plan, print its summary and write the files asked for: what `replay` and `run` share.
+pub(super) fn conclude(
+    plan: &Plan,
+    program: &Program,
+    options: &Options,
+    books: Option<&Path>,
+    summary: Option<&Path>,
+) -> Result<ExitCode, Failure> {
+    for warning in &plan.warnings {
+        log::warn!("{warning}");
+    }
+    let stop: &'static AtomicBool = stop_on_signals();
+    let bar = progress_bar();
+    let outcome = launch(plan, program, options, stop, |now| show(&bar, now));
+    bar.finish_and_clear();
+    let outcome = outcome?;
+    if let Some(path) = books {
+        let lines: String = outcome.venues.iter().flat_map(|v| &v.books).map(|line| format!("{line}\n")).collect();
+        write_whole(path, lines.as_bytes())?;
+    }
+    if let Some(path) = summary {
+        // Plain data with string keys: nothing in it can fail to become JSON.
+        let json = serde_json::to_string_pretty(&outcome.summary).expect("a summary is plain data") + "\n";
+        write_whole(path, json.as_bytes())?;
+    }
+    super::print(&Text { summary: &outcome.summary, venues: &outcome.venues }.to_string())?;
+    verdict(&outcome)
+}
+
+/// An unbalanced ledger or a leaked mbuf is a failure, whatever else went well.
+fn verdict(outcome: &Outcome) -> Result<ExitCode, Failure> {
+    let s = &outcome.summary;
+    if s.conserved && s.mbufs_in_use == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(Failure::failed("the ledger does not balance, or mbufs leaked; this is a defect of tickpath", None))
+}
+
+/// Which files belong to which capture port. `NAME=FILE,FILE` binds to port NAME, whatever drives it in the file; a
+/// bare FILE goes to every feed port whose driver is `capture` and that was not bound by name.
+fn bind(file: &PipelineFile, captures: &[String]) -> Result<BTreeMap<String, Vec<PathBuf>>, Failure> {
+    let mut bound: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    let mut bare = Vec::new();
+    for capture in captures {
+        match capture.split_once('=').filter(|_| !Path::new(capture).exists()) {
+            None => bare.push(PathBuf::from(capture)),
+            Some((name, files)) => {
+                if !file.ports.iter().any(|p| p.name.as_str() == name) {
+                    let known: Vec<&str> = file.ports.iter().map(|p| p.name.as_str()).collect();
+                    return Err(Failure::input(
+                        format!("{capture:?}: the pipeline has no port {name:?}"),
+                        format!("its ports are {}", known.join(", ")),
+                    ));
+                }
+                bound.entry(name.to_owned()).or_default().extend(files.split(',').map(PathBuf::from));
+            }
+        }
+    }
+    let feeds = |name: &str| file.venues.iter().flat_map(|v| &v.feed.lines).any(|l| l.port.as_str() == name);
+    let mut taken = bare.is_empty();
+    for port in file.ports.iter().filter(|p| p.driver == Driver::Capture && feeds(p.name.as_str())) {
+        if !bare.is_empty() {
+            taken = true;
+            bound.entry(port.name.as_str().to_owned()).or_insert_with(|| bare.clone());
+        }
+    }
+    if !taken {
+        return Err(Failure::input(
+            "the pipeline has no feed port with the driver \"capture\" for a bare file",
+            "bind captures by name: NAME=FILE".to_owned(),
+        ));
+    }
+    Ok(bound)
+}
+
+/// A file that is whole or absent: written beside its place and moved there.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(&part)?;
+        file.write_all(bytes)?;
+        std::fs::rename(&part, path)
+    };
+    write().map_err(|err| {
+        let _ = std::fs::remove_file(&part);
+        Failure::failed(format!("cannot write {}: {err}", path.display()), None)
+    })
+}
+
+/// Set by SIGINT and SIGTERM: a clean drain. A second signal ends the process at once.
+fn stop_on_signals() -> &'static AtomicBool {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    crate::sys::signals::set_on_stop(&STOP);
+    &STOP
+}
+
+fn progress_bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar
+}
+
+fn show(bar: &ProgressBar, now: &Progress) {
+    let rate = now.frames as f64 / now.elapsed.as_secs_f64().max(1e-9);
+    bar.set_message(format!("{} packets, {} orders, {rate:.0} packets/s", now.frames, now.orders));
+    bar.tick();
+}
+
+impl From<LaunchError> for Failure {
+    fn from(err: LaunchError) -> Failure {
+        match err {
+            LaunchError::Panic(_) | LaunchError::Arena(_) => Failure::failed(err.to_string(), None),
+            err => Failure::input(err.to_string(), None),
+        }
+    }
 }

@@ -1,11 +1,31 @@
-//! `tickpath run`.
+//! `tickpath run`: a pipeline on live ports until SIGINT or SIGTERM, then a clean drain.
 
-use super::Failure;
+use super::replay::conclude;
+use super::{Failure, load_pipeline, plan::host_facts};
 use crate::cli::RunArgs;
+use crate::pipeline::launch::Options;
+use crate::pipeline::plan::{Mode, Plan, Request};
+use crate::port::capture::{Pace, SourceOptions};
 use crate::program::Program;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-/// Not part of this build.
-pub fn execute(_args: RunArgs, _program: &Program) -> Result<ExitCode, Failure> {
-    Err(Failure::failed("`run` is not part of this build", None))
+/// Levels a side that `--books` writes.
+const BOOK_LEVELS: usize = 10;
+
+/// Run, and print the summary when it has drained.
+pub fn execute(args: RunArgs, program: &Program) -> Result<ExitCode, Failure> {
+    let file = load_pipeline(&args.pipeline, program)?;
+    let request = Request { mode: Mode::Run, eal_args: args.eal.gather()?, capture_ports: Vec::new() };
+    let plan = Plan::new(&file, &host_facts(&file), &request)?;
+    plan.ready()?;
+    let options = Options {
+        captures: BTreeMap::new(),
+        source: SourceOptions::default(),
+        pace: Pace::default(),
+        orders: None,
+        book_levels: if args.books.is_some() { BOOK_LEVELS } else { 0 },
+        stamps: !args.no_stamps,
+    };
+    conclude(&plan, program, &options, args.books.as_deref(), args.summary.as_deref())
 }

@@ -239,9 +239,14 @@ impl<T: Send> Consumer<T> {
         result
     }
 
+    /// Whether nothing is in it.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Elements waiting.
     #[inline]
-    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         // SAFETY: the ring lives while `self` does.
         unsafe { dpdk_sys::shim_ring_count(self.ring.raw.as_ptr()) as usize }

@@ -7,7 +7,11 @@
 pub mod eal_args;
 pub mod file;
 pub mod host;
+#[cfg(feature = "dpdk")]
+pub mod launch;
 pub mod plan;
+#[cfg(feature = "dpdk")]
+pub mod report;
 pub mod schema;
 pub mod table;
 

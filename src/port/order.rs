@@ -1,6 +1,6 @@
 //! Where order frames go: a transmit queue, a file, or a count. What the tx stage hands its bursts to.
 
-use super::capture::CaptureSink;
+use super::capture::{CaptureError, CaptureSink};
 use crate::dpdk::{Burst, TxQueue, free_burst};
 
 /// The order port of one venue.
@@ -12,6 +12,17 @@ pub enum OrderPort {
 }
 
 impl OrderPort {
+    /// Complete what was written: a file is whole and under its name when this returns.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn finish(self) -> Result<(), CaptureError> {
+        match self {
+            OrderPort::Ethdev(_) => Ok(()),
+            OrderPort::Capture(sink) => sink.finish(),
+        }
+    }
+
     /// Take frames from the front of `frames`; those that are not taken stay, and are not lost. `stamps_ns` are the
     /// frames' stamps in a file, in the same order: the arrival of the packet that caused each. Returns how many went.
     #[inline]

@@ -1,1 +1,272 @@
-//! (to come)
+//! The five stages in packet order, the chain that fuses neighbours, and the one poll loop.
+//!
+//! A stage has one file, one state struct, and does a bounded amount of work a call. Two neighbours on the same lcore
+//! are fused: one calls the other. On different lcores an SPSC ring lies between; the stage code is the same. A
+//! [`Chain`] is a fused run of one venue's stages; an lcore polls an ordered list of them, of any venues, round robin.
+
+mod encode;
+mod ledger;
+mod parse;
+mod rx;
+mod strategy;
+mod tx;
+
+pub use encode::{Encode, EncodeParts, HEADERS};
+pub use ledger::Ledger;
+pub use parse::{Group, Parse, ParseCounters, ParseParts, Verify};
+pub use rx::{Rx, RxParts, WhenFull};
+pub use strategy::{StrategyParts, StrategyStage};
+pub use tx::{Tx, TxParts};
+
+use crate::cpu;
+use crate::market::Order;
+use crate::strategy::Strategy;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What an lcore does when a round of polls did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Poll again at once.
+    Spin,
+    /// One PAUSE first.
+    Pause,
+    /// Give the CPU away: for lcores that share one.
+    Yield,
+}
+
+/// What lcores and the control thread tell each other, one for a venue. Each word on lines of its own.
+#[derive(Debug, Default)]
+pub struct Shared {
+    stop_intake: Padded<AtomicBool>,
+    abort: Padded<AtomicBool>,
+    frames: Padded<AtomicU64>,
+    orders: Padded<AtomicU64>,
+}
+
+/// Two lines, because the adjacent-line prefetcher pulls pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Padded<T>(T);
+
+const _: () = assert!(size_of::<Padded<AtomicU64>>() == 128);
+
+impl Shared {
+    /// Ask rx to receive no more; what is in flight drains.
+    pub fn close_intake(&self) {
+        self.stop_intake.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Ask every lcore of the venue to return now, drained or not.
+    pub fn abort(&self) {
+        self.close_intake();
+        self.abort.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Frames that parse has finished with.
+    pub fn frames(&self) -> u64 {
+        self.frames.0.load(Ordering::Relaxed)
+    }
+
+    /// Order messages that tx has sent.
+    pub fn orders(&self) -> u64 {
+        self.orders.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether the venue was told to stop before it had drained.
+    pub fn aborted(&self) -> bool {
+        self.abort.0.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn intake_closed(&self) -> bool {
+        self.stop_intake.0.load(Ordering::Relaxed)
+    }
+
+    // Each counter has one writer, so a load and a store suffice.
+    #[inline]
+    fn count_frames(&self, n: u64) {
+        self.frames.0.store(self.frames.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn count_orders(&self, n: u64) {
+        self.orders.0.store(self.orders.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    }
+}
+
+/// What lies below strategy on the same lcore.
+pub struct Down<'a, 'm> {
+    encode: Option<&'a mut Encode<'m>>,
+    tx: Option<&'a mut Tx>,
+}
+
+impl Down<'_, '_> {
+    #[inline]
+    fn encode(&mut self, order: &Order) -> bool {
+        match &mut self.encode {
+            Some(encode) => encode.encode(order, self.tx.as_deref_mut()),
+            None => false,
+        }
+    }
+
+    #[inline]
+    fn ring_doorbell(&mut self) {
+        if let (Some(_), Some(tx)) = (&self.encode, &mut self.tx) {
+            tx.doorbell();
+        }
+    }
+}
+
+/// What an lcore polls: one indirect call a segment a round.
+pub trait Segment: Send {
+    /// Do a bounded amount of work; 0 when there was none.
+    fn poll(&mut self) -> usize;
+
+    /// Called after an idle round: true once nothing can come any more and nothing is held.
+    fn is_drained(&mut self) -> bool;
+
+    /// Told to return undrained.
+    fn is_aborted(&self) -> bool;
+
+    /// Add what this segment's stages counted.
+    fn report(&self, into: &mut crate::pipeline::report::VenueReport);
+
+    /// Finish the ports: writers joined, files complete.
+    ///
+    /// # Errors
+    /// A port's output could not be completed.
+    fn finish(self: Box<Self>) -> Result<(), crate::port::capture::CaptureError>;
+}
+
+/// A fused run of one venue's stages: a contiguous part of rx → parse → strategy → encode → tx.
+pub struct Chain<'m, S> {
+    /// Frames in.
+    pub rx: Option<Rx>,
+    /// Frames to elements.
+    pub parse: Option<Parse<'m>>,
+    /// Elements to orders.
+    pub strategy: Option<StrategyStage<'m, S>>,
+    /// Orders to frames.
+    pub encode: Option<Encode<'m>>,
+    /// Frames out.
+    pub tx: Option<Tx>,
+    /// Set by the segment before this one when it has drained; none before rx.
+    pub upstream: Option<Arc<AtomicBool>>,
+    /// Set by this one.
+    pub drained: Arc<AtomicBool>,
+    /// Control.
+    pub shared: Arc<Shared>,
+}
+
+impl<S: Strategy> Segment for Chain<'_, S> {
+    #[inline]
+    fn poll(&mut self) -> usize {
+        // Tail first, so that what waits for room gets it before more comes.
+        let Chain { rx, parse, strategy, encode, tx, .. } = self;
+        let mut work = 0;
+        if let Some(tx) = tx {
+            work += tx.poll();
+        }
+        if let Some(encode) = encode {
+            work += encode.poll(tx.as_mut());
+        }
+        let mut down = Down { encode: encode.as_mut(), tx: tx.as_mut() };
+        if let Some(strategy) = strategy {
+            work += strategy.poll(&mut down);
+        }
+        match (parse, strategy) {
+            (Some(parse), Some(strategy)) => {
+                work += parse.take(rx.as_mut());
+                work += parse.decode(|element| strategy.prefetch(element));
+                let n = strategy.apply(parse.window().rest(), &mut down);
+                parse.window().take(n);
+                work + n
+            }
+            (Some(parse), None) => {
+                work += parse.take(rx.as_mut());
+                work += parse.decode(|_| {});
+                work + parse.push()
+            }
+            (None, Some(strategy)) => work + strategy.take(&mut down),
+            (None, None) => work + rx.as_mut().map_or(0, Rx::poll),
+        }
+    }
+
+    fn is_drained(&mut self) -> bool {
+        // Upstream's flag is read before the rings are looked at: what it pushed before the flag is then visible.
+        let closed = match &self.upstream {
+            Some(flag) => flag.load(Ordering::Acquire),
+            None => self.rx.as_mut().is_none_or(Rx::finished),
+        };
+        let idle = closed
+            && self.parse.as_ref().is_none_or(Parse::is_idle)
+            && self.strategy.as_ref().is_none_or(StrategyStage::is_idle)
+            && self.encode.as_ref().is_none_or(Encode::is_idle)
+            && self.tx.as_ref().is_none_or(Tx::is_idle);
+        if idle {
+            self.drained.store(true, Ordering::Release);
+        }
+        idle
+    }
+
+    fn is_aborted(&self) -> bool {
+        self.shared.aborted()
+    }
+
+    fn report(&self, into: &mut crate::pipeline::report::VenueReport) {
+        if let Some(rx) = &self.rx {
+            into.rx(rx);
+        }
+        if let Some(parse) = &self.parse {
+            into.parse(parse);
+        }
+        if let Some(strategy) = &self.strategy {
+            into.strategy(strategy);
+        }
+        if let Some(encode) = &self.encode {
+            into.encode(encode);
+        }
+        if let Some(tx) = &self.tx {
+            into.tx(tx);
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), crate::port::capture::CaptureError> {
+        // The sink first: an error of the source's end must not leave the output half-written.
+        if let Some(tx) = self.tx {
+            tx.into_port().finish()?;
+        }
+        Ok(())
+    }
+}
+
+/// The poll loop of one lcore. Polls its segments round robin; a round that did nothing is followed by the idle
+/// policy. Returns when every segment has drained, or at once when told to abort. Makes no system call unless the
+/// policy is [`Idle::Yield`], and allocates nothing.
+pub fn run(segments: &mut [Box<dyn Segment + '_>], idle: Idle) {
+    loop {
+        let mut work = 0;
+        for segment in segments.iter_mut() {
+            work += segment.poll();
+        }
+        if work > 0 {
+            continue;
+        }
+        let mut drained = true;
+        for segment in segments.iter_mut() {
+            if segment.is_aborted() {
+                return;
+            }
+            drained &= segment.is_drained();
+        }
+        if drained {
+            return;
+        }
+        match idle {
+            Idle::Spin => {}
+            Idle::Pause => cpu::pause(),
+            Idle::Yield => std::thread::yield_now(),
+        }
+    }
+}

@@ -42,6 +42,11 @@ impl Orders {
         self.cause.sequence
     }
 
+    /// Orders one packet may cause.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// How many more orders this packet may cause.
     #[inline]
     pub fn room(&self) -> usize {

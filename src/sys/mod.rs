@@ -6,4 +6,5 @@ pub mod affinity;
 pub mod memory;
 pub mod pages;
 pub mod quiet;
+pub mod signals;
 pub mod time;

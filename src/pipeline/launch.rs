@@ -1,0 +1,679 @@
+//! From a plan to running lcores and back: the only place where the pieces meet.
+//!
+//! Opens captures (so that a bad file is told before anything else happens), initialises EAL, creates pools, ports,
+//! rings and memory on the nodes the plan says, builds each venue's chains, runs them, waits until they have drained,
+//! and gives everything back in the opposite order. Decides nothing: that is the plan.
+
+use super::file::{Check, ChecksumPolicy, Driver, FeedProtocol, Idle as IdleFile, WhenFull as WhenFullFile};
+use super::plan::{Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
+use super::report::{RunFacts, Summary, VenueReport};
+use crate::arena::{Arena, ArenaFull};
+use crate::book::{BookConfig, Books};
+use crate::dpdk::ring::{Consumer, Producer, spsc};
+use crate::dpdk::sizes::HEADROOM;
+use crate::dpdk::{DpdkError, Eal, Frame, Lcore, Mempool, Region, Socket, ethdev, lcore};
+use crate::feed::{Feed, FeedConfig, Protocol};
+use crate::latency::clock::Clock;
+use crate::market::{Element, Order, OrderEvent};
+use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions};
+use crate::port::{self, FeedPort, OrderPort};
+use crate::program::Program;
+use crate::session::{Encoder, EncoderConfig, Endpoint, UdpTransport};
+use crate::stages::{
+    Chain, Encode, EncodeParts, Group, Idle, Parse, ParseParts, Rx, RxParts, Segment, Shared, StrategyParts, Tx,
+    TxParts, Verify, WhenFull,
+};
+use crate::strategy::{InstrumentSpec, Orders};
+use crate::sys::affinity;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Most order messages that one packet may cause: four for each of the instruments that a full packet can touch.
+const ORDERS_A_PACKET: usize = 1024;
+
+/// Elements decoded ahead of the book.
+const WINDOW: usize = 512;
+
+/// How a plan is to be run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Captures by port name.
+    pub captures: BTreeMap<String, Vec<PathBuf>>,
+    /// Laps and window of every capture.
+    pub source: SourceOptions,
+    /// Pace of the captures.
+    pub pace: Pace,
+    /// Where order frames are written; `None` counts them.
+    pub orders: Option<PathBuf>,
+    /// Levels a side of the final books to gather; 0 for none.
+    pub book_levels: usize,
+    /// Take stamps on the path.
+    pub stamps: bool,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Frames done.
+    pub frames: u64,
+    /// Orders sent.
+    pub orders: u64,
+    /// Since the first poll.
+    pub elapsed: Duration,
+}
+
+/// What a run left behind.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The whole.
+    pub summary: Summary,
+    /// By venue.
+    pub venues: Vec<VenueReport>,
+}
+
+/// Why a plan could not be run, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// A capture could not be read or written.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// DPDK refused.
+    #[error(transparent)]
+    Dpdk(#[from] DpdkError),
+    /// The kernel does not say where this thread may run.
+    #[error("cannot read this thread's CPU affinity: {0}")]
+    Affinity(#[source] std::io::Error),
+    /// A stage needs more memory than the plan gave it.
+    #[error("{0}: the plan counted too little")]
+    Arena(#[from] ArenaFull),
+    /// A capture port has no capture.
+    #[error("port {0:?} is a capture port and no capture was given for it; add FILE or {0}=FILE to the command line")]
+    NoCapture(String),
+    /// A port that takes frames from a device in a replay, or from a file in a run.
+    #[error("{0}")]
+    Driver(String),
+    /// The strategy refused its parameters.
+    #[error("venue {venue}: strategy {strategy:?}: {why}")]
+    Strategy {
+        /// Whose.
+        venue: String,
+        /// Its name.
+        strategy: String,
+        /// Its own words.
+        why: String,
+    },
+    /// An lcore stopped by a panic.
+    #[error("{0}; this is a defect of tickpath or of the strategy")]
+    Panic(lcore::Panicked),
+}
+
+/// What [`crate::program::Program`] makes a segment of: the stages that the segment runs are there, others are `None`.
+pub struct SegmentParts<'m> {
+    /// Frames in.
+    pub rx: Option<Rx>,
+    /// Frames to elements.
+    pub parse: Option<Parse<'m>>,
+    /// Elements to orders: parts, since the strategy itself is made by the registry.
+    pub strategy: Option<(StrategyParts<'m>, Orders)>,
+    /// Orders to frames.
+    pub encode: Option<Encode<'m>>,
+    /// Frames out.
+    pub tx: Option<Tx>,
+    /// Drained flag of the segment before.
+    pub upstream: Option<Arc<AtomicBool>>,
+    /// Its own.
+    pub drained: Arc<AtomicBool>,
+    /// Control.
+    pub shared: Arc<Shared>,
+}
+
+impl<'m> SegmentParts<'m> {
+    /// The chain of these parts with this strategy.
+    pub fn chain<S: crate::strategy::Strategy>(
+        self,
+        strategy: impl FnOnce(usize) -> Result<S, String>,
+    ) -> Result<Chain<'m, S>, String> {
+        let stage = match self.strategy {
+            Some((parts, orders)) => {
+                let strategy = strategy(parts.touched.len())?;
+                Some(crate::stages::StrategyStage::new(parts, strategy, orders))
+            }
+            None => None,
+        };
+        Ok(Chain {
+            rx: self.rx,
+            parse: self.parse,
+            strategy: stage,
+            encode: self.encode,
+            tx: self.tx,
+            upstream: self.upstream,
+            drained: self.drained,
+            shared: self.shared,
+        })
+    }
+}
+
+/// Run a plan to its end. `stop` asks for a clean drain; `progress` is called some ten times a second on this thread.
+///
+/// # Errors
+/// See [`LaunchError`]. Files given for output are complete or absent.
+pub fn launch(
+    plan: &Plan,
+    program: &Program,
+    options: &Options,
+    stop: &AtomicBool,
+    mut progress: impl FnMut(&Progress),
+) -> Result<Outcome, LaunchError> {
+    let clock = Clock::fit();
+    // EAL leaves this thread on one CPU, and every later thread would inherit that.
+    let cpus = affinity::current().map_err(LaunchError::Affinity)?;
+    let mut sources = open_captures(plan, options, &cpus)?;
+    let mut sinks = open_sinks(plan, options, &cpus)?;
+
+    let eal = Eal::init("tickpath", &plan.eal_args)?;
+    log::info!("EAL arguments: {}", eal.argv().join(" "));
+    let pools = plan
+        .pools
+        .iter()
+        .map(|p| Mempool::frames(&eal, &p.name, p.mbufs, p.cache, p.data_room - HEADROOM as u16, Socket::Node(p.node)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut devices = Devices::open(plan, &eal, &pools)?;
+
+    let mut regions = Vec::new();
+    for lcore in &plan.lcores {
+        let name = format!("arena-{}", lcore.id);
+        regions.push(Region::new(&eal, &name, lcore.arena_bytes as usize, Socket::Node(lcore.node))?);
+    }
+    let mut arenas: Vec<Arena<'_>> = regions.iter_mut().map(|r| Arena::new(r.lines_mut())).collect();
+    let shared: Vec<Arc<Shared>> = plan.venues.iter().map(|_| Arc::default()).collect();
+    let mut wiring = Vec::new();
+    for venue in &plan.venues {
+        wiring.push(Wiring::new(venue, &eal)?);
+    }
+
+    let mut work: Vec<LcoreWork<'_>> = Vec::new();
+    let drained: BTreeMap<(usize, Stage), Arc<AtomicBool>> =
+        plan.lcores.iter().flat_map(|l| &l.segments).map(|s| ((s.venue, s.last), Arc::default())).collect();
+    for (lcore, arena) in plan.lcores.iter().zip(&mut arenas) {
+        let mut segments = Vec::new();
+        for segment in &lcore.segments {
+            let mut builder = Builder {
+                plan,
+                venue: &plan.venues[segment.venue],
+                options,
+                clock: &clock,
+                pools: &pools,
+                wiring: &mut wiring[segment.venue],
+                sources: &mut sources,
+                sinks: &mut sinks,
+                devices: &mut devices,
+                shared: &shared[segment.venue],
+            };
+            let mut parts = builder.parts(segment, arena)?;
+            parts.drained = drained[&(segment.venue, segment.last)].clone();
+            parts.upstream = before(segment.first).map(|stage| drained[&(segment.venue, stage)].clone());
+            let venue = &plan.venues[segment.venue];
+            let refused =
+                |why| LaunchError::Strategy { venue: venue.name.clone(), strategy: venue.strategy.clone(), why };
+            let entry = program.named(&venue.strategy).ok_or_else(|| refused("not in this program".to_owned()))?;
+            segments.push((entry.build)(&venue.parameters, parts).map_err(refused)?);
+        }
+        let idle = match lcore.idle {
+            IdleFile::Spin => Idle::Spin,
+            IdleFile::Pause => Idle::Pause,
+            IdleFile::Yield => Idle::Yield,
+        };
+        work.push(LcoreWork { id: lcore.id, idle, segments });
+    }
+
+    let began = Instant::now();
+    let running = Running { shared: &shared, drained: &drained, stop };
+    run_lcores(&eal, &mut work, &running, &mut progress)?;
+    let wall_seconds = began.elapsed().as_secs_f64();
+
+    let mut venues: Vec<VenueReport> =
+        plan.venues.iter().map(|v| VenueReport::new(&v.name, options.book_levels)).collect();
+    for (lcore, ran) in plan.lcores.iter().zip(&work) {
+        for (segment, running) in lcore.segments.iter().zip(&ran.segments) {
+            running.report(&mut venues[segment.venue]);
+        }
+    }
+    venues.iter_mut().for_each(VenueReport::in_packet_order);
+    let mut clock = clock;
+    clock.refine();
+    for segment in work.into_iter().flat_map(|lcore| lcore.segments) {
+        segment.finish()?;
+    }
+    drop(wiring);
+    drop(devices);
+    let mbufs_in_use = pools.iter().map(|p| p.in_use() as u64).sum();
+    let facts = RunFacts {
+        eal_argv: eal.argv().to_vec(),
+        plan_hash: format!("{:016x}", plan.hash),
+        oversubscribed: plan.oversubscribed,
+        mbufs_in_use,
+        wall_seconds,
+    };
+    Ok(Outcome { summary: Summary::new(&venues, &clock, facts), venues })
+}
+
+/// What one lcore runs.
+struct LcoreWork<'m> {
+    id: u32,
+    idle: Idle,
+    segments: Vec<Box<dyn Segment + 'm>>,
+}
+
+/// What the control thread watches while lcores run.
+struct Running<'a> {
+    shared: &'a [Arc<Shared>],
+    drained: &'a BTreeMap<(usize, Stage), Arc<AtomicBool>>,
+    stop: &'a AtomicBool,
+}
+
+fn run_lcores(
+    eal: &Eal,
+    work: &mut [LcoreWork<'_>],
+    running: &Running<'_>,
+    progress: &mut impl FnMut(&Progress),
+) -> Result<(), LaunchError> {
+    let panics = lcore::scope(eal, |scope| -> Result<(), DpdkError> {
+        for LcoreWork { id, idle, segments } in work.iter_mut() {
+            let guard = AbortOnPanic(running.shared);
+            scope.launch(Lcore::new(*id), move || {
+                let guard = guard;
+                crate::stages::run(segments, *idle);
+                std::mem::forget(guard);
+            })?;
+        }
+        let began = Instant::now();
+        let all_drained = || running.drained.values().all(|flag| flag.load(Ordering::Acquire));
+        while !all_drained() && !running.shared.iter().any(|s| s.aborted()) {
+            std::thread::sleep(Duration::from_millis(5));
+            let elapsed = began.elapsed();
+            if running.stop.load(Ordering::Relaxed) {
+                running.shared.iter().for_each(|s| s.close_intake());
+            }
+            let sum = |of: fn(&Shared) -> u64| running.shared.iter().map(|s| of(s)).sum();
+            progress(&Progress { frames: sum(Shared::frames), orders: sum(Shared::orders), elapsed });
+        }
+        Ok(())
+    });
+    match panics {
+        Ok(inner) => Ok(inner?),
+        Err(panicked) => Err(LaunchError::Panic(panicked)),
+    }
+}
+
+/// Tells every lcore to return when the one that holds it unwinds; forgotten when it returns.
+struct AbortOnPanic<'a>(&'a [Arc<Shared>]);
+
+impl Drop for AbortOnPanic<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|shared| shared.abort());
+    }
+}
+
+/// Where stages of one venue on different lcores meet.
+#[derive(Default)]
+struct Wiring {
+    rx_parse: (Option<Producer<Frame>>, Option<Consumer<Frame>>),
+    parse_strategy: (Option<Producer<Element>>, Option<Consumer<Element>>),
+    strategy_encode: (Option<Producer<Order>>, Option<Consumer<Order>>),
+    encode_tx: (Option<Producer<Frame>>, Option<Consumer<Frame>>),
+    tx_strategy: (Option<Producer<OrderEvent>>, Option<Consumer<OrderEvent>>),
+}
+
+impl Wiring {
+    fn new(venue: &VenuePlan, eal: &Eal) -> Result<Self, DpdkError> {
+        let links = &venue.links;
+        Ok(Wiring {
+            rx_parse: ends(&links.rx_parse, eal)?,
+            parse_strategy: ends(&links.parse_strategy, eal)?,
+            strategy_encode: ends(&links.strategy_encode, eal)?,
+            encode_tx: ends(&links.encode_tx, eal)?,
+            tx_strategy: ends(&links.tx_strategy, eal)?,
+        })
+    }
+}
+
+type Ends<T> = (Option<Producer<T>>, Option<Consumer<T>>);
+
+fn ends<T: Send>(link: &Link, eal: &Eal) -> Result<Ends<T>, DpdkError> {
+    match link {
+        Link::Fused | Link::Local { .. } => Ok((None, None)),
+        Link::Ring(RingPlan { name, depth, node, .. }) => {
+            let (producer, consumer) = spsc(eal, name, *depth as usize, Socket::Node(*node))?;
+            Ok((Some(producer), Some(consumer)))
+        }
+    }
+}
+
+/// Queues of DPDK devices, each handed out once.
+struct Devices {
+    rx: BTreeMap<(usize, u16), ethdev::RxQueue>,
+    tx: BTreeMap<(usize, u16), ethdev::TxQueue>,
+}
+
+impl Devices {
+    fn open(plan: &Plan, eal: &Eal, pools: &[Mempool]) -> Result<Self, DpdkError> {
+        let mut devices = Devices { rx: BTreeMap::new(), tx: BTreeMap::new() };
+        for (at, port) in plan.ports.iter().enumerate() {
+            let (Driver::Ethdev, Some(device)) = (port.driver, &port.device) else { continue };
+            let pool_of = |queue: u32| {
+                let line = plan
+                    .venues
+                    .iter()
+                    .flat_map(|v| &v.feed.lines)
+                    .find(|l| l.port == at && u32::from(l.queue) == queue);
+                let orders =
+                    plan.venues.iter().map(|v| &v.orders).find(|o| o.port == at && u32::from(o.queue) == queue);
+                line.map(|l| l.pool).or(orders.map(|o| o.pool))
+            };
+            let rx = (0..port.rx_queues)
+                .filter_map(pool_of)
+                .map(|pool| ethdev::RxConfig { pool: pools[pool].clone(), descriptors: port.rx_descriptors as u16 })
+                .collect();
+            let config = ethdev::PortConfig {
+                rx,
+                tx: (0..port.tx_queues).map(|_| port.tx_descriptors as u16).collect(),
+                checksum: ethdev::Offload::IfAvailable,
+                all_multicast: true,
+                ..ethdev::PortConfig::default()
+            };
+            let started = ethdev::Port::open(eal, device)?.start(&config)?;
+            let said = if started.checksum { "in the device" } else { "in software" };
+            log::info!("port {} ({device}, {}): checksums verified {said}", port.name, started.port.driver());
+            devices.rx.extend(started.rx.into_iter().enumerate().map(|(queue, q)| ((at, queue as u16), q)));
+            devices.tx.extend(started.tx.into_iter().enumerate().map(|(queue, q)| ((at, queue as u16), q)));
+        }
+        Ok(devices)
+    }
+}
+
+/// Builds the parts of one segment.
+struct Builder<'b> {
+    plan: &'b Plan,
+    venue: &'b VenuePlan,
+    options: &'b Options,
+    clock: &'b Clock,
+    pools: &'b [Mempool],
+    wiring: &'b mut Wiring,
+    sources: &'b mut BTreeMap<(usize, u16), CaptureSource>,
+    sinks: &'b mut BTreeMap<String, CaptureSink>,
+    devices: &'b mut Devices,
+    shared: &'b Arc<Shared>,
+}
+
+impl Builder<'_> {
+    fn parts<'m>(&mut self, segment: &SegmentPlan, arena: &mut Arena<'m>) -> Result<SegmentParts<'m>, LaunchError> {
+        let runs = |stage: Stage| (segment.first..=segment.last).contains(&stage);
+        Ok(SegmentParts {
+            rx: runs(Stage::Rx).then(|| self.rx()).transpose()?,
+            parse: runs(Stage::Parse).then(|| self.parse(arena)).transpose()?,
+            strategy: runs(Stage::Strategy).then(|| self.strategy(arena)).transpose()?,
+            encode: runs(Stage::Encode).then(|| self.encode(arena)).transpose()?,
+            tx: runs(Stage::Tx).then(|| self.tx()).transpose()?,
+            upstream: None,
+            drained: Arc::default(),
+            shared: self.shared.clone(),
+        })
+    }
+
+    fn rx(&mut self) -> Result<Rx, LaunchError> {
+        let mut lines = Vec::new();
+        let mut first_pool = None;
+        for (port, queue, pool) in queues(self.venue) {
+            let feed = match self.plan.ports[port].driver {
+                Driver::Capture => {
+                    let name = &self.plan.ports[port].name;
+                    let missing = || LaunchError::NoCapture(name.clone());
+                    FeedPort::Capture(self.sources.remove(&(port, queue)).ok_or_else(missing)?)
+                }
+                Driver::Ethdev => FeedPort::Ethdev(self.device(port, queue, |d| d.rx.remove(&(port, queue)))?),
+            };
+            lines.push(feed);
+            first_pool.get_or_insert(pool);
+        }
+        let when_full = match self.venue.when_full {
+            WhenFullFile::Drop => WhenFull::Drop,
+            WhenFullFile::Wait => WhenFull::Wait,
+        };
+        let parts = RxParts {
+            feed: port::Feed::new(lines, self.options.pace, self.clock),
+            // The file has at least one line a feed.
+            pool: self.pools[first_pool.unwrap_or(0)].clone(),
+            out: self.wiring.rx_parse.0.take(),
+            burst: usize::from(self.venue.stage(Stage::Rx).burst),
+            when_full,
+            stamps: self.options.stamps,
+        };
+        Ok(Rx::new(parts, self.shared.clone()))
+    }
+
+    fn parse<'m>(&mut self, arena: &mut Arena<'m>) -> Result<Parse<'m>, LaunchError> {
+        let venue = self.venue;
+        let queues = queues(venue);
+        let mut groups = Vec::new();
+        for (line, plan) in venue.feed.lines.iter().enumerate() {
+            let port = queues.iter().position(|q| (q.0, q.1) == (plan.port, plan.queue));
+            for (channel, group) in plan.groups.iter().enumerate() {
+                groups.push(Group {
+                    // Every line's queue is in the list that was made of the lines.
+                    port: port.unwrap_or(0) as u8,
+                    address: *group.ip(),
+                    udp_port: group.port(),
+                    line: line as u8,
+                    channel: channel as u8,
+                });
+            }
+        }
+        let verify = |policy| match policy {
+            ChecksumPolicy::Verify => Verify::Drop,
+            ChecksumPolicy::Count => Verify::Count,
+            ChecksumPolicy::Off => Verify::Off,
+        };
+        let parts = ParseParts {
+            input: self.wiring.rx_parse.1.take(),
+            out: self.wiring.parse_strategy.0.take(),
+            feed: Feed::new(&feed_config(venue), arena)?,
+            groups,
+            addressing: venue.feed.addressing == Check::Verify,
+            ip_checksum: verify(venue.feed.ip_checksum),
+            udp_checksum: verify(venue.feed.udp_checksum),
+            stamps: self.options.stamps,
+            window: WINDOW,
+        };
+        Ok(Parse::new(parts, self.shared.clone()))
+    }
+
+    fn strategy<'m>(&mut self, arena: &mut Arena<'m>) -> Result<(StrategyParts<'m>, Orders), LaunchError> {
+        let venue = self.venue;
+        let book = &venue.book;
+        let config = BookConfig {
+            instruments: book.instruments,
+            orders: book.orders,
+            depth_levels: book.depth_levels,
+            spill_levels: book.spill_levels,
+        };
+        let instruments = book.instruments as usize;
+        let spec = |symbol, terms: &super::plan::Terms| InstrumentSpec { symbol, lot: terms.lot, tick: terms.tick };
+        let specs: Vec<_> = venue.instruments.listed.iter().map(|i| spec(i.symbol, &i.terms)).collect();
+        let (listed, default_spec) = match (&venue.instruments.every, specs.first()) {
+            (Some(terms), _) => (0, spec(crate::market::Symbol([b' '; 8]), terms)),
+            (None, Some(first)) => (specs.len(), *first),
+            (None, None) => (
+                0,
+                InstrumentSpec { symbol: crate::market::Symbol([b' '; 8]), lot: 100, tick: crate::market::Price(100) },
+            ),
+        };
+        let parts = StrategyParts {
+            input: self.wiring.parse_strategy.1.take(),
+            out: self.wiring.strategy_encode.0.take(),
+            events: self.wiring.tx_strategy.1.take(),
+            books: Books::new(&config, arena)?,
+            touched: arena.slice("touched instruments", instruments)?,
+            specs,
+            listed,
+            default_spec,
+            lossless: self.plan.mode == Mode::Replay,
+            stamps: self.options.stamps,
+        };
+        Ok((parts, Orders::new(ORDERS_A_PACKET, instruments)))
+    }
+
+    fn encode<'m>(&mut self, arena: &mut Arena<'m>) -> Result<Encode<'m>, LaunchError> {
+        let venue = self.venue;
+        let config = EncoderConfig { instruments: venue.book.instruments };
+        let parts = EncodeParts {
+            input: self.wiring.strategy_encode.1.take(),
+            out: self.wiring.encode_tx.0.take(),
+            pool: self.pools[venue.orders.pool].clone(),
+            encoder: Encoder::new(&config, arena)?,
+            stamps: self.options.stamps,
+        };
+        Ok(Encode::new(parts))
+    }
+
+    fn tx(&mut self) -> Result<Tx, LaunchError> {
+        let venue = self.venue;
+        let orders = &venue.orders;
+        let port = match self.plan.ports[orders.port].driver {
+            Driver::Capture => {
+                let sink = self.sinks.remove(&venue.name).unwrap_or_else(CaptureSink::counting);
+                OrderPort::Capture(sink)
+            }
+            Driver::Ethdev => {
+                let at = (orders.port, orders.queue);
+                OrderPort::Ethdev(self.device(orders.port, orders.queue, |d| d.tx.remove(&at))?)
+            }
+        };
+        let end = |e: &super::plan::EndpointPlan| Endpoint { mac: e.mac, address: e.address };
+        let parts = TxParts {
+            input: self.wiring.encode_tx.1.take(),
+            events: self.wiring.tx_strategy.0.take(),
+            port,
+            transport: UdpTransport::new(end(&orders.source), end(&orders.destination)),
+            burst: usize::from(venue.stage(Stage::Tx).burst),
+            stamps: self.options.stamps,
+        };
+        Ok(Tx::new(parts, self.shared.clone()))
+    }
+
+    fn device<Q>(
+        &mut self,
+        port: usize,
+        queue: u16,
+        take: impl FnOnce(&mut Devices) -> Option<Q>,
+    ) -> Result<Q, LaunchError> {
+        take(self.devices).ok_or_else(|| {
+            let name = &self.plan.ports[port].name;
+            LaunchError::Driver(format!("port {name:?} has no queue {queue} left; two stages cannot share one"))
+        })
+    }
+}
+
+/// The port queues that a venue's feed polls, each once, with its pool.
+fn queues(venue: &VenuePlan) -> Vec<(usize, u16, usize)> {
+    let mut queues: Vec<(usize, u16, usize)> = Vec::new();
+    for line in &venue.feed.lines {
+        if !queues.iter().any(|q| (q.0, q.1) == (line.port, line.queue)) {
+            queues.push((line.port, line.queue, line.pool));
+        }
+    }
+    queues
+}
+
+/// What a venue's feed decoder is made of.
+pub fn feed_config(venue: &VenuePlan) -> FeedConfig {
+    FeedConfig {
+        protocol: match venue.feed.protocol {
+            FeedProtocol::Itch50 => Protocol::Itch50,
+            FeedProtocol::Deep10 => Protocol::Deep10,
+        },
+        channels: venue.feed.channels,
+        sequence: venue.feed.sequence == Check::Verify,
+        symbols: match venue.instruments.every {
+            Some(_) => None,
+            None => Some(venue.instruments.listed.iter().map(|i| i.symbol).collect()),
+        },
+        limit: venue.book.instruments,
+    }
+}
+
+fn before(stage: Stage) -> Option<Stage> {
+    let at = Stage::ALL.iter().position(|s| *s == stage)?;
+    at.checked_sub(1).map(|at| Stage::ALL[at])
+}
+
+fn open_captures(
+    plan: &Plan,
+    options: &Options,
+    cpus: &affinity::CpuSet,
+) -> Result<BTreeMap<(usize, u16), CaptureSource>, LaunchError> {
+    let mut sources = BTreeMap::new();
+    for (port, queue, _) in plan.venues.iter().flat_map(queues) {
+        let PortCapture { name, files } = match capture_of(plan, options, port)? {
+            Some(capture) => capture,
+            None => continue,
+        };
+        log::debug!("port {name} queue {queue}: {} captures", files.len());
+        let cpus = cpus.clone();
+        let source = CaptureSource::open(files, options.source, move || {
+            let _ = affinity::set(&cpus);
+        })?;
+        sources.insert((port, queue), source);
+    }
+    Ok(sources)
+}
+
+struct PortCapture<'a> {
+    name: &'a str,
+    files: &'a [PathBuf],
+}
+
+fn capture_of<'a>(plan: &'a Plan, options: &'a Options, port: usize) -> Result<Option<PortCapture<'a>>, LaunchError> {
+    let port = &plan.ports[port];
+    match (plan.mode, port.driver) {
+        (_, Driver::Ethdev) => Ok(None),
+        (Mode::Run, Driver::Capture) => Err(LaunchError::Driver(format!(
+            "port {:?} is a capture port; `run` takes live ports: give it the driver \"ethdev\", or use `replay`",
+            port.name
+        ))),
+        (Mode::Replay, Driver::Capture) => match options.captures.get(&port.name) {
+            Some(files) => Ok(Some(PortCapture { name: &port.name, files })),
+            None => Err(LaunchError::NoCapture(port.name.clone())),
+        },
+    }
+}
+
+/// One sink a venue: the file itself with one venue, `OUT.<venue>.pcap` with several.
+fn open_sinks(
+    plan: &Plan,
+    options: &Options,
+    cpus: &affinity::CpuSet,
+) -> Result<BTreeMap<String, CaptureSink>, LaunchError> {
+    let mut sinks = BTreeMap::new();
+    let Some(out) = &options.orders else { return Ok(sinks) };
+    for venue in &plan.venues {
+        let path = if plan.venues.len() == 1 { out.clone() } else { with_venue(out, &venue.name) };
+        let cpus = cpus.clone();
+        let sink = CaptureSink::create(&path, move || {
+            let _ = affinity::set(&cpus);
+        })?;
+        sinks.insert(venue.name.clone(), sink);
+    }
+    Ok(sinks)
+}
+
+/// `orders.pcap` and `iex` → `orders.iex.pcap`.
+fn with_venue(out: &Path, venue: &str) -> PathBuf {
+    let extension = out.extension().map(|e| e.to_string_lossy().into_owned());
+    match extension {
+        Some(extension) => out.with_extension(format!("{venue}.{extension}")),
+        None => out.with_extension(venue),
+    }
+}

@@ -1,0 +1,388 @@
+//! What a run did, gathered from the stages once their lcores have returned: the summary as plain data, as JSON and as
+//! text a person reads.
+
+use crate::latency::clock::Clock;
+use crate::latency::hops::{HopRow, HopTable, ns_of};
+use crate::market::OrderKind;
+use crate::stages::{Encode, Ledger, Parse, Rx, StrategyStage, Tx};
+use crate::strategy::Strategy;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+/// What one venue did.
+#[derive(Clone, Debug, Default)]
+pub struct VenueReport {
+    /// Its name.
+    pub name: String,
+    /// Frames received.
+    pub packets: u64,
+    /// Messages accepted, by type.
+    pub messages: BTreeMap<String, u64>,
+    /// Sequence state and everything else the feed counted.
+    pub feed: BTreeMap<&'static str, u64>,
+    /// Orders sent: enter, replace, cancel.
+    pub orders: [u64; 3],
+    /// What the books and the strategy counted.
+    pub strategy: BTreeMap<String, u64>,
+    /// What ports and pools counted.
+    pub ports: BTreeMap<String, u64>,
+    /// Conservation, in packet order.
+    pub ledger: Vec<Ledger>,
+    /// The hop table.
+    pub hops: HopTable,
+    /// TSC of the first burst received; 0 when there was none.
+    pub first_tsc: u64,
+    /// TSC of the last doorbell; 0 when there was none.
+    pub last_tsc: u64,
+    /// Things the user should know about the input.
+    pub warnings: Vec<String>,
+    /// Final books, one JSON line an instrument, in the order of first sight.
+    pub books: Vec<String>,
+    /// Levels a side wanted in `books`; 0 gathers none.
+    pub book_levels: usize,
+}
+
+impl VenueReport {
+    /// A report to be filled by the venue's segments.
+    pub fn new(name: &str, book_levels: usize) -> Self {
+        VenueReport { name: name.to_owned(), book_levels, ..Self::default() }
+    }
+
+    /// What rx and its ports counted.
+    pub fn rx(&mut self, rx: &Rx) {
+        self.ledger.push(rx.ledger());
+        self.first_tsc = rx.first_tsc();
+        self.packets += rx.ledger().incoming;
+        let feed = rx.feed();
+        for line in 0..feed.lines() {
+            let c = feed.counters(line);
+            let named = [
+                ("bytes", c.bytes),
+                ("cut by the capture", c.truncated),
+                ("too long for an mbuf", c.too_long),
+                ("pool empty", c.pool_empty),
+                ("source late", c.source_late),
+                ("laps", c.laps),
+            ];
+            for (what, n) in named {
+                self.ports.insert(format!("line {line} {what}"), n);
+            }
+        }
+        self.ports.insert("packets paced over 1 us late".to_owned(), feed.lateness().over_1us);
+        self.warnings.extend(feed.warnings().iter().map(ToString::to_string));
+    }
+
+    /// What parse and its feed counted.
+    pub fn parse(&mut self, parse: &Parse<'_>) {
+        self.ledger.push(parse.ledger());
+        let counters = parse.feed().counters();
+        self.messages = parse.feed().messages();
+        self.feed.extend(counters.named());
+        self.feed.insert("ip_checksum_wrong_passed", parse.counters().ip_checksum_passed);
+        self.feed.insert("udp_checksum_wrong_passed", parse.counters().udp_checksum_passed);
+    }
+
+    /// What the books and the strategy counted, and the books themselves when wanted.
+    pub fn strategy<S: Strategy>(&mut self, stage: &StrategyStage<'_, S>) {
+        self.ledger.push(stage.ledger());
+        stage.strategy().counters(&mut |name, n| {
+            self.strategy.insert(format!("{} {name}", S::NAME), n);
+        });
+        stage.books().counters().each(&mut |name, n| {
+            self.strategy.insert(format!("book {name}"), n);
+        });
+        self.strategy.insert("orders refused by collector".to_owned(), stage.refused_by_collector());
+        if self.book_levels > 0 {
+            self.books = stage.book_lines(&self.name, self.book_levels);
+        }
+    }
+
+    /// What encode counted.
+    pub fn encode(&mut self, encode: &Encode<'_>) {
+        self.ledger.push(encode.ledger());
+        self.ports.insert("order pool empty".to_owned(), encode.pool_empty());
+    }
+
+    /// What tx counted.
+    pub fn tx(&mut self, tx: &Tx) {
+        self.ledger.push(tx.ledger());
+        self.orders = [OrderKind::Enter, OrderKind::Replace, OrderKind::Cancel].map(|kind| tx.sent(kind));
+        self.ports.insert("tx refusals".to_owned(), tx.refusals());
+        self.last_tsc = tx.last_tsc;
+        self.hops = tx.hops().clone();
+    }
+
+    /// Put the ledger into packet order: segments report in the order of their lcores.
+    pub fn in_packet_order(&mut self) {
+        const ORDER: [&str; 5] = ["rx", "parse", "strategy", "encode", "tx"];
+        self.ledger.sort_by_key(|l| ORDER.iter().position(|stage| *stage == l.stage));
+    }
+
+    /// All order messages.
+    pub fn total_orders(&self) -> u64 {
+        self.orders.iter().sum()
+    }
+
+    /// All messages.
+    pub fn total_messages(&self) -> u64 {
+        self.messages.values().sum()
+    }
+
+    /// Whether every stage's account balances and what one stage passed on is what the next took in.
+    pub fn is_conserved(&self) -> bool {
+        let at = |stage: &str| self.ledger.iter().find(|l| l.stage == stage);
+        let joined = |a: &str, b: &str| match (at(a), at(b)) {
+            (Some(a), Some(b)) => a.outgoing == b.incoming,
+            _ => true,
+        };
+        self.ledger.iter().all(Ledger::balances)
+            && joined("rx", "parse")
+            && joined("strategy", "encode")
+            && joined("encode", "tx")
+    }
+}
+
+/// The summary of a run: `--summary`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Frames received, all venues.
+    pub packets: u64,
+    /// Messages accepted by type, all venues.
+    pub messages: BTreeMap<String, u64>,
+    /// Order messages sent, all venues.
+    pub orders: Orders,
+    /// First receive to last doorbell, in seconds.
+    pub seconds: f64,
+    /// Conservation by venue and stage.
+    pub ledger: BTreeMap<String, Vec<Ledger>>,
+    /// Hop table by venue.
+    pub hops: BTreeMap<String, Vec<HopRow>>,
+    /// Everything else that was counted, by venue.
+    pub counters: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Arguments as EAL got them.
+    pub eal_argv: Vec<String>,
+    /// Hash of the plan: equal for equal settings on any host.
+    pub plan_hash: String,
+    /// The host has fewer CPUs than the plan has lcores: times say nothing.
+    pub oversubscribed: bool,
+    /// Every ledger balances.
+    pub conserved: bool,
+    /// What the user should know about the input.
+    pub warnings: Vec<String>,
+    /// Frames still out of their pools at exit; must be 0.
+    pub mbufs_in_use: u64,
+    /// TSC rate in Hz, fitted against CLOCK_MONOTONIC_RAW.
+    pub tsc_hz: f64,
+    /// Error of that fit, in ppm.
+    pub tsc_error_ppm: f64,
+}
+
+/// Order messages by kind.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Orders {
+    /// New orders.
+    pub enter: u64,
+    /// Replacements.
+    pub replace: u64,
+    /// Cancels.
+    pub cancel: u64,
+}
+
+/// What [`Summary::new`] cannot find in the venues' reports.
+#[derive(Clone, Debug)]
+pub struct RunFacts {
+    /// Arguments as EAL got them.
+    pub eal_argv: Vec<String>,
+    /// Hash of the plan.
+    pub plan_hash: String,
+    /// Fewer CPUs than lcores.
+    pub oversubscribed: bool,
+    /// Frames still out of their pools.
+    pub mbufs_in_use: u64,
+    /// Wall time of the run, used where no stamps were taken.
+    pub wall_seconds: f64,
+}
+
+impl Summary {
+    /// Sum up a run.
+    pub fn new(venues: &[VenueReport], clock: &Clock, facts: RunFacts) -> Summary {
+        let mut messages = BTreeMap::new();
+        let mut orders = Orders::default();
+        for venue in venues {
+            for (kind, n) in &venue.messages {
+                *messages.entry(kind.clone()).or_default() += n;
+            }
+            orders.enter += venue.orders[0];
+            orders.replace += venue.orders[1];
+            orders.cancel += venue.orders[2];
+        }
+        let by_venue = |counters: &VenueReport| {
+            let feed = counters.feed.iter().map(|(k, n)| (format!("feed {k}"), *n));
+            let rest = counters.strategy.iter().chain(&counters.ports).map(|(k, n)| (k.clone(), *n));
+            feed.chain(rest).collect()
+        };
+        let first = venues.iter().map(|v| v.first_tsc).filter(|&t| t != 0).min();
+        let last = venues.iter().map(|v| v.last_tsc).max().unwrap_or(0);
+        let seconds = match first {
+            Some(first) if last > first => ns_of(clock, last - first) / 1e9,
+            _ => facts.wall_seconds,
+        };
+        Summary {
+            packets: venues.iter().map(|v| v.packets).sum(),
+            messages,
+            orders,
+            seconds,
+            ledger: venues.iter().map(|v| (v.name.clone(), v.ledger.clone())).collect(),
+            hops: venues.iter().map(|v| (v.name.clone(), v.hops.rows(clock))).collect(),
+            counters: venues.iter().map(|v| (v.name.clone(), by_venue(v))).collect(),
+            eal_argv: facts.eal_argv,
+            plan_hash: facts.plan_hash,
+            oversubscribed: facts.oversubscribed,
+            conserved: venues.iter().all(VenueReport::is_conserved),
+            warnings: venues.iter().flat_map(|v| v.warnings.clone()).collect(),
+            mbufs_in_use: facts.mbufs_in_use,
+            tsc_hz: clock.hz(),
+            tsc_error_ppm: clock.error_ppm(),
+        }
+    }
+}
+
+/// The summary as text.
+pub struct Text<'a> {
+    /// The whole.
+    pub summary: &'a Summary,
+    /// Its parts.
+    pub venues: &'a [VenueReport],
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = self.summary;
+        for venue in self.venues {
+            venue_text(f, venue, s)?;
+        }
+        let orders = s.orders.enter + s.orders.replace + s.orders.cancel;
+        let messages: u64 = s.messages.values().sum();
+        writeln!(
+            f,
+            "total: {} packets, {} messages, {} orders in {:.3} s ({} packets/s, {} messages/s)",
+            grouped(s.packets),
+            grouped(messages),
+            grouped(orders),
+            s.seconds,
+            grouped(rate(s.packets, s.seconds)),
+            grouped(rate(messages, s.seconds)),
+        )?;
+        if s.oversubscribed {
+            writeln!(f, "oversubscribed: fewer CPUs than lcores; the times above are not worth comparing")?;
+        }
+        for warning in &s.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        let verdict = if s.conserved { "balanced: every packet and order is accounted for" } else { "NOT BALANCED" };
+        writeln!(f, "ledger {verdict}; {} mbufs in use at exit; plan {}", s.mbufs_in_use, s.plan_hash)
+    }
+}
+
+fn venue_text(f: &mut fmt::Formatter<'_>, v: &VenueReport, s: &Summary) -> fmt::Result {
+    writeln!(f, "venue {}", v.name)?;
+    let packets = v.packets.max(1) as f64;
+    writeln!(
+        f,
+        "  {} packets, {} messages ({:.2} a packet), {} orders ({:.4} a packet)",
+        grouped(v.packets),
+        grouped(v.total_messages()),
+        v.total_messages() as f64 / packets,
+        grouped(v.total_orders()),
+        v.total_orders() as f64 / packets,
+    )?;
+    let kinds: Vec<String> = v.messages.iter().map(|(kind, n)| format!("{kind} {}", grouped(*n))).collect();
+    wrapped(f, "messages", &kinds)?;
+    let nonzero = |map: &mut dyn Iterator<Item = (String, u64)>| -> Vec<String> {
+        map.filter(|(_, n)| *n > 0).map(|(k, n)| format!("{} {}", k.replace('_', " "), grouped(n))).collect()
+    };
+    wrapped(f, "feed", &nonzero(&mut v.feed.iter().map(|(k, n)| ((*k).to_owned(), *n))))?;
+    let orders =
+        [format!("enter {}", v.orders[0]), format!("replace {}", v.orders[1]), format!("cancel {}", v.orders[2])];
+    wrapped(f, "orders", &orders)?;
+    wrapped(f, "strategy", &nonzero(&mut v.strategy.iter().map(|(k, n)| (k.clone(), *n))))?;
+    wrapped(f, "ports", &nonzero(&mut v.ports.iter().map(|(k, n)| (k.clone(), *n))))?;
+    writeln!(f, "  {:<9} {:>14} = {:>14} + {:>10} + {:>6}", "ledger", "in", "out", "dropped", "held")?;
+    for l in &v.ledger {
+        let mut why = String::new();
+        for (reason, n) in &l.dropped {
+            let _ = write!(why, "  {reason} {}", grouped(*n));
+        }
+        writeln!(
+            f,
+            "  {:<9} {:>14} = {:>14} + {:>10} + {:>6}  {}{why}{}",
+            l.stage,
+            grouped(l.incoming),
+            grouped(l.outgoing),
+            grouped(l.total_dropped()),
+            l.held,
+            l.unit,
+            if l.balances() { "" } else { "  DOES NOT BALANCE" },
+        )?;
+    }
+    let Some(rows) = s.hops.get(&v.name).filter(|rows| !rows.is_empty()) else {
+        return writeln!(f);
+    };
+    writeln!(
+        f,
+        "  {:<17} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>11}",
+        "hop (ns)", "orders", "min", "p50", "p90", "p99", "p99.9", "max"
+    )?;
+    for r in rows {
+        writeln!(
+            f,
+            "  {:<17} {:>9} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>11.0}",
+            r.hop, r.count, r.min_ns, r.p50_ns, r.p90_ns, r.p99_ns, r.p999_ns, r.max_ns
+        )?;
+    }
+    writeln!(f, "  packets that caused orders came in bursts of {:.1} on average", v.hops.mean_burst())?;
+    if v.hops.negative > 0 {
+        writeln!(
+            f,
+            "  {} orders had stamps out of order (TSCs that disagree) and are not in the table",
+            v.hops.negative
+        )?;
+    }
+    writeln!(f)
+}
+
+/// `label` and items, folded at about 110 columns; nothing when there are none.
+fn wrapped(f: &mut fmt::Formatter<'_>, label: &str, items: &[String]) -> fmt::Result {
+    let mut line = String::new();
+    let mut label = label;
+    for item in items {
+        if !line.is_empty() && line.chars().count() + item.chars().count() > 96 {
+            writeln!(f, "  {label:<9} {line}")?;
+            label = "";
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push_str(" · ");
+        }
+        line.push_str(item);
+    }
+    if line.is_empty() { Ok(()) } else { writeln!(f, "  {label:<9} {line}") }
+}
+
+fn rate(n: u64, seconds: f64) -> u64 {
+    if seconds > 0.0 { (n as f64 / seconds) as u64 } else { 0 }
+}
+
+/// 1234567 → 1,234,567.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}

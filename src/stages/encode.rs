@@ -1,0 +1,139 @@
+//! encode: orders to protocol messages.
+//!
+//! In: orders from strategy, fused or by ring. Out: frames whose first 42 bytes are left for tx's headers, followed by
+//! the finished protocol message; the order rides in the frame's private area. Writes a message into a copy of the
+//! instrument's prebuilt one. Never drops: it takes no order while it has no frame or no room behind it.
+
+use super::{Ledger, Tx};
+use crate::cpu::rdtsc;
+use crate::dpdk::ring::{Consumer, Producer};
+use crate::dpdk::{Frame, Mempool};
+use crate::market::Order;
+use crate::session::Encoder;
+
+/// Bytes before the protocol message: Ethernet, IPv4 and UDP without options.
+pub const HEADERS: usize = 14 + 20 + 8;
+
+/// Settings of one encode stage.
+#[derive(Debug)]
+pub struct EncodeParts<'m> {
+    /// From strategy on another lcore; `None` when fused.
+    pub input: Option<Consumer<Order>>,
+    /// Towards tx on another lcore; `None` when fused.
+    pub out: Option<Producer<Frame>>,
+    /// Where frames come from.
+    pub pool: Mempool,
+    /// The protocol and its table.
+    pub encoder: Encoder<'m>,
+    /// Take `encoded_tsc`.
+    pub stamps: bool,
+}
+
+/// The stage.
+#[derive(Debug)]
+pub struct Encode<'m> {
+    parts: EncodeParts<'m>,
+    /// An order taken from the ring that found no frame or no room.
+    held: Option<Order>,
+    orders: u64,
+    encoded: u64,
+    pool_empty: u64,
+    unencodable: u64,
+}
+
+impl<'m> Encode<'m> {
+    /// A stage over its parts.
+    pub fn new(parts: EncodeParts<'m>) -> Self {
+        Encode { parts, held: None, orders: 0, encoded: 0, pool_empty: 0, unencodable: 0 }
+    }
+
+    /// Alone: encode what the ring holds while there is room, at most one burst. Returns the orders encoded.
+    pub fn poll(&mut self, mut tx: Option<&mut Tx>) -> usize {
+        let mut n = 0;
+        while n < 32 {
+            let order = match self.held.take() {
+                Some(order) => order,
+                None => match self.parts.input.as_mut().and_then(Consumer::pop) {
+                    Some(order) => order,
+                    None => break,
+                },
+            };
+            if !self.encode(&order, tx.as_deref_mut()) {
+                self.held = Some(order);
+                break;
+            }
+            n += 1;
+        }
+        if n > 0
+            && let Some(tx) = tx
+        {
+            tx.doorbell();
+        }
+        n
+    }
+
+    /// Encode one order and pass it on. False, and nothing done, when there is no frame or no room.
+    #[inline]
+    pub fn encode(&mut self, order: &Order, tx: Option<&mut Tx>) -> bool {
+        let room = match (&self.parts.out, &tx) {
+            (Some(ring), _) => ring.free() > 0,
+            (None, Some(tx)) => tx.has_room(),
+            (None, None) => false,
+        };
+        if !room {
+            return false;
+        }
+        let Some(mut frame) = self.parts.pool.alloc() else {
+            self.pool_empty += 1;
+            return false;
+        };
+        self.orders += 1;
+        let Some(bytes) = frame.append(HEADERS + Encoder::MAX_MESSAGE) else {
+            // A pool of ours has room for the longest message; an order that cannot be written is counted, not sent.
+            self.unencodable += 1;
+            return true;
+        };
+        let Some(len) = self.parts.encoder.encode(order, &mut bytes[HEADERS..]) else {
+            self.unencodable += 1;
+            return true;
+        };
+        // Shorter than what was appended, so it fits.
+        let _ = frame.set_len(HEADERS + len);
+        let encoded_tsc = if self.parts.stamps { rdtsc() } else { 0 };
+        frame.set_private(Order { encoded_tsc, ..*order });
+        match (&mut self.parts.out, tx) {
+            (Some(ring), _) => {
+                // There was room above, and this lcore is the ring's only producer.
+                let _ = ring.push(frame);
+            }
+            (None, Some(tx)) => tx.queue(frame),
+            (None, None) => return true,
+        }
+        self.encoded += 1;
+        true
+    }
+
+    /// Nothing held and nothing to be had.
+    pub fn is_idle(&self) -> bool {
+        self.held.is_none() && self.parts.input.as_ref().is_none_or(Consumer::is_empty)
+    }
+
+    /// Orders in = frames out + dropped + held.
+    pub fn ledger(&self) -> Ledger {
+        let held = u64::from(self.held.is_some());
+        Ledger::new("encode", "orders", self.orders + held)
+            .out(self.encoded)
+            .dropped("not encodable", self.unencodable)
+            .held(held)
+    }
+
+    /// Times that no frame was to be had.
+    pub fn pool_empty(&self) -> u64 {
+        self.pool_empty
+    }
+
+    /// Messages written, by kind.
+    pub fn encoder(&self) -> &Encoder<'m> {
+        &self.parts.encoder
+    }
+}

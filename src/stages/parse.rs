@@ -1,0 +1,324 @@
+//! parse: frames to elements.
+//!
+//! In: frames from rx, fused or by ring. Out: for each accepted packet one `Packet` element and its events. Decodes
+//! Ethernet, VLAN tags, IPv4 and UDP, matches the destination to a line and channel, and hands the payload to the
+//! feed, which owns sequence state and the symbol filter. The frame is freed here. Never drops for want of room: it
+//! stops taking frames while a packet's worth of elements may not fit.
+
+use super::{Ledger, Rx, Shared};
+use crate::cpu::rdtsc;
+use crate::dpdk::{Burst, Checksum, Frame, ring::Consumer, ring::Producer};
+use crate::feed::{Feed, Verdict, Window};
+use crate::market::{Element, Packet};
+use crate::port::Arrival;
+use crate::wire::{ethernet, ipv4, udp};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// How a checksum is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// A wrong one drops the packet, counted.
+    Drop,
+    /// A wrong one is counted and the packet goes on.
+    Count,
+    /// It is not looked at.
+    Off,
+}
+
+/// One destination that the venue listens to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Index of the port and queue within the venue.
+    pub port: u8,
+    /// Destination address.
+    pub address: Ipv4Addr,
+    /// Destination UDP port.
+    pub udp_port: u16,
+    /// Line (A = 0 …).
+    pub line: u8,
+    /// Sequence domain.
+    pub channel: u8,
+}
+
+/// Settings of one parse stage.
+#[derive(Debug)]
+pub struct ParseParts<'m> {
+    /// From rx on another lcore; `None` when fused.
+    pub input: Option<Consumer<Frame>>,
+    /// Towards strategy on another lcore; `None` when fused.
+    pub out: Option<Producer<Element>>,
+    /// Sequence state, symbol filter, decoder.
+    pub feed: Feed<'m>,
+    /// Destinations.
+    pub groups: Vec<Group>,
+    /// Match destinations at all; off: everything is line 0 of its port, channel 0.
+    pub addressing: bool,
+    /// IPv4 header checksum.
+    pub ip_checksum: Verify,
+    /// UDP checksum; 0 in the packet means absent and passes.
+    pub udp_checksum: Verify,
+    /// Take `parsed_tsc`.
+    pub stamps: bool,
+    /// Elements decoded ahead of the book.
+    pub window: usize,
+}
+
+/// Why frames were dropped, and what was merely counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ParseCounters {
+    frames: u64,
+    accepted: u64,
+    segmented: u64,
+    not_ipv4: u64,
+    malformed: u64,
+    fragment: u64,
+    not_udp: u64,
+    ip_checksum: u64,
+    udp_checksum: u64,
+    other_group: u64,
+    empty: u64,
+    /// Packets whose wrong IPv4 checksum was counted and let through.
+    pub ip_checksum_passed: u64,
+    /// Packets whose wrong UDP checksum was counted and let through.
+    pub udp_checksum_passed: u64,
+}
+
+/// The stage.
+#[derive(Debug)]
+pub struct Parse<'m> {
+    parts: ParseParts<'m>,
+    frames: Burst,
+    window: Window,
+    last_group: usize,
+    lap: u32,
+    counters: ParseCounters,
+    shared: Arc<Shared>,
+}
+
+/// Why a frame did not reach the feed.
+enum Refused {
+    NotIpv4,
+    Malformed,
+    Fragment,
+    NotUdp,
+    IpChecksum,
+    UdpChecksum,
+    OtherGroup,
+}
+
+impl<'m> Parse<'m> {
+    /// A stage over its parts.
+    pub fn new(parts: ParseParts<'m>, shared: Arc<Shared>) -> Self {
+        let window = Window::new(parts.window);
+        Parse { parts, frames: Burst::new(), window, last_group: 0, lap: 0, counters: ParseCounters::default(), shared }
+    }
+
+    /// Take a burst from rx (fused) or from the ring, once the last one is decoded. Returns the frames taken.
+    #[inline]
+    pub fn take(&mut self, rx: Option<&mut Rx>) -> usize {
+        if !self.frames.is_empty() {
+            return 0;
+        }
+        let n = match (rx, &mut self.parts.input) {
+            (Some(rx), _) => rx.receive(&mut self.frames),
+            (None, Some(ring)) => ring.pop_burst(&mut self.frames),
+            (None, None) => 0,
+        };
+        self.counters.frames += n as u64;
+        n
+    }
+
+    /// Decode held frames into the window as far as it has room, calling `ahead` for each event so that its memory can
+    /// be asked for early.
+    #[inline]
+    pub fn decode(&mut self, mut ahead: impl FnMut(&Element)) -> usize {
+        if self.frames.is_empty() {
+            return 0;
+        }
+        let parsed_from = self.window.mark();
+        let mut done = 0;
+        for i in 0..self.frames.len() {
+            if !self.window.has_room() {
+                break;
+            }
+            let mark = self.window.mark();
+            self.frame(i);
+            self.window.since(mark).iter().for_each(&mut ahead);
+            done += 1;
+        }
+        if self.parts.stamps {
+            let parsed_tsc = rdtsc();
+            self.window.stamp(parsed_from, parsed_tsc);
+        }
+        // Frames are freed in one go; what did not fit keeps its order.
+        self.frames.drain(..done);
+        self.shared.count_frames(done as u64);
+        done
+    }
+
+    /// What is decoded and not yet handed on.
+    #[inline]
+    pub fn window(&mut self) -> &mut Window {
+        &mut self.window
+    }
+
+    /// Alone: move decoded elements into the ring. Returns how many.
+    #[inline]
+    pub fn push(&mut self) -> usize {
+        let Some(ring) = &mut self.parts.out else { return 0 };
+        if self.window.is_empty() {
+            return 0;
+        }
+        let n = ring.push_slice(self.window.rest());
+        self.window.take(n);
+        n
+    }
+
+    /// Nothing held and nothing to be had.
+    pub fn is_idle(&self) -> bool {
+        self.frames.is_empty() && self.window.is_empty() && self.parts.input.as_ref().is_none_or(|r| r.is_empty())
+    }
+
+    /// Frames in = accepted + dropped + held.
+    pub fn ledger(&self) -> Ledger {
+        let c = &self.counters;
+        let f = self.feed().counters();
+        Ledger::new("parse", "frames", c.frames)
+            .out(c.accepted)
+            .dropped("several segments", c.segmented)
+            .dropped("not IPv4", c.not_ipv4)
+            .dropped("malformed", c.malformed)
+            .dropped("IP fragment", c.fragment)
+            .dropped("not UDP", c.not_udp)
+            .dropped("IP checksum", c.ip_checksum)
+            .dropped("UDP checksum", c.udp_checksum)
+            .dropped("other group", c.other_group)
+            .dropped("heartbeat", f.heartbeats)
+            .dropped("end of session", f.ends_of_session)
+            .dropped("duplicate", f.duplicate_packets)
+            .dropped("session left", f.late_packets)
+            .dropped("bad feed header", f.bad_header)
+            .dropped("no event", c.empty)
+            .held(self.frames.len() as u64)
+    }
+
+    /// The feed, for its counters.
+    pub fn feed(&self) -> &Feed<'m> {
+        &self.parts.feed
+    }
+
+    /// What was counted without dropping.
+    pub fn counters(&self) -> &ParseCounters {
+        &self.counters
+    }
+
+    #[inline]
+    fn frame(&mut self, at: usize) {
+        let Parse { parts, frames, window, counters, last_group, lap, .. } = self;
+        let frame = &frames[at];
+        // rx writes it into every frame; without it the frame did not come through rx.
+        let arrival: Arrival = frame.private().unwrap_or_default();
+        if arrival.lap != *lap {
+            *lap = arrival.lap;
+            parts.feed.new_session();
+        }
+        if frame.segments() > 1 {
+            counters.segmented += 1;
+            return;
+        }
+        let (payload, line, channel) = match payload(parts, counters, last_group, frame, arrival.port) {
+            Ok(found) => found,
+            Err(refused) => {
+                *match refused {
+                    Refused::NotIpv4 => &mut counters.not_ipv4,
+                    Refused::Malformed => &mut counters.malformed,
+                    Refused::Fragment => &mut counters.fragment,
+                    Refused::NotUdp => &mut counters.not_udp,
+                    Refused::IpChecksum => &mut counters.ip_checksum,
+                    Refused::UdpChecksum => &mut counters.udp_checksum,
+                    Refused::OtherGroup => &mut counters.other_group,
+                } += 1;
+                return;
+            }
+        };
+        let head = Packet {
+            arrival_ns: arrival.arrival_ns,
+            rx_tsc: arrival.rx_tsc,
+            parsed_tsc: 0,
+            sequence: 0,
+            count: 0,
+            burst_size: arrival.burst_size,
+            burst_position: arrival.burst_position,
+            line,
+            channel,
+        };
+        match parts.feed.packet(payload, head, window) {
+            Verdict::Elements => counters.accepted += 1,
+            Verdict::Nothing => counters.empty += 1,
+            Verdict::Dropped => {}
+        }
+    }
+}
+
+/// The UDP payload of a frame and where it belongs.
+#[inline]
+fn payload<'f>(
+    parts: &ParseParts<'_>,
+    counters: &mut ParseCounters,
+    last_group: &mut usize,
+    frame: &'f Frame,
+    port: u8,
+) -> Result<(&'f [u8], u8, u8), Refused> {
+    let ethernet = ethernet::Frame::parse(frame.bytes()).map_err(|_| Refused::Malformed)?;
+    if ethernet.ethertype() != ethernet::IPV4 {
+        return Err(Refused::NotIpv4);
+    }
+    let ip = ipv4::Packet::parse(ethernet.payload()).map_err(|_| Refused::Malformed)?;
+    if parts.ip_checksum != Verify::Off && !good(frame.ip_checksum(), || ip.checksum_fits()) {
+        if parts.ip_checksum == Verify::Drop {
+            return Err(Refused::IpChecksum);
+        }
+        counters.ip_checksum_passed += 1;
+    }
+    if ip.is_fragment() {
+        return Err(Refused::Fragment);
+    }
+    if ip.protocol() != ipv4::UDP {
+        return Err(Refused::NotUdp);
+    }
+    let udp = udp::Datagram::parse(ip.payload()).map_err(|_| Refused::Malformed)?;
+    let (line, channel) = if parts.addressing {
+        let wanted = |g: &Group| g.address == ip.dst() && g.udp_port == udp.dst_port() && g.port == port;
+        match parts.groups.get(*last_group).filter(|g| wanted(g)) {
+            Some(group) => (group.line, group.channel),
+            None => {
+                let at = parts.groups.iter().position(wanted).ok_or(Refused::OtherGroup)?;
+                *last_group = at;
+                (parts.groups[at].line, parts.groups[at].channel)
+            }
+        }
+    } else {
+        (parts.groups.iter().find(|g| g.port == port).map_or(0, |g| g.line), 0)
+    };
+    // Last, because it reads the whole packet: frames of other groups need not be summed.
+    if parts.udp_checksum != Verify::Off
+        && !good(frame.l4_checksum(), || udp.checksum(ip.src(), ip.dst()) != udp::ChecksumState::Wrong)
+    {
+        if parts.udp_checksum == Verify::Drop {
+            return Err(Refused::UdpChecksum);
+        }
+        counters.udp_checksum_passed += 1;
+    }
+    Ok((udp.payload(), line, channel))
+}
+
+/// The device's verdict where it has one, ours otherwise.
+#[inline]
+fn good(device: Checksum, ours: impl FnOnce() -> bool) -> bool {
+    match device {
+        Checksum::Good => true,
+        Checksum::Bad => false,
+        Checksum::Unknown | Checksum::None => ours(),
+    }
+}

@@ -1,0 +1,364 @@
+//! strategy: elements into books, book changes into orders.
+//!
+//! In: elements from parse, fused or by ring; order events from tx. Out: orders. Owns the books. A decision is made at
+//! the end of a packet, once for each instrument it touched, in the order of first touch — so neither the burst nor the
+//! layout can change it — and each decision's orders go down to the doorbell before the next is made. Never blocks: an
+//! order without room comes back as a local reject in the same poll, or (in a replay, which is lossless) waits here
+//! and stops the intake of elements.
+
+use super::{Down, Ledger};
+use crate::book::Books;
+use crate::cpu::rdtsc;
+use crate::dpdk::ring::{Consumer, Producer};
+use crate::market::{Element, Instrument, Order, OrderEvent, OrderEventKind, Packet, Price};
+use crate::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
+use serde::Serialize;
+use std::collections::VecDeque;
+
+/// Elements between asking for a side's memory and applying the event.
+const LEVELS_AHEAD: usize = 6;
+
+/// Elements taken from the ring at a time.
+const INTAKE: usize = 128;
+
+/// Settings of one strategy stage.
+#[derive(Debug)]
+pub struct StrategyParts<'m> {
+    /// From parse on another lcore; `None` when fused.
+    pub input: Option<Consumer<Element>>,
+    /// Towards encode on another lcore; `None` when fused.
+    pub out: Option<Producer<Order>>,
+    /// From tx on another lcore; `None` when tx is on this one.
+    pub events: Option<Consumer<OrderEvent>>,
+    /// The books.
+    pub books: Books<'m>,
+    /// Epoch of the last packet that touched each instrument.
+    pub touched: &'m mut [u32],
+    /// Lot and tick of the symbols named in the pipeline file.
+    pub specs: Vec<InstrumentSpec>,
+    /// The first so many instruments are those of `specs`, in its order; 0 when the feed names them (`*`).
+    pub listed: usize,
+    /// Lot and tick of instruments that are not listed.
+    pub default_spec: InstrumentSpec,
+    /// Keep orders that have no room (replay) instead of rejecting them.
+    pub lossless: bool,
+    /// Take `book_tsc` and `decided_tsc`.
+    pub stamps: bool,
+}
+
+/// The stage, generic over the strategy so that its callbacks inline.
+#[derive(Debug)]
+pub struct StrategyStage<'m, S> {
+    parts: StrategyParts<'m>,
+    strategy: S,
+    orders: Orders,
+    known: Vec<InstrumentSpec>,
+    changed: Vec<Instrument>,
+    epoch: u32,
+    head: Packet,
+    remaining: u16,
+    intake: Box<[Element]>,
+    taken: usize,
+    filled: usize,
+    waiting: VecDeque<Order>,
+    rejects: VecDeque<OrderEvent>,
+    packets: u64,
+    decided: u64,
+    sent: u64,
+    local_rejects: u64,
+}
+
+impl<'m, S: Strategy> StrategyStage<'m, S> {
+    /// A stage over its parts. Allocates all it will ever need.
+    pub fn new(parts: StrategyParts<'m>, strategy: S, orders: Orders) -> Self {
+        let instruments = parts.touched.len();
+        let capacity = orders.capacity();
+        StrategyStage {
+            strategy,
+            orders,
+            known: (0..instruments)
+                .map(|i| if i < parts.listed { parts.specs[i] } else { parts.default_spec })
+                .collect(),
+            changed: Vec::with_capacity(instruments.min(1024)),
+            epoch: 0,
+            head: Packet::default(),
+            remaining: 0,
+            intake: vec![Element::SessionStart; INTAKE].into_boxed_slice(),
+            taken: 0,
+            filled: 0,
+            waiting: VecDeque::with_capacity(capacity),
+            rejects: VecDeque::with_capacity(capacity),
+            packets: 0,
+            decided: 0,
+            sent: 0,
+            local_rejects: 0,
+            parts,
+        }
+    }
+
+    /// Orders that wait for room, then order events. Returns what was done.
+    #[inline]
+    pub fn poll(&mut self, down: &mut Down<'_, '_>) -> usize {
+        let mut work = self.flush(down);
+        while let Some(event) = self.parts.events.as_mut().and_then(Consumer::pop) {
+            self.order_event(&event, down);
+            work += 1;
+        }
+        work
+    }
+
+    /// Alone: apply what the ring holds, at most one intake. Returns the elements applied.
+    pub fn take(&mut self, down: &mut Down<'_, '_>) -> usize {
+        let mut intake = std::mem::take(&mut self.intake);
+        if self.taken == self.filled {
+            self.taken = 0;
+            self.filled = self.parts.input.as_mut().map_or(0, |ring| ring.pop_slice(&mut intake));
+            intake[..self.filled].iter().for_each(|element| self.parts.books.prefetch(element));
+        }
+        let n = self.apply(&intake[self.taken..self.filled], down);
+        self.taken += n;
+        self.intake = intake;
+        n
+    }
+
+    /// Ask for an event's memory.
+    #[inline]
+    pub fn prefetch(&self, element: &Element) {
+        self.parts.books.prefetch(element);
+    }
+
+    /// Apply elements in order until they end or an order has no room. Returns how many were applied.
+    #[inline]
+    pub fn apply(&mut self, elements: &[Element], down: &mut Down<'_, '_>) -> usize {
+        for element in elements.iter().take(LEVELS_AHEAD) {
+            self.parts.books.prefetch_levels(element);
+        }
+        for (i, element) in elements.iter().enumerate() {
+            if !self.waiting.is_empty() {
+                return i;
+            }
+            if let Some(ahead) = elements.get(i + LEVELS_AHEAD) {
+                self.parts.books.prefetch_levels(ahead);
+            }
+            self.element(element, down);
+        }
+        elements.len()
+    }
+
+    /// A response or local event for the strategy.
+    pub fn order_event(&mut self, event: &OrderEvent, down: &mut Down<'_, '_>) {
+        self.orders.caused_by(&self.head, 0);
+        self.strategy.on_order_event(event, &mut self.orders);
+        self.hand_down(down);
+    }
+
+    /// Nothing held and nothing to be had.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+            && self.taken == self.filled
+            && self.parts.input.as_ref().is_none_or(Consumer::is_empty)
+            && self.parts.events.as_ref().is_none_or(Consumer::is_empty)
+    }
+
+    /// Orders decided = handed to encode + rejected for want of room + held.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new("strategy", "orders", self.decided)
+            .out(self.sent)
+            .dropped("no room (local reject)", self.local_rejects)
+            .held(self.waiting.len() as u64)
+    }
+
+    /// Packets applied.
+    pub fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// The books.
+    pub fn books(&self) -> &Books<'m> {
+        &self.parts.books
+    }
+
+    /// The strategy, for its counters.
+    pub fn strategy(&self) -> &S {
+        &self.strategy
+    }
+
+    /// Specification of each instrument index seen; others hold the default.
+    pub fn instruments(&self) -> &[InstrumentSpec] {
+        &self.known
+    }
+
+    /// The final books as JSON lines, at most `levels` a side: of listed instruments and of those whose book ever changed.
+    pub fn book_lines(&self, venue: &str, levels: usize) -> Vec<String> {
+        let listed = self.parts.listed;
+        let wanted = |i: &usize| *i < listed || self.parts.touched[*i] != 0;
+        (0..self.known.len()).filter(wanted).map(|i| self.book_line(venue, i, levels)).collect()
+    }
+
+    fn book_line(&self, venue: &str, instrument: usize, levels: usize) -> String {
+        let book = self.parts.books.book(Instrument(instrument as u32));
+        let side = |of: crate::book::Levels<'_>| -> Vec<(i64, u64)> {
+            of.take(levels).map(|level| (level.price.0, level.qty)).collect()
+        };
+        let line = BookLine {
+            venue,
+            symbol: self.known[instrument].symbol.to_string(),
+            bids: side(book.bids()),
+            asks: side(book.asks()),
+            stale: book.stale(),
+        };
+        // Strings and numbers always serialise.
+        serde_json::to_string(&line).expect("a book line is plain data")
+    }
+
+    /// Orders that the strategy's collector refused because one callback asked for too many.
+    pub fn refused_by_collector(&self) -> u64 {
+        self.orders.refused()
+    }
+
+    #[inline]
+    fn element(&mut self, element: &Element, down: &mut Down<'_, '_>) {
+        if let Element::Packet(head) = element {
+            self.head = *head;
+            self.remaining = head.count;
+            // 0 means never touched.
+            self.epoch = self.epoch.wrapping_add(1).max(1);
+            return;
+        }
+        match element {
+            Element::Define { instrument, symbol } => {
+                let known = &mut self.known[instrument.0 as usize];
+                known.symbol = *symbol;
+                if let Some(listed) = self.parts.specs.iter().find(|spec| spec.symbol == *symbol) {
+                    *known = *listed;
+                }
+                self.orders.define(*instrument, *symbol);
+                self.strategy.on_instrument(*instrument, known);
+            }
+            Element::SessionStart => self.books_lost(element, BooksLost::SessionStart, down),
+            Element::Gap { .. } => self.books_lost(element, BooksLost::Gap, down),
+            Element::Status { instrument, status } => {
+                self.orders.caused_by(&self.head, 0);
+                self.strategy.on_status(*instrument, *status, &mut self.orders);
+                self.hand_down(down);
+            }
+            _ => {
+                if let Some(instrument) = self.parts.books.apply(element) {
+                    let last = &mut self.parts.touched[instrument.0 as usize];
+                    if *last != self.epoch && self.changed.len() < self.changed.capacity() {
+                        *last = self.epoch;
+                        self.changed.push(instrument);
+                    }
+                }
+            }
+        }
+        self.remaining = self.remaining.saturating_sub(1);
+        if self.remaining == 0 {
+            self.end_of_packet(down);
+        }
+    }
+
+    #[cold]
+    fn books_lost(&mut self, element: &Element, why: BooksLost, down: &mut Down<'_, '_>) {
+        self.parts.books.apply(element);
+        self.orders.caused_by(&self.head, 0);
+        self.strategy.on_books_lost(why, &mut self.orders);
+        self.hand_down(down);
+    }
+
+    #[inline]
+    fn end_of_packet(&mut self, down: &mut Down<'_, '_>) {
+        self.packets += 1;
+        let book_tsc = if self.parts.stamps && !self.changed.is_empty() { rdtsc() } else { 0 };
+        self.orders.caused_by(&self.head, book_tsc);
+        for i in 0..self.changed.len() {
+            let instrument = self.changed[i];
+            let book = self.parts.books.book(instrument);
+            if !book.complete() {
+                continue;
+            }
+            self.strategy.on_book(&book, &mut self.orders);
+            self.hand_down(down);
+        }
+        self.changed.clear();
+        self.strategy.on_packet(&mut self.orders);
+        self.hand_down(down);
+    }
+
+    /// Pass on what the last callback asked for, ring the doorbell, and tell the strategy what found no room.
+    #[inline]
+    fn hand_down(&mut self, down: &mut Down<'_, '_>) {
+        if self.orders.pending().is_empty() {
+            return;
+        }
+        let decided_tsc = if self.parts.stamps { rdtsc() } else { 0 };
+        for order in self.orders.pending() {
+            order.decided_tsc = decided_tsc;
+            let order = *order;
+            self.decided += 1;
+            if self.waiting.is_empty() && pass(&mut self.parts.out, down, &order) {
+                self.sent += 1;
+            } else if self.parts.lossless && self.waiting.len() < self.waiting.capacity() {
+                self.waiting.push_back(order);
+            } else {
+                self.local_rejects += 1;
+                self.rejects.push_back(local_reject(&order));
+            }
+        }
+        self.orders.clear();
+        down.ring_doorbell();
+        while let Some(event) = self.rejects.pop_front() {
+            // What a reject provokes waits for the next packet: answering at once could go round for ever.
+            self.strategy.on_order_event(&event, &mut self.orders);
+            self.orders.clear();
+        }
+    }
+
+    #[inline]
+    fn flush(&mut self, down: &mut Down<'_, '_>) -> usize {
+        let mut n = 0;
+        while let Some(order) = self.waiting.front() {
+            if !pass(&mut self.parts.out, down, order) {
+                break;
+            }
+            self.waiting.pop_front();
+            self.sent += 1;
+            n += 1;
+        }
+        if n > 0 {
+            down.ring_doorbell();
+        }
+        n
+    }
+}
+
+/// A line of `--books`. Prices in 1/10,000.
+#[derive(Serialize)]
+struct BookLine<'a> {
+    venue: &'a str,
+    symbol: String,
+    bids: Vec<(i64, u64)>,
+    asks: Vec<(i64, u64)>,
+    stale: bool,
+}
+
+/// One order to the ring, or to encode on this lcore. False when there is no room.
+#[inline]
+fn pass(out: &mut Option<Producer<Order>>, down: &mut Down<'_, '_>, order: &Order) -> bool {
+    match out {
+        Some(ring) => ring.push(*order).is_ok(),
+        None => down.encode(order),
+    }
+}
+
+fn local_reject(order: &Order) -> OrderEvent {
+    OrderEvent {
+        id: order.id,
+        price: Price(0),
+        rx_tsc: 0,
+        instrument: order.instrument,
+        qty: order.qty,
+        kind: OrderEventKind::LocalReject,
+        side: order.side,
+    }
+}
