@@ -155,8 +155,14 @@ pub struct SynthArgs {
     /// VLAN id
     #[arg(long, default_value_t = 141)]
     pub vlan: u16,
-    /// The same packets again on a second line, to this group and port
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// The same packets again on a second line, to 233.49.196.111:26477 or this group and port, on VLAN 142
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "233.49.196.111:26477"
+    )]
     pub second_line: Option<SocketAddrV4>,
     /// How far the second line runs behind, in ns
     #[arg(long, default_value_t = 5_000, value_name = "NS", requires = "second_line")]
