@@ -1,23 +1,33 @@
-//! The shipped pipeline files, the plans they make and the errors that broken ones give.
+//! The shipped pipeline files, the plans they make, and the errors that broken ones give.
 
-use std::collections::BTreeMap;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use tickpath::pipeline::file::PipelineFile;
-use tickpath::pipeline::host::{Cpu, HostFacts};
-use tickpath::pipeline::plan::{Mode, Plan, Request};
+use tickpath::pipeline::file::{FileError, Idle, KnownStrategy, PipelineFile, WhenFull, parse_parameters};
+use tickpath::pipeline::host::{Cpu, HostFacts, Hugepages};
+use tickpath::pipeline::plan::{Link, Mode, Plan, PlanError, Request, Segment, Stage, plan_hash};
+use tickpath::pipeline::schema::pipeline_schema;
+use tickpath::pipeline::table;
 
-fn shipped() -> Vec<(String, String)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("pipelines");
-    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = paths
-        .filter(|path| path.extension().is_some_and(|e| e == "json"))
-        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap()))
-        .collect();
-    files.sort();
-    files
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("pipelines")
 }
 
-fn host(cpus: u32) -> HostFacts {
+fn shipped(name: &str) -> String {
+    std::fs::read_to_string(folder().join(name).with_extension("json")).unwrap()
+}
+
+fn all_shipped() -> Vec<String> {
+    let paths = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let json = paths.filter(|path| path.extension().is_some_and(|e| e == "json"));
+    let mut names: Vec<_> = json.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// A host of one node with `cpus` CPUs, 8 GiB and no hugepages.
+fn laptop(cpus: u32) -> HostFacts {
     HostFacts {
         cpus: (0..cpus).map(|id| Cpu { id, node: 0 }).collect(),
         available_bytes: Some(8 << 30),
@@ -27,22 +37,622 @@ fn host(cpus: u32) -> HostFacts {
     }
 }
 
+/// Two nodes of eight CPUs, 1 GiB of 2 MiB hugepages on each, a NIC on node 1.
+fn server() -> HostFacts {
+    HostFacts {
+        cpus: (0..16).map(|id| Cpu { id, node: id / 8 }).collect(),
+        available_bytes: Some(64 << 30),
+        hugepages: [0, 1].map(|node| Hugepages { node, page_bytes: 2 << 20, free: 512 }).into(),
+        device_nodes: BTreeMap::from([("0000:3b:00.0".to_owned(), 1)]),
+        process: 77,
+    }
+}
+
+fn request(mode: Mode, eal_args: &[&str]) -> Request {
+    Request { mode, eal_args: eal_args.iter().map(|a| (*a).to_owned()).collect(), capture_ports: Vec::new() }
+}
+
 fn replay() -> Request {
-    Request { mode: Mode::Replay, eal_args: Vec::new(), capture_ports: Vec::new() }
+    request(Mode::Replay, &[])
+}
+
+fn run() -> Request {
+    request(Mode::Run, &[])
+}
+
+fn value(name: &str) -> Value {
+    serde_json::from_str(&shipped(name)).unwrap()
+}
+
+fn parse(value: &Value) -> Result<PipelineFile, FileError> {
+    PipelineFile::parse(&value.to_string())
+}
+
+/// The shipped file on live ports.
+fn live(name: &str) -> Value {
+    let mut file = value(name);
+    for port in file["ports"].as_array_mut().unwrap() {
+        let device = match port["name"].as_str().unwrap() {
+            "feed" => "0000:3b:00.0".to_owned(),
+            other => format!("net_null_{other}"),
+        };
+        port["driver"] = json!("ethdev");
+        port["device"] = json!(device);
+    }
+    file
+}
+
+// ---- plans --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn every_shipped_file_plans_for_replay_and_on_live_ports_for_run() {
+    let names = all_shipped();
+    assert_eq!(names.len(), 7);
+    for name in names {
+        let file = PipelineFile::parse(&shipped(&name)).unwrap_or_else(|err| panic!("{name}: {err}"));
+        assert!(file.about.is_some(), "{name} says what it is for");
+        for cpus in [1, 2, 4, 8] {
+            let plan = Plan::new(&file, &laptop(cpus), &replay()).unwrap();
+            assert_eq!(plan.oversubscribed, cpus as usize <= plan.lcores.len(), "{name} on {cpus} CPUs");
+            plan.ready().unwrap();
+        }
+        let live = parse(&live(&name)).unwrap();
+        let plan = Plan::new(&live, &server(), &run()).unwrap();
+        plan.ready().unwrap();
+        assert!(plan.venues.iter().all(|v| v.when_full == WhenFull::Drop), "{name}");
+    }
 }
 
 #[test]
-fn every_shipped_file_plans_on_a_laptop_and_on_a_host() {
-    let files = shipped();
-    assert_eq!(files.len(), 7);
-    for (name, text) in files {
-        let file = PipelineFile::parse(&text).unwrap_or_else(|err| panic!("{name}: {err}"));
-        assert!(file.about.is_some(), "{name} says what it is for");
-        for cpus in [1, 2, 8] {
-            let plan = Plan::new(&file, &host(cpus), &replay()).unwrap();
-            assert_eq!(plan.oversubscribed, cpus as usize <= plan.lcores.len(), "{name} on {cpus} CPUs");
-            plan.ready().unwrap();
-            println!("{name} {:?} {} MiB", plan.eal_args, plan.eal_bytes() >> 20);
+fn a_whole_market_takes_less_than_256_mib() {
+    for name in all_shipped().iter().filter(|name| name.starts_with("itch")) {
+        let plan = Plan::new(&PipelineFile::parse(&shipped(name)).unwrap(), &laptop(8), &replay()).unwrap();
+        let book = plan.venues[0].book;
+        assert!(book.instruments >= 9_000 && book.orders >= 1_000_000);
+        assert!(plan.eal_megabytes() <= 256, "{name}: {} MiB", plan.eal_megabytes());
+    }
+}
+
+#[test]
+fn the_plan_of_the_two_lcore_file_reads_like_this() {
+    let mut file = value("itch-2-lcores");
+    file["about"] = json!("An example.");
+    let plan = Plan::new(&parse(&file).unwrap(), &laptop(4), &replay()).unwrap();
+    let text = table::render(&plan);
+    let (head, books) = text.split_once("\nnode  ").unwrap();
+    let memory = plan.memory[0];
+    let lcores: Vec<String> = plan.lcores.iter().map(|l| table::size(l.arena_bytes)).collect();
+    let expected = format!(
+        "\
+plan {:016x}, replay
+An example.
+
+venue   stage     lcore  cpu  node  burst  link to the next stage
+nasdaq  rx            1    1     0     32  fused
+        parse         1    1     0      -  ring of 4096 elements on node 0
+        strategy      2    2     0      -  fused
+        encode        2    2     0      -  fused
+        tx            2    2     0     32  queue of 1024 order events, back to strategy
+
+lcore  cpu  node  idle     memory  runs
+    0    0        sleep            main: control
+    1    1     0  spin   {:>8}  nasdaq rx to parse
+    2    2     0  spin   {:>8}  nasdaq strategy to tx
+
+port    driver   device  node  rx queues  tx queues  descriptors
+feed    capture  -          -          1          0            -
+orders  capture  -          -          1          1            -
+
+pool        of             node  mbufs  cache    bytes
+tp0.feed0   nasdaq feed       0    512    256  2.7 MiB
+tp0.orders  nasdaq orders     0    512    256  2.7 MiB
+",
+        plan.hash, lcores[0], lcores[1]
+    );
+    assert_eq!(head, expected);
+    let eal = format!(
+        "EAL memory {} (of {} MiB given to it, without hugepages), capture windows 256.0 MiB beside it\n\
+         EAL arguments: --no-huge --no-pci --file-prefix=tickpath-77 -m {} --lcores=0@0,1@1,2@2\n",
+        table::size(memory.total()),
+        plan.eal_megabytes(),
+        plan.eal_megabytes()
+    );
+    assert!(books.ends_with(&eal), "{books}");
+}
+
+#[test]
+fn neighbours_on_one_lcore_are_fused_and_a_return_is_a_second_segment() {
+    let mut file = value("itch-1-lcore");
+    for (stage, lcore) in [("rx", 3), ("parse", 3), ("strategy", 5), ("encode", 3), ("tx", 3)] {
+        file["venues"][0]["stages"][stage]["lcore"] = json!(lcore);
+    }
+    file["venues"][0]["rings"] = json!({ "strategy_encode": { "depth": 7 } });
+    let plan = Plan::new(&parse(&file).unwrap(), &laptop(8), &replay()).unwrap();
+    let segment = |first, last| Segment { venue: 0, first, last };
+    assert_eq!(plan.lcore(3).unwrap().segments, [segment(Stage::Rx, Stage::Parse), segment(Stage::Encode, Stage::Tx)]);
+    assert_eq!(plan.lcore(5).unwrap().segments, [segment(Stage::Strategy, Stage::Strategy)]);
+    let links = &plan.venues[0].links;
+    assert_eq!((&links.rx_parse, &links.encode_tx), (&Link::Fused, &Link::Fused));
+    let rings = links.each().into_iter().filter_map(|(_, link)| match link {
+        Link::Ring(ring) => Some((ring.name.as_str(), ring.depth, ring.element_bytes)),
+        _ => None,
+    });
+    let expected = [("tp0.parse_strategy", 4096, 64), ("tp0.strategy_encode", 7, 128), ("tp0.tx_strategy", 1024, 64)];
+    assert_eq!(rings.collect::<Vec<_>>(), expected);
+    assert_eq!(plan.eal_args.last().unwrap(), "--lcores=0@0,3@3,5@5");
+}
+
+#[test]
+fn memory_is_placed_on_the_node_that_uses_it() {
+    let mut file = live("itch-2-lcores");
+    let stages = &mut file["venues"][0]["stages"];
+    for (stage, lcore) in [("rx", 8), ("parse", 8), ("strategy", 1), ("encode", 1), ("tx", 1)] {
+        stages[stage]["lcore"] = json!(lcore);
+    }
+    let plan = Plan::new(&parse(&file).unwrap(), &server(), &run()).unwrap();
+    let pools: Vec<_> = plan.pools.iter().map(|p| (p.name.as_str(), p.node, p.mbufs)).collect();
+    // Feed: 1024 descriptors, two bursts of 32, 64 in parse, one cache of 256 and its half. Orders: 1024 both ways.
+    assert_eq!(pools, [("tp0.feed0", 1, 1024 + 64 + 64 + 384), ("tp0.orders", 0, 2048 + 64 + 64 + 384)]);
+    match &plan.venues[0].links.parse_strategy {
+        Link::Ring(ring) => assert_eq!(ring.node, 0, "the consumer's node"),
+        other => panic!("{other:?}"),
+    }
+    let nodes: Vec<u32> = plan.memory.iter().map(|m| m.node).collect();
+    assert_eq!(nodes, [0, 1]);
+    assert_eq!(plan.eal_args, ["--lcores=0@0,1@1,8@8"]);
+    assert_eq!(plan.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_stage_on_another_node_than_its_port_is_warned_of() {
+    let plan = Plan::new(&parse(&live("itch-1-lcore")).unwrap(), &server(), &run()).unwrap();
+    assert_eq!(plan.warnings, ["venue nasdaq: rx runs on lcore 1 of node 0, and port feed is on node 1"]);
+}
+
+#[test]
+fn a_small_host_floats_a_replay_and_refuses_a_run() {
+    let file = PipelineFile::parse(&shipped("itch-5-lcores")).unwrap();
+    let plan = Plan::new(&file, &laptop(2), &replay()).unwrap();
+    assert!(plan.oversubscribed);
+    assert_eq!(plan.eal_args.last().unwrap(), "--lcores=0@(0-1),(1-5)@(0-1)");
+    assert!(plan.lcores.iter().all(|l| l.idle == Idle::Yield && l.cpus == [0, 1]));
+    assert_eq!(plan.warnings, ["oversubscribed: 6 lcores float over 2 CPUs and yield; timings mean little"]);
+
+    let live = parse(&live("itch-5-lcores")).unwrap();
+    let err = Plan::new(&live, &laptop(2), &run()).unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "the plan has 5 pipeline lcores and a main lcore, and this process may use 2 CPUs (0-1)"
+    );
+    // Five lcores on two CPUs by the person's own list: refused too.
+    let explicit = request(Mode::Replay, &["--lcores", "(0-5)@(0-1)"]);
+    assert!(matches!(Plan::new(&file, &laptop(2), &explicit), Err(PlanError::TooFewCpus { .. })));
+}
+
+#[test]
+fn eal_lists_of_a_person_are_kept_and_held_against_the_file() {
+    let file = PipelineFile::parse(&shipped("itch-2-lcores")).unwrap();
+    let plan = |args: &[&str]| Plan::new(&file, &laptop(8), &request(Mode::Replay, args));
+    let explicit = plan(&["--no-huge", "--lcores=0@7,1@3,2@4"]).unwrap();
+    let cpus: Vec<_> = explicit.lcores.iter().map(|l| l.cpus.clone()).collect();
+    assert_eq!(cpus, [[3], [4]]);
+    let megabytes = explicit.eal_megabytes().to_string();
+    assert_eq!(explicit.eal_args, ["-m", &megabytes, "--no-huge", "--lcores=0@7,1@3,2@4"]);
+    for (args, part) in [
+        (["--no-huge", "-l0-1"].as_slice(), "stages run on lcore 2, and the EAL arguments give lcores 0-1"),
+        (&["--no-huge", "-l1-3"], "lcore 1 runs stages, and the EAL arguments make it the main lcore"),
+        (&["--no-huge", "--main-lcore=2"], "--main-lcore 2 is an lcore that the pipeline file gives stages to"),
+        (&["-l", "nonsense"], "the EAL argument -l nonsense is not a list of lcores"),
+    ] {
+        let err = plan(args).unwrap_err().to_string();
+        assert!(err.starts_with(part), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn a_host_without_the_memory_gets_the_number_and_the_remedy() {
+    let file = PipelineFile::parse(&shipped("itch-1-lcore")).unwrap();
+    let poor = HostFacts { available_bytes: Some(64 << 20), ..laptop(4) };
+    let plan = Plan::new(&file, &poor, &replay()).unwrap();
+    let err = plan.ready().unwrap_err();
+    let needed = plan.eal_megabytes() + 256;
+    assert_eq!(err.to_string(), format!("the plan needs {needed} MiB of memory, and 64 MiB are available"));
+    assert!(err.help().starts_with(&format!("free {} MiB, or lower book.orders", needed - 64)), "{}", err.help());
+
+    let err =
+        Plan::new(&file, &laptop(4), &request(Mode::Replay, &["--no-huge", "-m", "16"])).unwrap().ready().unwrap_err();
+    assert!(err.to_string().ends_with("and the EAL arguments grant 16 (-m)"), "{err}");
+
+    let live = parse(&live("itch-1-lcore")).unwrap();
+    let dry = HostFacts { hugepages: vec![Hugepages { node: 0, page_bytes: 2 << 20, free: 3 }], ..server() };
+    let err = Plan::new(&live, &dry, &run()).unwrap().ready().unwrap_err();
+    assert!(err.to_string().ends_with("MiB of hugepages on node 0, and 6 MiB are free there"), "{err}");
+    let remedy = "| sudo tee /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages";
+    assert!(err.help().contains(remedy), "{}", err.help());
+}
+
+#[test]
+fn a_pool_too_small_for_what_can_be_held_is_made_and_warned_of() {
+    let mut file = value("itch-2-lcores");
+    file["venues"][0]["pools"] = json!({ "feed": 8 });
+    let plan = Plan::new(&parse(&file).unwrap(), &laptop(4), &replay()).unwrap();
+    assert_eq!((plan.pools[0].mbufs, plan.pools[0].cache), (8, 2));
+    let warning = "venue nasdaq: pools.feed is 8, and 512 can be held at once: allocation may fail (counted)";
+    assert_eq!(plan.warnings, [warning]);
+}
+
+#[test]
+fn a_run_needs_live_ports_and_a_replay_takes_captures_by_name() {
+    let file = PipelineFile::parse(&shipped("itch-1-lcore")).unwrap();
+    let err = Plan::new(&file, &laptop(4), &run()).unwrap_err();
+    assert_eq!(err, PlanError::CaptureInRun { port: "feed".into() });
+
+    let live = parse(&live("itch-1-lcore")).unwrap();
+    let bound = Request { capture_ports: vec!["feed".into()], ..replay() };
+    let plan = Plan::new(&live, &laptop(4), &bound).unwrap();
+    assert_eq!((plan.ports[0].device.as_deref(), plan.ports[0].rx_descriptors), (None, 0));
+    let stranger = Request { capture_ports: vec!["fed".into()], ..replay() };
+    let err = Plan::new(&live, &laptop(4), &stranger).unwrap_err();
+    assert_eq!(err.help(), "did you mean `feed`? ports of the file: feed, orders");
+}
+
+#[test]
+fn terms_come_from_the_entry_then_from_the_star_then_from_the_market() {
+    let mut file = value("itch-1-lcore");
+    let symbol = |text: &str| tickpath::market::Symbol::new(text).unwrap();
+    let terms = |file: &Value, text: &str| {
+        let plan = Plan::new(&parse(file).unwrap(), &laptop(4), &replay()).unwrap();
+        plan.venues[0].instruments.terms(symbol(text)).map(|t| (t.lot, t.tick.0))
+    };
+    file["venues"][0]["instruments"] = json!([{"symbol": "*", "lot": 10}, {"symbol": "BRK.A", "lot": 1, "tick": 0.05}]);
+    assert_eq!(terms(&file, "AAPL"), Some((10, 100)));
+    assert_eq!(terms(&file, "BRK.A"), Some((1, 500)));
+    file["venues"][0]["instruments"] = json!(["AAPL", {"symbol": "MSFT", "tick": 0.0001}]);
+    assert_eq!(terms(&file, "AAPL"), Some((100, 100)));
+    assert_eq!(terms(&file, "MSFT"), Some((100, 1)));
+    assert_eq!(terms(&file, "IBM"), None);
+}
+
+#[test]
+fn the_hash_is_of_what_is_asked_for_not_of_the_host_or_the_wording() {
+    let file = value("itch-2-lcores");
+    let hash = |value: &Value| plan_hash(&parse(value).unwrap());
+    let plain = hash(&file);
+    let mut same = file.clone();
+    same["about"] = json!("other words");
+    same["venues"][0]["rings"] = json!({ "rx_parse": { "depth": 1024 } });
+    assert_eq!(hash(&same), plain);
+    let mut moved = file.clone();
+    moved["venues"][0]["stages"]["encode"]["lcore"] = json!(1);
+    assert_ne!(hash(&moved), plain);
+    let plans = [laptop(2), laptop(8)].map(|host| Plan::new(&parse(&file).unwrap(), &host, &replay()).unwrap().hash);
+    assert_eq!(plans, [plain; 2]);
+}
+
+// ---- errors -------------------------------------------------------------------------------------------------------
+
+/// Sets what `pointer` names; the last step may be new, and `null` removes it.
+fn edit(file: &mut Value, pointer: &str, new: Value) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    match file.pointer_mut(parent).unwrap() {
+        Value::Object(map) if new.is_null() => drop(map.remove(key)),
+        Value::Object(map) => drop(map.insert(key.to_owned(), new)),
+        Value::Array(list) if key == "-" => list.push(new),
+        other => other[key.parse::<usize>().unwrap()] = new,
+    }
+}
+
+#[test]
+fn errors_name_the_path_what_was_found_and_the_nearest_word() {
+    #[rustfmt::skip]
+    let cases: Vec<(&str, Value, &str, &str)> = vec![
+        ("/venue", json!([]), "venue: unknown key `venue`", "did you mean `venues`?"),
+        ("/venues/0/stages/rx/busrt", json!(8), "venues[0].stages.rx.busrt: unknown key `busrt`", "did you mean `burst`? known here: lcore, burst"),
+        ("/venues/0/stages/recieve", json!({}), "venues[0].stages.recieve: unknown key `recieve`", "known here: rx, parse, strategy, encode, tx"),
+        ("/venues/0/rings", json!({"encode_tx": {"when_full": "drop"}}), "venues[0].rings.encode_tx.when_full: unknown key `when_full`", "known here: depth"),
+        ("/venues/0/feed/protocol", json!("itch5"), "venues[0].feed.protocol: unknown value `itch5`", "did you mean `itch50`?"),
+        ("/venues/0/feed/ip_checksum", json!("verfy"), "venues[0].feed.ip_checksum: unknown value `verfy`", "did you mean `verify`?"),
+        ("/venues/0/feed/lines/0/port", json!("fed"), "venues[0].feed.lines[0].port: unknown port `fed`", "did you mean `feed`? known here: feed, orders"),
+        ("/venues/0/orders/port", json!("wire"), "venues[0].orders.port: unknown port `wire`", "known here: feed, orders"),
+        ("/venues/0/strategy/name", json!("quoterr"), "venues[0].strategy.name: unknown strategy `quoterr`", "did you mean `quoter`?"),
+        ("/venues/0/strategy/parameters", json!({"levls": 3}), "venues[0].strategy.parameters.levls: unknown key `levls`", "did you mean `levels`?"),
+        ("/venues/0/strategy/parameters", json!(3), "venues[0].strategy.parameters: 3 is not an object", "write {}"),
+        ("/venues/0/stages/tx", Value::Null, "venues[0].stages: the key `tx` is missing", ""),
+        ("/venues/0/stages/rx/burst", json!(0), "venues[0].stages.rx.burst: invalid value: integer `0`, expected a whole number from 1 to 64", ""),
+        ("/venues/0/stages/rx/burst", json!(65), "venues[0].stages.rx.burst: invalid value: integer `65`, expected a whole number from 1 to 64", ""),
+        ("/venues/0/stages/rx/lcore", json!(-1), "venues[0].stages.rx.lcore: invalid value: integer `-1`, expected a whole number from 0 to 127", ""),
+        ("/venues/0/stages/rx/lcore", json!("1"), "venues[0].stages.rx.lcore: invalid type: string \"1\", expected a whole number from 0 to 127", ""),
+        ("/venues/0/rings", json!({"rx_parse": {"depth": 0}}), "venues[0].rings.rx_parse.depth: invalid value: integer `0`, expected a whole number from 1 to 1048576", ""),
+        ("/venues/0/instruments/0", json!({"symbol": "A", "lot": 0}), "venues[0].instruments[0].lot: invalid value: integer `0`, expected a whole number from 1 to 1000000", ""),
+        ("/venues/0/instruments/0", json!({"symbol": "A", "tick": 0}), "venues[0].instruments[0].tick: 0 is not a tick: expected 0.0001 to 1000, a whole number of 0.0001", ""),
+        ("/venues/0/instruments/0", json!({"symbol": "A", "tick": 0.00015}), "venues[0].instruments[0].tick: 0.00015 is not a tick", ""),
+        ("/venues/0/instruments/0", json!({"symbol": "A", "tik": 0.01}), "venues[0].instruments[0].tik: unknown key `tik`", "did you mean `tick`?"),
+        ("/venues/0/instruments/0", json!("NINECHARS"), "venues[0].instruments[0]: \"NINECHARS\" is not a symbol", ""),
+        ("/venues/0/instruments/0", json!(7), "venues[0].instruments[0]: invalid type: integer `7`, expected a symbol, or an object with symbol, lot and tick", ""),
+        ("/venues/0/instruments", json!([]), "venues[0].instruments: the list is empty", "\"*\""),
+        ("/venues/0/instruments", json!(["AAPL", "*"]), "venues[0].instruments[1]: \"*\" comes after single symbols", "put \"*\" first"),
+        ("/venues/0/instruments", json!(["A", {"symbol": "A"}]), "venues[0].instruments[1]: A is listed twice", ""),
+        ("/venues/0/feed/lines", json!([]), "venues[0].feed.lines: 0 lines", "list 1 to 8 lines"),
+        ("/venues/0/feed/lines/0/groups", json!([]), "venues[0].feed.lines[0].groups: 0 groups", ""),
+        ("/venues/0/feed/lines/0/groups/0", json!("10.0.0.1:1"), "venues[0].feed.lines[0].groups[0]: \"10.0.0.1:1\" is not a multicast group", ""),
+        ("/venues/0/feed/lines/0/groups/-", json!("233.54.12.111:26477"), "venues[0].feed.lines[0].groups[1]: 233.54.12.111:26477 is already listed for port `feed`", ""),
+        ("/venues/0/feed/lines/-", json!({"port": "feed", "groups": ["233.1.1.1:1", "233.1.1.2:1"]}), "venues[0].feed.lines[1].groups: 2 groups, but line 0 has 1", ""),
+        ("/venues/0/feed/lines/0/queue", json!(1), "venues[0].feed.lines[0].queue: queue 1 of port `feed` is used and queue 0 is not", "from 0 without holes"),
+        ("/venues/0/orders/source/mac", json!("01:00:5e:00:00:01"), "venues[0].orders.source.mac: \"01:00:5e:00:00:01\" is not a unicast MAC address", ""),
+        ("/venues/0/orders/source/mac", json!("2:0:0:0:0:1"), "venues[0].orders.source.mac: \"2:0:0:0:0:1\" is not a unicast MAC address", ""),
+        ("/venues/0/orders/source/address", json!("10.0.0.1"), "venues[0].orders.source.address: \"10.0.0.1\" is not a unicast address:port", ""),
+        ("/venues/0/orders/port", json!("feed"), "venues[0].orders.queue: queue 0 of port `feed` is already polled by rx of venue `nasdaq`", "of their own"),
+        ("/venues/0/book", json!({"instruments": 1}), "venues[0].book.instruments: room for 1 instruments, but 2 are listed", "make it at least 2"),
+        ("/venues", json!([]), "venues: the list is empty", ""),
+        ("/ports", json!([]), "ports: the list is empty", ""),
+        ("/ports/1/name", json!("feed"), "ports[1].name: `feed` is already the name of ports[0]", "each name appears once"),
+        ("/ports/1/name", json!("a b"), "ports[1].name: \"a b\" is not a name", ""),
+        ("/ports/0/driver", json!("ethdev"), "ports[0]: the driver `ethdev` needs a device", "net_null0"),
+        ("/ports/0/device", json!("net_null0"), "ports[0]: a capture has no device", "make the driver `ethdev`"),
+        ("/lcores", json!([{"lcore": 9}]), "lcores[0].lcore: no stage runs on lcore 9", "stages run on lcores 1, 2"),
+        ("/lcores", json!([{"lcore": 1}, {"lcore": 1}]), "lcores[1].lcore: `1` is already the lcore of lcores[0]", ""),
+        ("/lcores", json!([{"lcore": 1, "idle": "sleep"}]), "lcores[0].idle: unknown value `sleep`", "known here: spin, pause, yield"),
+    ];
+    for (pointer, new, error, help) in cases {
+        let mut file = value("itch-2-lcores");
+        if pointer == "/venues/0/book" {
+            file["venues"][0]["instruments"] = json!(["*", "AAPL", "MSFT"]);
         }
+        edit(&mut file, pointer, new);
+        let err = parse(&file).and_then(|file| file.check_strategies(&[QUOTER])).expect_err(pointer);
+        assert!(err.to_string().starts_with(error), "{pointer}\n  {err}\n  {error}");
+        assert!(err.help().unwrap_or_default().contains(help), "{pointer}: {:?}", err.help());
+    }
+}
+
+const QUOTER: KnownStrategy<'static> = KnownStrategy {
+    name: "quoter",
+    validate: |parameters| {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        #[derive(Default)]
+        struct Parameters {
+            #[allow(dead_code)]
+            levels: u32,
+        }
+        parse_parameters::<Parameters>(parameters).map(drop)
+    },
+};
+
+#[test]
+fn what_is_not_json_is_refused_with_its_place() {
+    let err = PipelineFile::parse("{\n  \"ports\": [,\n").unwrap_err();
+    assert_eq!(err.to_string(), "line 2, column 13: expected value");
+    let err = PipelineFile::parse(&(shipped("itch-1-lcore") + "x")).unwrap_err();
+    assert!(matches!(err, FileError::Syntax { .. }), "{err}");
+    assert!(PipelineFile::parse("").is_err());
+    assert!(PipelineFile::parse(&"[".repeat(100_000)).is_err());
+}
+
+#[test]
+fn two_venues_cannot_share_a_queue_or_a_name() {
+    let mut file = value("two-venues");
+    file["venues"][1]["feed"]["lines"][0]["port"] = json!("nasdaq-feed");
+    let err = parse(&file).unwrap_err().to_string();
+    assert_eq!(
+        err,
+        "venues[1].feed.lines[0].queue: queue 0 of port `nasdaq-feed` is already polled by rx of venue `nasdaq`"
+    );
+    file["venues"][1]["feed"]["lines"][0]["queue"] = json!(1);
+    assert!(parse(&file).is_ok());
+    file["venues"][1]["name"] = json!("nasdaq");
+    assert_eq!(parse(&file).unwrap_err().to_string(), "venues[1].name: `nasdaq` is already the name of venues[0]");
+}
+
+#[test]
+fn a_level_feed_has_no_orders_to_hold() {
+    let mut file = value("deep-1-lcore");
+    file["venues"][0]["book"] = json!({ "orders": 1000 });
+    let err = parse(&file).unwrap_err().to_string();
+    assert_eq!(err, "venues[0].book.orders: deep10 is a feed of price levels and has no orders to hold");
+}
+
+// ---- schema -------------------------------------------------------------------------------------------------------
+
+/// Every key the schema knows, as `venues[].stages.rx.burst`.
+fn schema_keys(schema: &Value, at: &str, keys: &mut BTreeSet<String>) {
+    if let Some(properties) = schema["properties"].as_object() {
+        for (key, below) in properties {
+            let dot = if at.is_empty() { "" } else { "." };
+            let path = format!("{at}{dot}{key}");
+            assert!(below["description"].is_string(), "{path} has no description");
+            keys.insert(path.clone());
+            schema_keys(below, &path, keys);
+        }
+    }
+    if schema["items"].is_object() {
+        schema_keys(&schema["items"], &format!("{at}[]"), keys);
+    }
+    for choice in schema["anyOf"].as_array().into_iter().flatten() {
+        schema_keys(choice, at, keys);
+    }
+}
+
+#[test]
+fn the_readme_documents_every_key_once_and_no_other() {
+    let mut keys = BTreeSet::new();
+    schema_keys(&pipeline_schema(&[]), "", &mut keys);
+    let readme = std::fs::read_to_string(folder().join("README.md")).unwrap();
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let documented: Vec<String> = rows.map(|(key, _)| key.to_owned()).collect();
+    let once: BTreeSet<String> = documented.iter().cloned().collect();
+    assert_eq!(once.len(), documented.len(), "a key is documented twice");
+    assert_eq!(once, keys);
+}
+
+/// What our schema uses of JSON Schema, checked against `value`; the errors, with their paths.
+fn violations(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
+    if let Some(choices) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
+        let fits = |choice: &&Value| {
+            let mut inner = Vec::new();
+            violations(choice, value, at, &mut inner);
+            inner.is_empty()
+        };
+        if choices.iter().find(fits).is_none() {
+            found.push(format!("{at}: no choice fits {value}"));
+        }
+    }
+    if !schema["const"].is_null() && schema["const"] != *value {
+        found.push(format!("{at}: not {}", schema["const"]));
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(n) if n.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let allowed = |t: &Value| t == kind || (t == "number" && kind == "integer");
+    let fits = match &schema["type"] {
+        Value::Null => true,
+        Value::Array(types) => types.iter().any(allowed),
+        one => allowed(one),
+    };
+    if !fits {
+        found.push(format!("{at}: {kind} is not {}", schema["type"]));
+    }
+    if let Some(number) = value.as_f64() {
+        let below = schema["minimum"].as_f64().is_some_and(|min| number < min);
+        if below || schema["maximum"].as_f64().is_some_and(|max| number > max) {
+            found.push(format!("{at}: {number} out of range"));
+        }
+    }
+    if let Some(object) = value.as_object() {
+        for required in schema["required"].as_array().into_iter().flatten() {
+            if !object.contains_key(required.as_str().unwrap()) {
+                found.push(format!("{at}: {required} is missing"));
+            }
+        }
+        for (key, below) in object {
+            match &schema["properties"][key] {
+                Value::Null if schema["additionalProperties"] == json!(false) => {
+                    found.push(format!("{at}.{key}: unknown"))
+                }
+                inner => violations(inner, below, &format!("{at}.{key}"), found),
+            }
+        }
+    }
+    for (i, below) in value.as_array().into_iter().flatten().enumerate() {
+        violations(&schema["items"], below, &format!("{at}[{i}]"), found);
+    }
+}
+
+#[test]
+fn the_schema_accepts_the_shipped_files_and_refuses_broken_ones() {
+    let schema = pipeline_schema(&[("quoter", json!({ "type": "object" }))]);
+    let check = |value: &Value| {
+        let mut found = Vec::new();
+        violations(&schema, value, "", &mut found);
+        found
+    };
+    for name in all_shipped() {
+        assert_eq!(check(&value(&name)), Vec::<String>::new(), "{name}");
+    }
+    let mut broken = value("itch-1-lcore");
+    broken["venues"][0]["stages"]["rx"]["burst"] = json!(65);
+    broken["venues"][0]["stages"]["parse"] = json!({ "lcor": 1 });
+    let expected = [
+        ".venues[0].stages.parse: \"lcore\" is missing",
+        ".venues[0].stages.parse.lcor: unknown",
+        ".venues[0].stages.rx.burst: 65 out of range",
+    ];
+    assert_eq!(check(&broken), expected);
+    let strategy = &schema["properties"]["venues"]["items"]["properties"]["strategy"];
+    assert_eq!(strategy["properties"]["name"]["enum"], json!(["quoter"]));
+}
+
+// ---- whatever is written ------------------------------------------------------------------------------------------
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let keys = "[a-z_]{0,8}";
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(keys, inner, 0..6).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// Pointers to everything in a JSON value.
+fn places(value: &Value, at: &str, all: &mut Vec<String>) {
+    let mut below = |key: &str, inner: &Value| {
+        let path = format!("{at}/{key}");
+        all.push(path.clone());
+        places(inner, &path, all);
+    };
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, inner)| below(key, inner)),
+        Value::Array(list) => list.iter().enumerate().for_each(|(i, inner)| below(&i.to_string(), inner)),
+        _ => {}
+    }
+}
+
+/// Parses `text` and, when it is a pipeline file, plans it: nothing may panic, and a plan must hold together.
+fn survive(text: &str) {
+    let Ok(file) = PipelineFile::parse(text) else { return };
+    for (host, request) in [(laptop(1), replay()), (server(), replay()), (server(), run())] {
+        let Ok(plan) = Plan::new(&file, &host, &request) else { continue };
+        let stages: usize =
+            plan.lcores.iter().flat_map(|l| &l.segments).map(|s| s.last as usize - s.first as usize + 1).sum();
+        assert_eq!(stages, plan.venues.len() * 5, "every stage of every venue runs once");
+        assert!(plan.eal_args.iter().filter(|a| a.starts_with("--lcores")).count() == 1);
+        table::render(&plan);
+        serde_json::to_string(&plan).unwrap();
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_json_is_refused_or_planned_without_a_panic(value in any_json()) {
+        survive(&value.to_string());
+    }
+
+    #[test]
+    fn a_file_with_one_place_changed_is_refused_or_planned(which: prop::sample::Index, new in any_json()) {
+        let mut file = value("two-venues");
+        let mut all = Vec::new();
+        places(&file, "", &mut all);
+        *file.pointer_mut(&all[which.index(all.len())]).unwrap() = new;
+        survive(&file.to_string());
+    }
+
+    #[test]
+    fn a_file_with_numbers_changed_is_refused_or_planned(
+        lcores in prop::collection::vec(0u32..130, 5),
+        depth in 0u32..1_100_000,
+        burst in 0u32..70,
+        pool in 0u32..5_000_000,
+    ) {
+        let mut file = live("two-venues");
+        let venue = &mut file["venues"][1];
+        for (stage, lcore) in ["rx", "parse", "strategy", "encode", "tx"].iter().zip(lcores) {
+            venue["stages"][stage]["lcore"] = json!(lcore);
+        }
+        venue["stages"]["rx"]["burst"] = json!(burst);
+        venue["rings"] = json!({ "parse_strategy": { "depth": depth } });
+        venue["pools"] = json!({ "orders": pool });
+        survive(&file.to_string());
+    }
+
+    #[test]
+    fn a_file_cut_or_with_a_byte_changed_is_refused_or_planned(at: prop::sample::Index, byte: u8, cut: bool) {
+        let mut bytes = shipped("itch-5-lcores").into_bytes();
+        let at = at.index(bytes.len());
+        if cut { bytes.truncate(at) } else { bytes[at] = byte }
+        survive(&String::from_utf8_lossy(&bytes));
     }
 }

@@ -910,6 +910,9 @@ impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Within<MIN, MAX> 
                 let fits = u32::try_from(v).ok().and_then(Within::new);
                 fits.ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(v), &self))
             }
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Self::Value, E> {
+                Err(E::invalid_value(de::Unexpected::Signed(v), &self))
+            }
         }
         deserializer.deserialize_u64(Number::<MIN, MAX>)
     }
