@@ -201,12 +201,12 @@ impl Feed {
             return 0;
         }
         let tsc = if stamps { rdtsc() } else { 0 };
-        for (position, (frame, arrival)) in out.iter_mut().zip(arrivals).enumerate() {
+        for (position, (frame, arrival)) in out.iter_mut().zip(&arrivals).enumerate() {
             frame.set_private(Arrival {
                 rx_tsc: tsc,
                 burst_size: received as u16,
                 burst_position: position as u16,
-                ..arrival
+                ..*arrival
             });
         }
         received

@@ -1,7 +1,7 @@
 //! Capture files: bytes of a pcap or pcapng, gzipped or not, become packets with stamps in ns; and a ns pcap is written.
 //!
 //! Walks records and blocks itself: the `pcap-file` crate (2.0.0) refuses option lists without an end mark and a
-//! four-byte `if_tzone`, both legal, and ignores `if_tsresol`. It serves the tests as the independent writer. Layouts:
+//! four-byte `if_tzone`, both legal, and ignores `if_tsresol`. It is the writer elsewhere, and so this reader's test. Layouts:
 //! draft-ietf-opsawg-pcap (pcap) and draft-ietf-opsawg-pcapng (pcapng). Damage never panics and never allocates more
 //! than [`BLOCK_MAX`]: what came before it is delivered, then [`Stop`] says what was found.
 
