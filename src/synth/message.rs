@@ -1,4 +1,7 @@
 //! One ITCH 5.0 message being written, field after field, big-endian (TotalView-ITCH 5.0, section 1).
+//!
+//! It does not use `wire::itch50`: a layout that is wrong there would be wrong here too, and a decoder tested against this
+//! generator would not notice.
 
 /// Longest message the specification has (I, 50 bytes).
 const LONGEST: usize = 50;

@@ -4,7 +4,8 @@
 //! A [`Config`] goes in. [`Messages`] gives the bare ITCH messages, [`Generator`] the packets of one or two lines with
 //! their capture stamps, [`write_pcap`] a capture file. The same configuration gives the same bytes on every machine, and
 //! [`Summary`] says what was sent and what harm was done, so that a test can hold a receiver's counters against it.
-//! Memory is bounded by `live_orders` and `symbols`, not by the length of the stream. Never reads anything.
+//! Memory is bounded by `live_orders`, `symbols` and the second line's delay, not by the length of the stream. Never
+//! reads anything.
 
 mod damage;
 mod draw;
