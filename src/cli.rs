@@ -122,12 +122,24 @@ pub enum PlanFor {
 #[derive(Args, Clone, Debug)]
 pub struct SchemaArgs {}
 
+/// Protocols that `tickpath synth` speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SynthProtocol {
+    /// Nasdaq TotalView-ITCH 5.0 over MoldUDP64.
+    Itch50,
+    /// IEX DEEP 1.0 over IEX-TP.
+    Deep10,
+}
+
 /// `tickpath synth`.
 #[derive(Args, Clone, Debug)]
 pub struct SynthArgs {
     /// Capture to write
     #[arg(value_name = "OUT.pcap")]
     pub out: PathBuf,
+    /// What the packets speak: Nasdaq ITCH over MoldUDP64, or the same market as price levels, IEX DEEP over IEX-TP
+    #[arg(long, value_enum, default_value_t = SynthProtocol::Itch50)]
+    pub protocol: SynthProtocol,
     /// Everything follows from it: the same seed and options give the same bytes on every machine
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -149,9 +161,9 @@ pub struct SynthArgs {
     /// Messages in every packet; unless given, few in most and up to a full packet in some
     #[arg(long, value_name = "N")]
     pub messages_per_packet: Option<u16>,
-    /// Multicast group and UDP port
-    #[arg(long, default_value = "233.54.12.111:26477", value_name = "ADDRESS:PORT")]
-    pub group: SocketAddrV4,
+    /// Multicast group and UDP port; unless given, 233.54.12.111:26477 for ITCH and 224.2.3.10:16648 for DEEP
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub group: Option<SocketAddrV4>,
     /// VLAN id
     #[arg(long, default_value_t = 141)]
     pub vlan: u16,

@@ -10,7 +10,7 @@ use tickpath::arena::{self, Arena};
 use tickpath::book::{Book, BookConfig, BookCounters, Books};
 use tickpath::feed::{Feed, FeedConfig, Protocol, Window};
 use tickpath::market::{Element, Instrument, Packet, Side};
-use tickpath::synth::{Config, Damage, Generator, Mix};
+use tickpath::synth::{self, Config, Damage, Generator, Mix};
 
 /// Levels of each side compared after every message; all of them now and then.
 const DEPTH: usize = 8;
@@ -74,6 +74,32 @@ fn deep_books_equal_the_oracle_after_every_message_of_the_capture() {
     assert_eq!((pair.compared, pair.oracle.sessions, pair.oracle.gaps.len()), (9_318 + 9_597, 12, 0));
     assert_eq!(pair.feed.counters().session_starts, 11);
     assert_eq!(pair.books.counters(), &BookCounters { session_starts: 11, ..BookCounters::default() });
+}
+
+#[test]
+fn deep_books_equal_the_oracle_on_a_made_up_market() {
+    let damage = Damage { gaps: 4, duplicates: 4, reorder: 4, truncate: 4, bad_ip_checksum: 4, bad_udp_checksum: 4 };
+    let deep = Config { protocol: synth::Protocol::Deep10, seed: 14, messages: 150_000, ..Config::default() };
+    for config in [deep.clone(), Config { damage, session_change: Some(0.7), ..deep }] {
+        let books = BookConfig { instruments: 100, orders: 0, depth_levels: 8, spill_levels: 60_000 };
+        let mut memory = Memory::new(&books, Protocol::Deep10);
+        let mut pair = Pair::new(&books, Protocol::Deep10, &mut memory);
+        let mut generator = Generator::new(&config).unwrap();
+        while let Some(packet) = generator.next_packet() {
+            if let Ok((_, _, segment)) = oracle::udp_payload(packet.bytes, true) {
+                pair.packet(segment);
+            }
+        }
+        pair.compare_everything();
+        let summary = generator.summary();
+        let (gaps, missing) = summary.first_line_gaps();
+        let counters = pair.feed.counters();
+        assert_eq!((counters.gaps, counters.lost_messages), (gaps, missing));
+        assert_eq!(counters.session_starts + 1, summary.sessions);
+        assert_eq!(pair.oracle.messages.values().sum::<u64>() + missing, summary.total_messages());
+        assert!(pair.oracle.is_stale() || pair.oracle.books.values().all(|book| !book.crosses()));
+        assert!(pair.compared > 100_000, "{}", pair.compared);
+    }
 }
 
 /// An undamaged stream; returns the messages that touched a book.

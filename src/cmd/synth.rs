@@ -1,9 +1,9 @@
 //! `tickpath synth`: a made-up capture, whole or not at all, and the account of what is in it.
 
 use super::{Failure, print};
-use crate::cli::SynthArgs;
+use crate::cli::{SynthArgs, SynthProtocol};
 use crate::program::Program;
-use crate::synth::{Config, Damage, Error, Line, SecondLine, Summary, write_pcap};
+use crate::synth::{Config, Damage, Error, Line, Protocol, SecondLine, Summary, write_pcap};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,14 @@ pub fn execute(args: SynthArgs, _program: &Program) -> Result<ExitCode, Failure>
 
 fn config(args: &SynthArgs) -> Result<Config, Failure> {
     let line = |to: std::net::SocketAddrV4, vlan| Line { group: *to.ip(), port: to.port(), vlan };
+    let protocol = match args.protocol {
+        SynthProtocol::Itch50 => Protocol::Itch50,
+        SynthProtocol::Deep10 => Protocol::Deep10,
+    };
+    let default = Line::of(protocol);
+    let group = args.group.unwrap_or(std::net::SocketAddrV4::new(default.group, default.port));
     Ok(Config {
+        protocol,
         seed: args.seed,
         messages: args.messages,
         symbols: args.symbols,
@@ -34,7 +41,7 @@ fn config(args: &SynthArgs) -> Result<Config, Failure> {
         live_orders: args.live_orders,
         rate: args.rate,
         messages_per_packet: args.messages_per_packet,
-        line: line(args.group, args.vlan),
+        line: line(group, args.vlan),
         second_line: args.second_line.map(|to| SecondLine {
             line: line(to, SecondLine::default().line.vlan),
             delay_ns: args.second_line_delay,

@@ -1,5 +1,6 @@
 //! A market made up from a seed: Nasdaq TotalView-ITCH 5.0 over MoldUDP64, UDP and VLAN-tagged Ethernet, as realistic as
-//! our captures taught us, with damage on request and an account of it.
+//! our captures taught us, with damage on request and an account of it. The same market can be told as price levels: IEX
+//! DEEP 1.0 over IEX-TP.
 //!
 //! A [`Config`] goes in. [`Messages`] gives the bare ITCH messages, [`Generator`] the packets of one or two lines with
 //! their capture stamps, [`write_pcap`] a capture file. The same configuration gives the same bytes on every machine, and
@@ -8,6 +9,7 @@
 //! reads anything.
 
 mod damage;
+mod deep;
 mod draw;
 mod frame;
 mod market;
@@ -21,6 +23,7 @@ pub use mix::{Mix, MixError};
 pub use summary::{Injected, Summary};
 
 use damage::Plan;
+use deep::Translator;
 use packer::{Datagram, Kind, Packer};
 use pcap_file::pcap::{PcapHeader, PcapWriter, RawPcapPacket};
 use pcap_file::{DataLink, Endianness, TsResolution};
@@ -31,6 +34,8 @@ use std::net::Ipv4Addr;
 /// What to make. Start from [`Config::default`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// What the packets speak. [`Messages`] are ITCH in any case.
+    pub protocol: Protocol,
     /// Everything follows from it.
     pub seed: u64,
     /// ITCH messages of the whole stream, opening and closing ones included.
@@ -62,6 +67,16 @@ pub struct Config {
     pub session_change: Option<f64>,
     /// Harm to packets.
     pub damage: Damage,
+}
+
+/// What the packets speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Nasdaq TotalView-ITCH 5.0 over MoldUDP64.
+    #[default]
+    Itch50,
+    /// IEX DEEP 1.0 over IEX-TP. It has no end-of-session packet; a session change is another session id.
+    Deep10,
 }
 
 /// Addressing of a multicast line.
@@ -142,6 +157,7 @@ pub struct Packet<'a> {
 impl Default for Config {
     fn default() -> Config {
         Config {
+            protocol: Protocol::Itch50,
             seed: 1,
             messages: 1_000_000,
             symbols: 100,
@@ -152,11 +168,22 @@ impl Default for Config {
             heartbeat_ns: 50_000_000,
             start_ns: 34_200_000_000_000,           // 09:30:00
             midnight_ns: 1_692_676_800_000_000_000, // 2023-08-22 00:00 in New York
-            line: Line { group: Ipv4Addr::new(233, 54, 12, 111), port: 26_477, vlan: 141 },
+            line: Line::of(Protocol::Itch50),
             second_line: None,
             session_change: None,
             damage: Damage::default(),
         }
+    }
+}
+
+impl Line {
+    /// The group and port that a protocol's real feed was captured on, in VLAN 141.
+    pub fn of(protocol: Protocol) -> Line {
+        let (group, port) = match protocol {
+            Protocol::Itch50 => (Ipv4Addr::new(233, 54, 12, 111), 26_477),
+            Protocol::Deep10 => (Ipv4Addr::new(224, 2, 3, 10), 16_648),
+        };
+        Line { group, port, vlan: 141 }
     }
 }
 
@@ -228,7 +255,7 @@ impl Messages {
             self.left = self.packer.next()?.messages;
             self.at = 20;
         }
-        let payload = self.packer.payload();
+        let payload = &self.packer.payload;
         let start = self.at + 2;
         let end = start + usize::from(u16::from_be_bytes([payload[self.at], payload[self.at + 1]]));
         self.at = end;
@@ -240,6 +267,7 @@ impl Messages {
 /// The packets of a stream, in order of their stamps.
 pub struct Generator {
     packer: Packer,
+    deep: Option<Translator>,
     plan: Plan,
     lines: Vec<LineState>,
     second_delay_ns: u64,
@@ -277,6 +305,7 @@ impl Generator {
         let lines = std::iter::once(&config.line).chain(config.second_line.as_ref().map(|second| &second.line));
         Ok(Generator {
             packer,
+            deep: (config.protocol == Protocol::Deep10).then(|| Translator::new(config.midnight_ns)),
             plan: Plan::new(config, &Packer::open(config))?,
             lines: lines.map(|line| LineState { line: line.clone(), ip_id: 0 }).collect(),
             second_delay_ns: config.second_line.as_ref().map_or(0, |second| second.delay_ns),
@@ -323,9 +352,25 @@ impl Generator {
             self.summary.live_orders = self.packer.live_orders() as u64;
             return;
         };
-        self.summary.count_datagram(&datagram, self.packer.payload());
+        let end = datagram.position + u64::from(datagram.messages);
+        let payload = std::mem::take(&mut self.packer.payload);
+        match self.deep.take() {
+            None => self.send(&datagram, end, &payload),
+            Some(mut deep) => {
+                for segment in deep.translate(&datagram, &payload) {
+                    self.send(&segment.datagram, end, &segment.payload);
+                }
+                self.deep = Some(deep);
+            }
+        }
+        self.packer.payload = payload;
+    }
+
+    /// One packet on its way; `end` is the position behind the messages it stands for.
+    fn send(&mut self, datagram: &Datagram, end: u64, payload: &[u8]) {
+        self.summary.count_datagram(datagram, payload);
         let harm = match datagram.kind {
-            Kind::Data => self.plan.strikes(datagram.position + u64::from(datagram.messages)),
+            Kind::Data => self.plan.strikes(end),
             Kind::Heartbeat | Kind::EndOfSession => None,
         };
         if let Some(kind) = harm {
@@ -336,15 +381,15 @@ impl Generator {
                 messages: datagram.messages,
             });
         }
-        self.first_line(&datagram, harm);
+        self.first_line(datagram.stamp_ns, payload, harm);
         if self.lines.len() > 1 && harm != Some(DamageKind::SecondLineLoss) {
-            let frame = self.frame(1, datagram.stamp_ns + self.second_delay_ns);
+            let frame = self.frame(1, datagram.stamp_ns + self.second_delay_ns, payload);
             self.ready[1].push_back(frame);
         }
     }
 
-    fn first_line(&mut self, datagram: &Datagram, harm: Option<DamageKind>) {
-        let mut frame = self.frame(0, datagram.stamp_ns);
+    fn first_line(&mut self, stamp_ns: u64, payload: &[u8], harm: Option<DamageKind>) {
+        let mut frame = self.frame(0, stamp_ns, payload);
         match harm {
             Some(DamageKind::Gap) => {
                 self.spare.push(frame.bytes);
@@ -379,10 +424,10 @@ impl Generator {
         }
     }
 
-    fn frame(&mut self, line: usize, stamp_ns: u64) -> Frame {
+    fn frame(&mut self, line: usize, stamp_ns: u64, payload: &[u8]) -> Frame {
         let state = &mut self.lines[line];
         let mut bytes = self.spare.pop().unwrap_or_default();
-        frame::write(&state.line, state.ip_id, self.packer.payload(), &mut bytes);
+        frame::write(&state.line, state.ip_id, payload, &mut bytes);
         state.ip_id = state.ip_id.wrapping_add(1);
         Frame { stamp_ns, wire_len: bytes.len(), bytes }
     }

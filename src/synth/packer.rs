@@ -22,7 +22,7 @@ const FIRST_SESSION: u64 = 0x10059B;
 const CALM_PACKETS: u64 = 2000;
 const BURST_PACKETS: u64 = 400;
 
-/// A MoldUDP64 packet; its bytes are [`Packer::payload`].
+/// A MoldUDP64 packet; its bytes are [`Packer`]'s `payload`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Datagram {
     pub stamp_ns: u64,
@@ -53,7 +53,8 @@ pub(super) struct Packer {
     session: u64,
     /// Messages of the sessions before this one.
     base: u64,
-    payload: Vec<u8>,
+    /// The packet made last.
+    pub payload: Vec<u8>,
     /// A message that no longer fitted into the packet before.
     pending: Message,
     /// Time until the next data packet, once drawn.
@@ -102,10 +103,6 @@ impl Packer {
                 range
             })
             .collect()
-    }
-
-    pub fn payload(&self) -> &[u8] {
-        &self.payload
     }
 
     pub fn live_orders(&self) -> usize {

@@ -1,8 +1,8 @@
 //! The account of a generated stream: what the exchange sent, what was done to it. Text for a person, JSON for a test.
 
-use super::Config;
 use super::damage::DamageKind;
 use super::packer::{Datagram, Kind};
+use super::{Config, Protocol};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +10,8 @@ use std::fmt;
 /// What was sent, and what harm was done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
+    #[serde(skip)]
+    protocol: Protocol,
     /// The seed.
     pub seed: u64,
     /// Frames of each line that can be received, damaged ones and duplicates included.
@@ -51,7 +53,7 @@ pub struct Injected {
 impl Summary {
     pub(super) fn new(config: &Config) -> Summary {
         let lines = if config.second_line.is_some() { 2 } else { 1 };
-        Summary { seed: config.seed, packets: vec![0; lines], ..Summary::default() }
+        Summary { protocol: config.protocol, seed: config.seed, packets: vec![0; lines], ..Summary::default() }
     }
 
     /// Messages of all types, before any harm.
@@ -91,10 +93,10 @@ impl Summary {
             Kind::EndOfSession => self.ends_of_session += 1,
             Kind::Data => {
                 self.data_packets += 1;
-                let mut at = 20;
+                let mut at = self.protocol.header();
                 for _ in 0..datagram.messages {
                     *self.messages.entry(payload[at + 2]).or_default() += 1;
-                    at += 2 + usize::from(u16::from_be_bytes([payload[at], payload[at + 1]]));
+                    at += 2 + self.protocol.length([payload[at], payload[at + 1]]);
                 }
             }
         }
@@ -133,6 +135,24 @@ impl fmt::Display for Summary {
             }
         }
         Ok(())
+    }
+}
+
+impl Protocol {
+    /// Bytes in front of the first message of a payload.
+    fn header(self) -> usize {
+        match self {
+            Protocol::Itch50 => 20,
+            Protocol::Deep10 => 40,
+        }
+    }
+
+    /// The length written in front of a message.
+    fn length(self, bytes: [u8; 2]) -> usize {
+        usize::from(match self {
+            Protocol::Itch50 => u16::from_be_bytes(bytes),
+            Protocol::Deep10 => u16::from_le_bytes(bytes),
+        })
     }
 }
 
