@@ -20,6 +20,8 @@ pub const MAX_QTY: u64 = (1 << QTY_BITS) - 1;
 pub const MAX_KEY: u64 = (1 << 34) - 1;
 /// Runs of `depth << class` words; `depth << 20` levels on one side are more than any pool holds.
 const CLASSES: usize = 20;
+/// Its line from `LINE - n` on counts the first `n` words of a line.
+const COUNTS: [u64; 2 * LINE] = [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0];
 /// No run: end of a free list.
 const NONE: u32 = u32::MAX;
 
@@ -196,7 +198,10 @@ impl<'m> LevelPool<'m> {
         let (start, len) = (head.at as usize, head.len as usize);
         let (window, valid) = (start + len.saturating_sub(LINE), len.min(LINE));
         let words: &[u64; LINE] = self.words[window..].first_chunk().expect("the array ends in a spare line");
-        let worse: usize = words.iter().enumerate().map(|(i, &word)| usize::from(i < valid && word < lowest)).sum();
+        let counts: &[u64; LINE] = COUNTS[LINE - valid..].first_chunk().expect("valid is at most a line");
+        // Words have 63 bits: a difference has the 64th exactly when it is negative.
+        let worse: u64 = words.iter().zip(counts).map(|(word, count)| word.wrapping_sub(lowest) >> 63 & count).sum();
+        let worse = worse as usize;
         let mut at = window + worse;
         if worse == 0 && window > start {
             at = start + self.words[start..window].partition_point(|&word| word < lowest);

@@ -104,11 +104,10 @@ impl<'m> OrderTable<'m> {
         cpu::prefetch(self.slots.as_ptr().wrapping_add(self.home(order)));
     }
 
-    /// The side of `order` when it stands in its home slot, which is all this looks at.
+    /// The side of the order in the home slot of `order`: nearly always its own.
     #[inline]
-    pub fn peek_side(&self, order: u64) -> Option<Side> {
-        let slot = self.slots.get(self.home(order))?;
-        (slot.order == order).then(|| slot.standing.side())
+    pub fn peek_side(&self, order: u64) -> Side {
+        self.slots.get(self.home(order)).map_or(Side::Buy, |slot| slot.standing.side())
     }
 
     /// The slot of `order` and what it holds.

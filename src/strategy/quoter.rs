@@ -189,7 +189,7 @@ impl Strategy for Quoter {
         let largest = i32::MAX as u32 / self.parameters.max_position_lots.max(self.parameters.quote_lots);
         let Some(quotes) = self.quotes.get_mut(instrument.0 as usize) else { return };
         // A step or lot beyond reason: not quoted, rather than computed wrongly.
-        quotes.tick = u32::try_from(spec.tick.0).ok().filter(|&tick| tick <= 1_000_000).unwrap_or(0);
+        quotes.tick = u32::try_from(spec.tick.0).ok().filter(|&tick| tick <= 10_000_000).unwrap_or(0);
         quotes.lot = spec.lot;
         if spec.lot == 0 || spec.lot > largest {
             quotes.tick = 0;
@@ -942,7 +942,7 @@ mod tests {
             ..QuoterParameters::default()
         };
         desk(parameters, 8, |desk| {
-            let spec = InstrumentSpec { symbol: Symbol(*b"BIG     "), lot: 20_000, tick: Price(1_000_000) };
+            let spec = InstrumentSpec { symbol: Symbol(*b"BIG     "), lot: 20_000, tick: Price(10_000_000) };
             desk.quoter.on_instrument(Instrument(0), &spec);
             for (bid, ask) in [(0, MAX_PRICE.0), (MAX_PRICE.0 - 1, MAX_PRICE.0), (0, 1)] {
                 desk.books.apply(&Element::SessionStart);
