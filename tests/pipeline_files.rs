@@ -122,6 +122,8 @@ fn the_plan_of_the_two_lcore_file_reads_like_this() {
     let (head, books) = text.split_once("\nnode  ").unwrap();
     let memory = plan.memory[0];
     let lcores: Vec<String> = plan.lcores.iter().map(|l| table::size(l.arena_bytes)).collect();
+    let w = lcores.iter().map(String::len).max().unwrap();
+    let pool = table::size(plan.pools[0].bytes);
     let expected = format!(
         "\
 plan {:016x}, replay
@@ -134,20 +136,20 @@ nasdaq  rx            1    1     0     32  fused
         encode        2    2     0      -  fused
         tx            2    2     0     32  queue of 1024 order events, back to strategy
 
-lcore  cpu  node  idle     memory  runs
-    0    0        sleep            main: control
-    1    1     0  spin   {:>8}  nasdaq rx to parse
-    2    2     0  spin   {:>8}  nasdaq strategy to tx
+lcore  cpu  node  idle   {:>w$}  runs
+    0    0        sleep  {:>w$}  main: control
+    1    1     0  spin   {:>w$}  nasdaq rx to parse
+    2    2     0  spin   {:>w$}  nasdaq strategy to tx
 
 port    driver   device  node  rx queues  tx queues  descriptors
 feed    capture  -          -          1          0            -
 orders  capture  -          -          1          1            -
 
 pool        of             node  mbufs  cache    bytes
-tp0.feed0   nasdaq feed       0    512    256  2.7 MiB
-tp0.orders  nasdaq orders     0    512    256  2.7 MiB
+tp0.feed0   nasdaq feed       0    512    256  {pool}
+tp0.orders  nasdaq orders     0    512    256  {pool}
 ",
-        plan.hash, lcores[0], lcores[1]
+        plan.hash, "memory", "", lcores[0], lcores[1]
     );
     assert_eq!(head, expected);
     let eal = format!(

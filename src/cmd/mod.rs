@@ -7,6 +7,7 @@ pub mod schema;
 pub mod synth;
 
 use crate::cli::EalOptions;
+use crate::dpdk::eal_file;
 use crate::pipeline::{FileError, PipelineFile, PlanError};
 use crate::program::Program;
 use std::io::{ErrorKind, Write};
@@ -88,26 +89,15 @@ impl EalOptions {
     /// The arguments of the files, then those of the command line.
     ///
     /// # Errors
-    /// A file that cannot be read, or a line that is not one argument.
+    /// A file that cannot be read, or a line that is not an argument.
     pub fn gather(&self) -> Result<Vec<String>, Failure> {
         let mut args = Vec::new();
         for path in &self.eal_files {
             let name = path.display();
             let text = std::fs::read_to_string(path)
                 .map_err(|err| Failure::input(format!("cannot read the EAL file {name}: {err}"), start_from_eal()))?;
-            for (number, line) in text.lines().enumerate().map(|(i, line)| (i + 1, line.trim())) {
-                if line.is_empty() || line.starts_with('#') {
-                    continue;
-                }
-                if two_arguments(line) {
-                    let help = "write an argument a line: -m and 512 on two lines, or --option=value on one";
-                    return Err(Failure::input(
-                        format!("{name}, line {number}: two arguments in `{line}`"),
-                        help.to_owned(),
-                    ));
-                }
-                args.push(line.to_owned());
-            }
+            let parsed = eal_file::parse(&text);
+            args.extend(parsed.map_err(|err| Failure::input(format!("{name}: {err}"), start_from_eal()))?);
         }
         args.extend(self.eal_args.iter().cloned());
         Ok(args)
@@ -116,11 +106,6 @@ impl EalOptions {
 
 fn start_from_eal() -> String {
     "the files in dpdk-config/ are examples".into()
-}
-
-/// `-m 512` is two arguments; `--vdev=net_pcap0,rx_pcap=my file.pcap` is one.
-fn two_arguments(line: &str) -> bool {
-    line.starts_with('-') && line.split_once(char::is_whitespace).is_some_and(|(option, _)| !option.contains('='))
 }
 
 /// `text` to standard output. A reader that has had enough (`| head`) is no failure.
@@ -136,15 +121,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_eal_file_has_an_argument_a_line() {
+    fn eal_arguments_of_files_come_before_those_of_the_command_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ci.eal");
-        std::fs::write(&path, "# comment\n--no-huge\n\n-m\n 512\n--vdev=net_pcap0,rx_pcap=a b.pcap\n").unwrap();
+        std::fs::write(&path, "# comment\n--no-huge\n\n-m 512\n").unwrap();
         let options = EalOptions { eal_files: vec![path.clone()], eal_args: vec!["--no-pci".into()] };
-        let expected = ["--no-huge", "-m", "512", "--vdev=net_pcap0,rx_pcap=a b.pcap", "--no-pci"];
-        assert_eq!(options.gather().unwrap(), expected);
-        std::fs::write(&path, "--no-huge\n-m 512\n").unwrap();
+        assert_eq!(options.gather().unwrap(), ["--no-huge", "-m", "512", "--no-pci"]);
+        std::fs::write(&path, "--no-huge\nno-pci\n").unwrap();
         let err = options.gather().unwrap_err().to_string();
-        assert!(err.ends_with("ci.eal, line 2: two arguments in `-m 512`"), "{err}");
+        assert!(err.contains("ci.eal: line 2"), "{err}");
     }
 }

@@ -11,7 +11,10 @@ use super::file::{
 use super::host::HostFacts;
 use crate::arena;
 use crate::book::BookConfig;
+use crate::dpdk::sizes::{HEADROOM, PRIVATE_BYTES, pool_bytes, ring_bytes};
+use crate::feed::{self, Feed, FeedConfig};
 use crate::market::{Element, Order, OrderEvent, Price, Symbol};
+use crate::session::{Encoder, EncoderConfig};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -275,7 +278,7 @@ pub struct LinksPlan {
 pub enum Link {
     /// Both stages are on one lcore: a call.
     Fused,
-    /// tx → strategy on one lcore: a queue in plain memory, taken from the lcore's arena.
+    /// tx → strategy on one lcore: a queue in plain memory.
     Local {
         /// Elements it holds.
         depth: u32,
@@ -302,14 +305,12 @@ pub struct RingPlan {
 /// Arena bytes of a venue's stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ArenasPlan {
-    /// Symbol tables and the window of events under way.
+    /// Symbol tables.
     pub parse: u64,
-    /// Books.
+    /// Books, and what was touched.
     pub strategy: u64,
-    /// Encoder tables and frame templates.
+    /// Prebuilt order packets.
     pub encode: u64,
-    /// The queue of order events, when it is local.
-    pub tx: u64,
 }
 
 /// One lcore.
@@ -319,7 +320,7 @@ pub struct LcorePlan {
     pub id: u32,
     /// CPUs it may run on: one, unless the host is oversubscribed or the person said otherwise.
     pub cpus: Vec<u32>,
-    /// NUMA node of its memory.
+    /// NUMA node of its memory: that of its CPUs, or 0 without hugepages.
     pub node: u32,
     /// What it does without work.
     pub idle: Idle,
@@ -462,10 +463,8 @@ impl PlanError {
     }
 }
 
-/// Bytes of private area of every mbuf of ours: an arrival, or an order on its way to tx.
-pub const PRIVATE_BYTES: u16 = 128;
-/// Data room of every mbuf of ours: DPDK's default, 128 bytes of headroom and 2048 of data.
-pub const DATA_ROOM: u16 = 2048 + 128;
+/// Bytes of data an mbuf of ours holds behind its headroom: more than a feed's largest frame.
+pub const FRAME_ROOM: usize = 2048;
 /// Bytes of the window that each capture is inflated into.
 pub const CAPTURE_WINDOW_BYTES: u64 = 256 << 20;
 
@@ -487,7 +486,7 @@ impl Plan {
         let ports = plan_ports(file, host, request)?;
         let placement = place(file, host, request.mode, &said)?;
         let home = |node: u32| if no_huge { 0 } else { node };
-        let mut lcores = plan_lcores(file, host, &placement);
+        let mut lcores = plan_lcores(file, host, &placement, &home);
         let node_of: BTreeMap<u32, u32> = lcores.iter().map(|l| (l.id, l.node)).collect();
 
         let mut pools = Vec::new();
@@ -499,7 +498,7 @@ impl Plan {
             lcore.arena_bytes = arena_bytes(&venues, lcore.id);
         }
 
-        let memory = memory_by_node(&venues, &lcores, &pools, &home);
+        let memory = memory_by_node(&venues, &lcores, &pools);
         let fed: BTreeSet<usize> = venues.iter().flat_map(|v| v.feed.lines.iter().map(|l| l.port)).collect();
         let captures = fed.iter().filter(|&&p| ports[p].driver == Driver::Capture).count();
         let mut plan = Plan {
@@ -772,7 +771,12 @@ fn too_few(ids: &BTreeSet<u32>, allowed: &[u32]) -> PlanError {
     PlanError::TooFewCpus { lcores: ids.len(), cpus: allowed.len(), list: ranges(allowed) }
 }
 
-fn plan_lcores(file: &PipelineFile, host: &HostFacts, placement: &Placement) -> Vec<LcorePlan> {
+fn plan_lcores(
+    file: &PipelineFile,
+    host: &HostFacts,
+    placement: &Placement,
+    home: &dyn Fn(u32) -> u32,
+) -> Vec<LcorePlan> {
     let idle = |id: u32| match file.lcores.iter().find(|l| l.lcore.value() == id) {
         _ if placement.oversubscribed => Idle::Yield,
         Some(entry) => entry.idle,
@@ -781,7 +785,7 @@ fn plan_lcores(file: &PipelineFile, host: &HostFacts, placement: &Placement) -> 
     let node = |cpus: &[u32]| host.cpus.iter().find(|c| cpus.contains(&c.id)).map_or(0, |c| c.node);
     let lcore = |(&id, cpus): (&u32, &Vec<u32>)| LcorePlan {
         id,
-        node: node(cpus),
+        node: home(node(cpus)),
         cpus: cpus.clone(),
         idle: idle(id),
         segments: segments(file, id),
@@ -819,6 +823,7 @@ fn plan_venue(
     pools: &mut Vec<PoolPlan>,
 ) -> VenuePlan {
     let book = plan_book(venue);
+    let instruments = plan_instruments(&venue.instruments);
     let links = plan_links(v, venue, node_of, home);
     let port_index = |name: &super::file::Name| {
         // The file's check has found every port name.
@@ -878,16 +883,8 @@ fn plan_venue(
             addressing: venue.feed.addressing,
             sequence: venue.feed.sequence,
         },
-        instruments: plan_instruments(&venue.instruments),
-        arenas: ArenasPlan {
-            parse: parse_bytes(venue.feed.protocol, book.instruments, rx_burst),
-            strategy: book.config().bytes() as u64,
-            encode: encode_bytes(book.instruments),
-            tx: match links.tx_strategy {
-                Link::Local { depth } => arena::bytes::<OrderEvent>(depth as usize) as u64,
-                _ => 0,
-            },
-        },
+        arenas: plan_arenas(venue.feed.protocol, &instruments, &book),
+        instruments,
         book,
         strategy: venue.strategy.name.clone(),
         parameters: venue.strategy.parameters.clone(),
@@ -961,33 +958,38 @@ fn plan_book(venue: &VenueFile) -> BookPlan {
 fn plan_links(v: usize, venue: &VenueFile, node_of: &BTreeMap<u32, u32>, home: &dyn Fn(u32) -> u32) -> LinksPlan {
     let [rx, parse, strategy, encode, tx] = venue.stages.lcores();
     let rings = &venue.rings;
-    let link = |name: &str, from: u32, to: u32, depth: u32, element_bytes: usize| {
+    let back = rings.tx_strategy.depth.value();
+    let ring = |name: &str, from: u32, to: u32, depth: u32, size: fn(usize) -> (usize, usize)| {
         if from == to {
             return Link::Fused;
         }
-        let bytes = ring_bytes(depth, element_bytes);
-        let node = home(node_of[&to]);
-        Link::Ring(RingPlan { name: format!("tp{v}.{name}"), depth, element_bytes: element_bytes as u32, node, bytes })
+        let (element_bytes, bytes) = size(depth as usize);
+        Link::Ring(RingPlan {
+            name: format!("tp{v}.{name}"),
+            depth,
+            element_bytes: element_bytes as u32,
+            node: home(node_of[&to]),
+            bytes: bytes as u64,
+        })
     };
-    let back = rings.tx_strategy.depth.value();
     LinksPlan {
-        rx_parse: link("rx_parse", rx, parse, rings.rx_parse.depth.value(), FRAME_BYTES),
-        parse_strategy: link(
+        rx_parse: ring("rx_parse", rx, parse, rings.rx_parse.depth.value(), ring_size::<FramePointer>),
+        parse_strategy: ring(
             "parse_strategy",
             parse,
             strategy,
             rings.parse_strategy.depth.value(),
-            size_of::<Element>(),
+            ring_size::<Element>,
         ),
-        strategy_encode: link(
+        strategy_encode: ring(
             "strategy_encode",
             strategy,
             encode,
             rings.strategy_encode.depth.value(),
-            size_of::<Order>(),
+            ring_size::<Order>,
         ),
-        encode_tx: link("encode_tx", encode, tx, rings.encode_tx.depth.value(), FRAME_BYTES),
-        tx_strategy: match link("tx_strategy", tx, strategy, back, size_of::<OrderEvent>()) {
+        encode_tx: ring("encode_tx", encode, tx, rings.encode_tx.depth.value(), ring_size::<FramePointer>),
+        tx_strategy: match ring("tx_strategy", tx, strategy, back, ring_size::<OrderEvent>) {
             Link::Fused => Link::Local { depth: back },
             ring => ring,
         },
@@ -995,13 +997,11 @@ fn plan_links(v: usize, venue: &VenueFile, node_of: &BTreeMap<u32, u32>, home: &
 }
 
 /// A frame travels as the pointer to its mbuf.
-const FRAME_BYTES: usize = 8;
+type FramePointer = u64;
 
-/// An `RING_F_EXACT_SZ` ring of `depth` usable slots has the next power of two above `depth`; its header takes four
-/// pairs of cache lines (DPDK 22.11 `struct rte_ring`).
-fn ring_bytes(depth: u32, element_bytes: usize) -> u64 {
-    let slots = (u64::from(depth) + 1).next_power_of_two();
-    512 + slots * element_bytes as u64
+/// Bytes of an element, and of a ring of `depth` of them.
+fn ring_size<T>(depth: usize) -> (usize, usize) {
+    (size_of::<T>(), ring_bytes::<T>(depth))
 }
 
 fn ring_slots(link: &Link) -> u32 {
@@ -1066,18 +1066,10 @@ fn pool(
         mbufs,
         needed,
         cache,
-        private_bytes: PRIVATE_BYTES,
-        data_room: DATA_ROOM,
-        bytes: pool_bytes(mbufs, cache),
+        private_bytes: PRIVATE_BYTES as u16,
+        data_room: (HEADROOM + FRAME_ROOM) as u16,
+        bytes: pool_bytes(mbufs as usize, FRAME_ROOM) as u64,
     }
-}
-
-/// DPDK 22.11: each object has a 64-byte header and a 128-byte `rte_mbuf`; beside them the pool's own ring of pointers
-/// and, for each of 128 possible lcores, a cache of at most 1,536 pointers.
-fn pool_bytes(mbufs: u32, cache: u32) -> u64 {
-    let object = 64 + 128 + u64::from(PRIVATE_BYTES) + u64::from(DATA_ROOM);
-    let caches = if cache > 0 { 128 * (1536 * 8 + 128) } else { 0 };
-    u64::from(mbufs) * object + ring_bytes(mbufs, 8) + caches
 }
 
 fn distinct(lcores: [u32; 2]) -> u32 {
@@ -1086,31 +1078,31 @@ fn distinct(lcores: [u32; 2]) -> u32 {
 
 // ---- arenas -------------------------------------------------------------------------------------------------------
 
-/// A DEEP or MoldUDP64 packet of 1,472 bytes holds at most about a hundred messages.
-const ELEMENTS_OF_A_PACKET: usize = 128;
-
-fn parse_bytes(protocol: FeedProtocol, instruments: u32, burst: u32) -> u64 {
-    let locates = match protocol {
-        // One index for each of the 65,536 locate codes.
-        FeedProtocol::Itch50 => arena::bytes::<u32>(1 << 16),
-        FeedProtocol::Deep10 => 0,
+fn plan_arenas(feed: FeedProtocol, instruments: &InstrumentsPlan, book: &BookPlan) -> ArenasPlan {
+    let feed = FeedConfig {
+        protocol: match feed {
+            FeedProtocol::Itch50 => feed::Protocol::Itch50,
+            FeedProtocol::Deep10 => feed::Protocol::Deep10,
+        },
+        channels: 1,
+        sequence: true,
+        symbols: instruments.every.is_none().then(|| instruments.listed.iter().map(|i| i.symbol).collect()),
+        limit: book.instruments,
     };
-    // Symbol and index, in a table that is at most half full.
-    let symbols = arena::bytes::<[u64; 2]>((instruments as usize * 2).next_power_of_two());
-    let window = arena::bytes::<Element>(burst as usize * ELEMENTS_OF_A_PACKET);
-    (locates + symbols + window) as u64
-}
-
-fn encode_bytes(instruments: u32) -> u64 {
-    // A line an instrument, and a page for the frame templates.
-    (arena::bytes::<[u64; 8]>(instruments as usize) + 4096) as u64
+    // Beside the books strategy keeps, for each instrument, the last packet that touched it.
+    let touched = arena::bytes::<u32>(book.instruments as usize);
+    ArenasPlan {
+        parse: Feed::bytes(&feed) as u64,
+        strategy: (book.config().bytes() + touched) as u64,
+        encode: Encoder::bytes(&EncoderConfig { instruments: book.instruments }) as u64,
+    }
 }
 
 fn arena_bytes(venues: &[VenuePlan], lcore: u32) -> u64 {
     let on = |venue: &VenuePlan, stage| venue.stage(stage).lcore == lcore;
     let of = |venue: &VenuePlan| {
-        let ArenasPlan { parse, strategy, encode, tx } = venue.arenas;
-        let parts = [(Stage::Parse, parse), (Stage::Strategy, strategy), (Stage::Encode, encode), (Stage::Tx, tx)];
+        let ArenasPlan { parse, strategy, encode } = venue.arenas;
+        let parts = [(Stage::Parse, parse), (Stage::Strategy, strategy), (Stage::Encode, encode)];
         parts.into_iter().filter(|&(stage, _)| on(venue, stage)).map(|(_, bytes)| bytes).sum::<u64>()
     };
     venues.iter().map(of).sum()
@@ -1118,12 +1110,7 @@ fn arena_bytes(venues: &[VenuePlan], lcore: u32) -> u64 {
 
 // ---- memory -------------------------------------------------------------------------------------------------------
 
-fn memory_by_node(
-    venues: &[VenuePlan],
-    lcores: &[LcorePlan],
-    pools: &[PoolPlan],
-    home: &dyn Fn(u32) -> u32,
-) -> Vec<NodeMemory> {
+fn memory_by_node(venues: &[VenuePlan], lcores: &[LcorePlan], pools: &[PoolPlan]) -> Vec<NodeMemory> {
     let mut nodes: BTreeMap<u32, NodeMemory> = BTreeMap::new();
     let mut on = |node: u32, add: &dyn Fn(&mut NodeMemory)| {
         add(nodes.entry(node).or_insert(NodeMemory { node, ..NodeMemory::default() }));
@@ -1137,7 +1124,7 @@ fn memory_by_node(
         }
     }
     for lcore in lcores {
-        on(home(lcore.node), &|m| m.arenas += lcore.arena_bytes);
+        on(lcore.node, &|m| m.arenas += lcore.arena_bytes);
     }
     nodes.into_values().collect()
 }
@@ -1242,7 +1229,7 @@ fn warnings(plan: &Plan, host: &HostFacts) -> Vec<String> {
     {
         warnings.push(format!("lcore {} shares a CPU with the main lcore", lcore.id));
     }
-    for venue in &plan.venues {
+    for venue in plan.venues.iter().filter(|_| !plan.no_huge) {
         let ends = venue.feed.lines.iter().map(|l| (Stage::Rx, l.port)).chain([(Stage::Tx, venue.orders.port)]);
         for (stage, port) in ends.collect::<BTreeSet<_>>() {
             let (port, id) = (&plan.ports[port], venue.stage(stage).lcore);
