@@ -1,11 +1,11 @@
 //! Tickpath carries a market-data packet from the NIC to a trading decision and back onto the wire, on
 //! pinned DPDK lcores, and accounts for where every nanosecond and every packet went.
 //!
-//! Reading order: [`market`] (the vocabulary), [`wire`] (bytes to fields), [`book`], [`strategy`], then
-//! `stages` in packet order, `pipeline` (file → plan → launch) and `cmd`.
+//! Reading order: [`market`] (the vocabulary), [`wire`] (bytes to fields), [`feed`] (payloads to events), [`book`],
+//! [`strategy`], [`session`] (orders to bytes), then `stages` in packet order, `pipeline` (file → plan → launch) and `cmd`.
 //!
-//! Imports point one way: cmd → pipeline → stages → {port, link, book, strategy, latency} → {dpdk, cpu, sys,
-//! wire, market}. `unsafe` lives in `dpdk`, `cpu` and `sys` only.
+//! Imports point one way: cmd → pipeline → stages → {port, feed, session, book, strategy, latency} → {dpdk, cpu, sys,
+//! wire, market, arena}. `unsafe` lives in `dpdk`, `cpu` and `sys` only.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -30,8 +30,6 @@ pub mod cmd;
 #[allow(unsafe_code)]
 pub mod dpdk;
 pub mod latency;
-#[cfg(feature = "dpdk")]
-pub mod link;
 pub mod port;
 #[cfg(feature = "dpdk")]
 pub mod program;
