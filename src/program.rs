@@ -77,7 +77,7 @@ impl Program {
     /// Do what the command line says: 0 when it was done, 2 when the command line or its input cannot be used, 1 when
     /// something else went wrong.
     pub fn main(&self) -> ExitCode {
-        let level = env_logger::Env::default().filter_or("TICKPATH_LOG", "warn");
+        let level = env_logger::Env::default().filter_or("TICKPATH_LOG", "warn,dpdk=error");
         // A host program may have a logger already: then its own is used.
         let _ = env_logger::Builder::from_env(level).try_init();
         let done = match Cli::parse().command {

@@ -63,7 +63,7 @@ impl VenueReport {
                 ("too long for an mbuf", c.too_long),
                 ("pool empty", c.pool_empty),
                 ("source late", c.source_late),
-                ("laps", c.laps),
+                ("laps", if c.laps > 1 { c.laps } else { 0 }),
             ];
             for (what, n) in named {
                 self.ports.insert(format!("line {line} {what}"), n);

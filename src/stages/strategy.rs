@@ -294,6 +294,10 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         let decided_tsc = if self.parts.stamps { rdtsc() } else { 0 };
         for order in self.orders.pending() {
             order.decided_tsc = decided_tsc;
+            if order.book_tsc == 0 {
+                // Caused by no book: a status, lost books, an order event.
+                order.book_tsc = decided_tsc;
+            }
             let order = *order;
             self.decided += 1;
             if self.waiting.is_empty() && pass(&mut self.parts.out, down, &order) {
