@@ -134,7 +134,7 @@ nasdaq  rx            1    1     0     32  fused
         parse         1    1     0      -  ring of 4096 elements on node 0
         strategy      2    2     0      -  fused
         encode        2    2     0      -  fused
-        tx            2    2     0     32  queue of 1024 order events, back to strategy
+        tx            2    2     0     32  -
 
 lcore  cpu  node  idle   {:>w$}  runs
     0    0        sleep  {:>w$}  main: control

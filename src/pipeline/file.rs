@@ -339,7 +339,7 @@ pub struct RingsFile {
     pub strategy_encode: RingFile,
     /// Order frames from encode to tx.
     pub encode_tx: RingFile,
-    /// Order events from tx back to strategy. A queue in plain memory when both share an lcore.
+    /// Order events from tx back to strategy.
     pub tx_strategy: RingFile,
 }
 

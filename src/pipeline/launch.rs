@@ -37,6 +37,9 @@ const ORDERS_A_PACKET: usize = 1024;
 /// Elements decoded ahead of the book.
 const WINDOW: usize = 512;
 
+/// The longest wait for captures to fill their windows before the first poll.
+const HEAD_START: Duration = Duration::from_secs(2);
+
 /// How a plan is to be run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -181,6 +184,12 @@ pub fn launch(
         .map(|p| Mempool::frames(&eal, &p.name, p.mbufs, p.cache, p.data_room - HEADROOM as u16, Socket::Node(p.node)))
         .collect::<Result<Vec<_>, _>>()?;
     let mut devices = Devices::open(plan, &eal, &pools)?;
+
+    // Loaders get a head start, so that a replay measures the pipeline and not the inflating of a file.
+    let patience = Instant::now() + HEAD_START;
+    while !sources.values().all(CaptureSource::primed) && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 
     let mut regions = Vec::new();
     for lcore in &plan.lcores {
@@ -344,7 +353,7 @@ type Ends<T> = (Option<Producer<T>>, Option<Consumer<T>>);
 
 fn ends<T: Send>(link: &Link, eal: &Eal) -> Result<Ends<T>, DpdkError> {
     match link {
-        Link::Fused | Link::Local { .. } => Ok((None, None)),
+        Link::Fused => Ok((None, None)),
         Link::Ring(RingPlan { name, depth, node, .. }) => {
             let (producer, consumer) = spsc(eal, name, *depth as usize, Socket::Node(*node))?;
             Ok((Some(producer), Some(consumer)))

@@ -278,11 +278,6 @@ pub struct LinksPlan {
 pub enum Link {
     /// Both stages are on one lcore: a call.
     Fused,
-    /// tx → strategy on one lcore: a queue in plain memory.
-    Local {
-        /// Elements it holds.
-        depth: u32,
-    },
     /// An rte_ring, single producer, single consumer, of exactly `depth` usable slots.
     Ring(RingPlan),
 }
@@ -989,10 +984,7 @@ fn plan_links(v: usize, venue: &VenueFile, node_of: &BTreeMap<u32, u32>, home: &
             ring_size::<Order>,
         ),
         encode_tx: ring("encode_tx", encode, tx, rings.encode_tx.depth.value(), ring_size::<FramePointer>),
-        tx_strategy: match ring("tx_strategy", tx, strategy, back, ring_size::<OrderEvent>) {
-            Link::Fused => Link::Local { depth: back },
-            ring => ring,
-        },
+        tx_strategy: ring("tx_strategy", tx, strategy, back, ring_size::<OrderEvent>),
     }
 }
 
@@ -1007,7 +999,7 @@ fn ring_size<T>(depth: usize) -> (usize, usize) {
 fn ring_slots(link: &Link) -> u32 {
     match link {
         Link::Ring(ring) => ring.depth,
-        Link::Fused | Link::Local { .. } => 0,
+        Link::Fused => 0,
     }
 }
 

@@ -75,8 +75,9 @@ fn link_after(venue: &VenuePlan, stage: Stage) -> String {
         Stage::Tx => (&venue.links.tx_strategy, "order events", ", back to strategy"),
     };
     match link {
+        // The last stage has no next one: what it has for strategy is handed over by a call.
+        Link::Fused if stage == Stage::Tx => "-".into(),
         Link::Fused => "fused".into(),
-        Link::Local { depth } => format!("queue of {depth} {elements}{note}"),
         Link::Ring(ring) => format!("ring of {} {elements} on node {}{note}", ring.depth, ring.node),
     }
 }
