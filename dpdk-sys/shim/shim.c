@@ -190,6 +190,58 @@ int shim_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, int
 	return rte_eth_tx_queue_setup(port, queue, descriptors, (unsigned int)socket, &conf);
 }
 
+/* One element of the two sizes that travel here is worth a straight copy; memcpy takes the rest. */
+static inline void copy(void *to, const void *from, size_t bytes)
+{
+	if (bytes == 64)
+		__builtin_memcpy(to, from, 64);
+	else if (bytes == 128)
+		__builtin_memcpy(to, from, 128);
+	else
+		memcpy(to, from, bytes);
+}
+
+/* Up to here DPDK's own transfer of pointers is the cheaper one. */
+#define FEW_POINTERS 8
+
+uint64_t shim_ring_push(struct rte_ring *r, const void *from, uint32_t esize, uint32_t n)
+{
+	struct rte_ring_zc_data zcd = {0};
+	uint32_t left = 0;
+
+	if (esize == sizeof(void *) && n <= FEW_POINTERS) {
+		n = rte_ring_sp_enqueue_burst(r, from, n, &left);
+		return (uint64_t)left << 32 | n;
+	}
+	n = rte_ring_enqueue_zc_burst_elem_start(r, esize, n, &zcd, &left);
+	if (n != 0) {
+		copy(zcd.ptr1, from, (size_t)zcd.n1 * esize);
+		if (unlikely(zcd.n1 < n))
+			copy(zcd.ptr2, (const char *)from + (size_t)zcd.n1 * esize, (size_t)(n - zcd.n1) * esize);
+		rte_ring_enqueue_zc_elem_finish(r, n);
+	}
+	return (uint64_t)left << 32 | n;
+}
+
+uint64_t shim_ring_pop(struct rte_ring *r, void *to, uint32_t esize, uint32_t n)
+{
+	struct rte_ring_zc_data zcd = {0};
+	uint32_t left = 0;
+
+	if (esize == sizeof(void *) && n <= FEW_POINTERS) {
+		n = rte_ring_sc_dequeue_burst(r, to, n, &left);
+		return (uint64_t)left << 32 | n;
+	}
+	n = rte_ring_dequeue_zc_burst_elem_start(r, esize, n, &zcd, &left);
+	if (n != 0) {
+		copy(to, zcd.ptr1, (size_t)zcd.n1 * esize);
+		if (unlikely(zcd.n1 < n))
+			copy((char *)to + (size_t)zcd.n1 * esize, zcd.ptr2, (size_t)(n - zcd.n1) * esize);
+		rte_ring_dequeue_zc_elem_finish(r, n);
+	}
+	return (uint64_t)left << 32 | n;
+}
+
 static void span(struct shim_span *out, const struct rte_ring_zc_data *zcd, uint32_t n, uint32_t left)
 {
 	out->first = zcd->ptr1;

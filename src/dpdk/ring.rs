@@ -165,23 +165,12 @@ impl<T: Send> Producer<T> {
     /// `n` elements are readable at `from`, and the caller forgets those that moved.
     #[inline]
     unsafe fn send(&mut self, from: *const T, n: usize) -> usize {
-        let span = self.ring.produce_start(n);
-        let (first, len) = (span.first_len as usize, span.len as usize);
-        if len == 0 {
-            self.high_water = self.ring.capacity;
-            return 0;
-        }
-        // SAFETY: the span is `len` free elements of the ring in two parts; bytes are copied because the ring promises
-        // no more than a cache line of alignment.
-        unsafe {
-            copy_bytes(from, span.first.cast(), first);
-            if first < len {
-                copy_bytes(from.add(first), span.second.cast(), len - first);
-            }
-            dpdk_sys::shim_ring_produce_finish(self.ring.raw.as_ptr(), len as u32);
-        }
-        self.note(span.left);
-        len
+        let n = n.min(self.capacity()) as u32;
+        // SAFETY: the ring holds `T`s, this is its one producer, and `n` elements are readable. Bytes are copied, at any
+        // alignment.
+        let moved = unsafe { dpdk_sys::shim_ring_push(self.ring.raw.as_ptr(), from.cast(), size_of::<T>() as u32, n) };
+        self.note((moved >> 32) as u32);
+        moved as u32 as usize
     }
 
     #[inline]
@@ -264,20 +253,11 @@ impl<T: Send> Consumer<T> {
     /// `into` has room for `n` elements, and none there needs a drop.
     #[inline]
     unsafe fn receive(&mut self, into: *mut T, n: usize) -> usize {
-        let span = self.ring.consume_start(n);
-        let (first, len) = (span.first_len as usize, span.len as usize);
-        if len == 0 {
-            return 0;
-        }
-        // SAFETY: the span is `len` filled elements of the ring in two parts, which it gives up with finish.
-        unsafe {
-            copy_bytes(span.first.cast::<T>(), into, first);
-            if first < len {
-                copy_bytes(span.second.cast::<T>(), into.add(first), len - first);
-            }
-            dpdk_sys::shim_ring_consume_finish(self.ring.raw.as_ptr(), len as u32);
-        }
-        len
+        let n = n.min(self.capacity()) as u32;
+        // SAFETY: the ring holds `T`s, this is its one consumer, and `n` elements are writable. Bytes are copied, at any
+        // alignment.
+        let moved = unsafe { dpdk_sys::shim_ring_pop(self.ring.raw.as_ptr(), into.cast(), size_of::<T>() as u32, n) };
+        moved as u32 as usize
     }
 }
 
@@ -399,12 +379,4 @@ unsafe fn parts<'a, T>(span: &Span) -> (&'a mut [MaybeUninit<T>], &'a mut [Maybe
         }
         (head, std::slice::from_raw_parts_mut(span.second.cast(), len - first))
     }
-}
-
-/// # Safety
-/// `n` elements are readable at `from` and writable at `to`, at any alignment, and do not overlap.
-#[inline(always)]
-unsafe fn copy_bytes<T>(from: *const T, to: *mut T, n: usize) {
-    // SAFETY: the caller's.
-    unsafe { std::ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast::<u8>(), n * size_of::<T>()) }
 }
