@@ -24,11 +24,16 @@ impl Checksum {
             let word = u64::from_ne_bytes(*word);
             sum += (word & 0xffff_ffff) + (word >> 32);
         }
-        if !rest.is_empty() {
-            let mut last = [0; 8];
-            last[..rest.len()].copy_from_slice(rest);
-            let word = u64::from_ne_bytes(last);
-            sum += (word & 0xffff_ffff) + (word >> 32);
+        // The rest piece by piece: a copy of variable length would cost more than the sum of a whole header.
+        let (halves, rest) = rest.as_chunks::<4>();
+        for half in halves {
+            sum += u64::from(u32::from_ne_bytes(*half));
+        }
+        match *rest {
+            [a] => sum += u64::from(u32::from_ne_bytes([a, 0, 0, 0])),
+            [a, b] => sum += u64::from(u32::from_ne_bytes([a, b, 0, 0])),
+            [a, b, c] => sum += u64::from(u32::from_ne_bytes([a, b, c, 0])),
+            _ => {}
         }
         Checksum(sum)
     }

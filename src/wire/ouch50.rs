@@ -472,19 +472,18 @@ messages! {
 
 /// A client order id as the protocol writes it: the decimal digits of `id`, left-justified, space-padded. Ids beyond 14
 /// digits keep their last 14.
+#[inline]
 pub const fn client_id(mut id: u64) -> [u8; 14] {
-    const WIDTH: usize = 14;
-    let mut digits = [b' '; WIDTH];
-    let mut at = WIDTH;
-    while at > 0 && (id > 0 || at == WIDTH) {
-        at -= 1;
-        digits[at] = b'0' + (id % 10) as u8;
+    // The digits come last first; each pushes the others one byte up, and the spaces out at the end.
+    let mut text = u128::from_le_bytes([b' '; 16]);
+    let mut count = 0;
+    while count == 0 || (id > 0 && count < 14) {
+        text = text << 8 | (b'0' + (id % 10) as u8) as u128;
         id /= 10;
+        count += 1;
     }
-    let mut text = [b' '; WIDTH];
-    let count = WIDTH - at;
-    text.split_at_mut(count).0.copy_from_slice(digits.split_at(at).1);
-    text
+    let [client_id @ .., _, _] = text.to_le_bytes();
+    client_id
 }
 
 #[inline]
