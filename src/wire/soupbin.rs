@@ -103,14 +103,14 @@ pub enum ClientPacket<'a> {
 }
 
 impl<'a> ClientPacket<'a> {
-    /// The packet of a frame a client sent.
+    /// The packet of a frame a client sent. `UnknownType`, or `WrongLength` for a packet that has one length only.
     #[inline]
     pub fn parse(frame: Frame<'a>) -> Result<ClientPacket<'a>, Error> {
         match frame.kind {
             b'U' => Ok(ClientPacket::Unsequenced(frame.payload())),
             b'L' => Ok(ClientPacket::Login(Login::new(fixed(frame)?).repr())),
-            b'R' => Ok(ClientPacket::Heartbeat),
-            b'O' => Ok(ClientPacket::Logout),
+            b'R' => fixed::<1>(frame).map(|_| ClientPacket::Heartbeat),
+            b'O' => fixed::<1>(frame).map(|_| ClientPacket::Logout),
             b'+' => Ok(ClientPacket::Debug(frame.payload())),
             unknown => Err(Error::UnknownType(unknown)),
         }
@@ -149,16 +149,16 @@ pub enum ServerPacket<'a> {
 }
 
 impl<'a> ServerPacket<'a> {
-    /// The packet of a frame a server sent.
+    /// The packet of a frame a server sent. `UnknownType`, or `WrongLength` for a packet that has one length only.
     #[inline]
     pub fn parse(frame: Frame<'a>) -> Result<ServerPacket<'a>, Error> {
         match frame.kind {
             b'S' => Ok(ServerPacket::Sequenced(frame.payload())),
             b'U' => Ok(ServerPacket::Unsequenced(frame.payload())),
-            b'H' => Ok(ServerPacket::Heartbeat),
+            b'H' => fixed::<1>(frame).map(|_| ServerPacket::Heartbeat),
             b'A' => Ok(ServerPacket::Accepted(Accepted::new(fixed(frame)?).repr())),
             b'J' => Ok(ServerPacket::Rejected(Rejected::new(fixed(frame)?).repr())),
-            b'Z' => Ok(ServerPacket::EndOfSession),
+            b'Z' => fixed::<1>(frame).map(|_| ServerPacket::EndOfSession),
             b'+' => Ok(ServerPacket::Debug(frame.payload())),
             unknown => Err(Error::UnknownType(unknown)),
         }
@@ -302,6 +302,8 @@ mod tests {
         assert_eq!(Frame::parse(b"\0\0"), Err(Error::BadLength { least: 1, found: 0 }));
         assert_eq!(client(b"\0\x01L"), Err(Error::wrong_length(b'L', 47, 1)));
         assert_eq!(server(b"\0\x01A"), Err(Error::wrong_length(b'A', 31, 1)));
+        assert_eq!(client(b"\0\x02RR"), Err(Error::wrong_length(b'R', 1, 2)));
+        assert_eq!(server(b"\0\x02ZZ"), Err(Error::wrong_length(b'Z', 1, 2)));
         assert_eq!(client(b"\0\x01H"), Err(Error::UnknownType(b'H')));
         assert_eq!(server(b"\0\x01R"), Err(Error::UnknownType(b'R')));
     }
