@@ -48,6 +48,8 @@ pub(super) fn conclude(
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
+    // EAL changes its arguments' order but not their words; said before it starts, because it may not.
+    eprintln!("EAL arguments: tickpath {}", plan.eal_args.join(" "));
     let stop: &'static AtomicBool = stop_on_signals();
     let bar = progress_bar();
     let outcome = launch(plan, program, options, stop, |now| show(&bar, now));

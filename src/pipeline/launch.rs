@@ -177,7 +177,6 @@ pub fn launch(
     let mut sinks = open_sinks(plan, options, &cpus)?;
 
     let eal = Eal::init("tickpath", &plan.eal_args)?;
-    log::info!("EAL arguments: {}", eal.argv().join(" "));
     let pools = plan
         .pools
         .iter()
