@@ -4,8 +4,11 @@ use super::{Instrument, Price, Side, Symbol};
 
 /// One 64-byte element of the parse → strategy link. A `Packet` comes first and says how many of the elements
 /// after it belong to it; strategy decides when the last of them has been applied, never at the end of a burst.
+///
+/// Events about an order have the same fields at the same offsets (`repr(u8)` keeps the order they are written in), so
+/// that asking for an order's memory does not branch on what happened to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(align(64))]
+#[repr(u8, align(64))]
 pub enum Element {
     /// Head of a packet: `count` elements follow.
     Packet(Packet),
@@ -27,54 +30,54 @@ pub enum Element {
     },
     /// An order was added to the book.
     Add {
-        /// Whose book.
-        instrument: Instrument,
-        /// Its side.
-        side: Side,
-        /// Shares.
-        qty: u32,
         /// The exchange's reference, unique within a session.
         order: u64,
+        /// Whose book.
+        instrument: Instrument,
+        /// Shares.
+        qty: u32,
         /// Limit.
         price: Price,
+        /// Its side.
+        side: Side,
     },
     /// An order lost `qty` shares to an execution (ITCH E and C, printable or not).
     Execute {
+        /// The order that stood.
+        order: u64,
         /// Whose book.
         instrument: Instrument,
         /// Shares executed.
         qty: u32,
-        /// The order that stood.
-        order: u64,
     },
     /// An order lost `qty` shares to a partial cancel (ITCH X).
     Reduce {
+        /// The order.
+        order: u64,
         /// Whose book.
         instrument: Instrument,
         /// Shares cancelled.
         qty: u32,
-        /// The order.
-        order: u64,
     },
     /// An order left the book (ITCH D).
     Delete {
-        /// Whose book.
-        instrument: Instrument,
         /// The order.
         order: u64,
+        /// Whose book.
+        instrument: Instrument,
     },
     /// An order was replaced; side and instrument are kept (ITCH U).
     Replace {
+        /// The order that goes.
+        order: u64,
         /// Whose book.
         instrument: Instrument,
         /// New shares.
         qty: u32,
-        /// The order that goes.
-        order: u64,
-        /// The order that comes.
-        new_order: u64,
         /// New limit.
         price: Price,
+        /// The order that comes.
+        new_order: u64,
     },
     /// A price level now holds `qty` shares; 0 removes it (DEEP 8 and 5).
     Level {
@@ -105,6 +108,22 @@ pub enum Element {
         /// The new state.
         status: Status,
     },
+}
+
+impl Element {
+    /// The instrument whose book this event may change.
+    #[inline]
+    pub fn instrument(&self) -> Option<Instrument> {
+        match *self {
+            Element::Add { instrument, .. }
+            | Element::Execute { instrument, .. }
+            | Element::Reduce { instrument, .. }
+            | Element::Delete { instrument, .. }
+            | Element::Replace { instrument, .. }
+            | Element::Level { instrument, .. } => Some(instrument),
+            _ => None,
+        }
+    }
 }
 
 /// Head of a packet on the parse → strategy link.

@@ -113,7 +113,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         if self.taken == self.filled {
             self.taken = 0;
             self.filled = self.parts.input.as_mut().map_or(0, |ring| ring.pop_slice(&mut intake));
-            intake[..self.filled].iter().for_each(|element| self.parts.books.prefetch(element));
+            intake[..self.filled].iter().for_each(|element| self.prefetch(element));
         }
         let n = self.apply(&intake[self.taken..self.filled], down);
         self.taken += n;
@@ -121,10 +121,13 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         n
     }
 
-    /// Ask for an event's memory.
+    /// Ask for the memory that an event and the decision after it will want.
     #[inline]
     pub fn prefetch(&self, element: &Element) {
         self.parts.books.prefetch(element);
+        if let Some(instrument) = element.instrument() {
+            self.strategy.prefetch(instrument);
+        }
     }
 
     /// Apply elements in order until they end or an order has no room. Returns how many were applied.
