@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
 const OLDEST: (u32, u32) = (22, 11);
-const PACKAGES: &str = "apt-get install libdpdk-dev libclang-dev pkg-config";
+const PACKAGES: &str = "apt-get install libdpdk-dev clang libclang-dev pkg-config";
 
 /// Every function and type the safe layer uses; nothing else is bound.
 const FUNCTIONS: &[&str] = &[

@@ -1,4 +1,5 @@
 //! Time on the packet's path: the clock.
 
 pub mod clock;
+#[cfg(feature = "dpdk")]
 pub mod hops;

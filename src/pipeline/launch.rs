@@ -86,9 +86,6 @@ pub enum LaunchError {
     /// DPDK refused.
     #[error(transparent)]
     Dpdk(#[from] DpdkError),
-    /// The kernel does not say where this thread may run.
-    #[error("cannot read this thread's CPU affinity: {0}")]
-    Affinity(#[source] std::io::Error),
     /// A stage needs more memory than the plan gave it.
     #[error("{0}: the plan counted too little")]
     Arena(#[from] ArenaFull),
@@ -171,10 +168,8 @@ pub fn launch(
     mut progress: impl FnMut(&Progress),
 ) -> Result<Outcome, LaunchError> {
     let clock = Clock::fit();
-    // EAL leaves this thread on one CPU, and every later thread would inherit that.
-    let cpus = affinity::current().map_err(LaunchError::Affinity)?;
-    let mut sources = open_captures(plan, options, &cpus)?;
-    let mut sinks = open_sinks(plan, options, &cpus)?;
+    let mut sources = open_captures(plan, options)?;
+    let mut sinks = open_sinks(plan, options)?;
 
     let eal = Eal::init("tickpath", &plan.eal_args)?;
     let pools = plan
@@ -617,11 +612,7 @@ fn before(stage: Stage) -> Option<Stage> {
     at.checked_sub(1).map(|at| Stage::ALL[at])
 }
 
-fn open_captures(
-    plan: &Plan,
-    options: &Options,
-    cpus: &affinity::CpuSet,
-) -> Result<BTreeMap<(usize, u16), CaptureSource>, LaunchError> {
+fn open_captures(plan: &Plan, options: &Options) -> Result<BTreeMap<(usize, u16), CaptureSource>, LaunchError> {
     let mut sources = BTreeMap::new();
     for (port, queue, _) in plan.venues.iter().flat_map(queues) {
         let PortCapture { name, files } = match capture_of(plan, options, port)? {
@@ -629,10 +620,7 @@ fn open_captures(
             None => continue,
         };
         log::debug!("port {name} queue {queue}: {} captures", files.len());
-        let cpus = cpus.clone();
-        let source = CaptureSource::open(files, options.source, move || {
-            let _ = affinity::set(&cpus);
-        })?;
+        let source = CaptureSource::open(files, options.source, keep_off_the_path(plan))?;
         sources.insert((port, queue), source);
     }
     Ok(sources)
@@ -659,22 +647,29 @@ fn capture_of<'a>(plan: &'a Plan, options: &'a Options, port: usize) -> Result<O
 }
 
 /// One sink a venue: the file itself with one venue, `OUT.<venue>.pcap` with several.
-fn open_sinks(
-    plan: &Plan,
-    options: &Options,
-    cpus: &affinity::CpuSet,
-) -> Result<BTreeMap<String, CaptureSink>, LaunchError> {
+fn open_sinks(plan: &Plan, options: &Options) -> Result<BTreeMap<String, CaptureSink>, LaunchError> {
     let mut sinks = BTreeMap::new();
     let Some(out) = &options.orders else { return Ok(sinks) };
     for venue in &plan.venues {
         let path = if plan.venues.len() == 1 { out.clone() } else { with_venue(out, &venue.name) };
-        let cpus = cpus.clone();
-        let sink = CaptureSink::create(&path, move || {
-            let _ = affinity::set(&cpus);
-        })?;
+        let sink = CaptureSink::create(&path, keep_off_the_path(plan))?;
         sinks.insert(venue.name.clone(), sink);
     }
     Ok(sinks)
+}
+
+/// What an ordinary thread does first: move to the main lcore's CPUs, away from the stages. Where the kernel refuses,
+/// the thread stays where it is and only costs time.
+fn keep_off_the_path(plan: &Plan) -> impl FnOnce() + Send + 'static {
+    let cpus: affinity::CpuSet = plan.main_cpus.iter().map(|&cpu| cpu as usize).collect();
+    move || match Vec::from_iter(&cpus)[..] {
+        [&id] => {
+            core_affinity::set_for_current(core_affinity::CoreId { id });
+        }
+        _ => {
+            let _ = affinity::set(&cpus);
+        }
+    }
 }
 
 /// `orders.pcap` and `iex` → `orders.iex.pcap`.
