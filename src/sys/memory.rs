@@ -1,14 +1,18 @@
 //! Advice and first touch for memory that the path will use.
 
-/// Ask for transparent hugepages where a whole one fits. Returns whether the kernel took the advice.
-pub fn advise_huge(memory: &mut [u8]) -> bool {
-    const HUGE: usize = 2 << 20;
-    let skip = memory.as_ptr().align_offset(HUGE);
-    let Some(len) = memory.len().checked_sub(skip).map(|len| len / HUGE * HUGE).filter(|len| *len > 0) else {
-        return false;
-    };
-    // SAFETY: the range lies inside the slice; the advice changes page sizes, not contents.
-    unsafe { libc::madvise(memory.as_mut_ptr().add(skip).cast(), len, libc::MADV_HUGEPAGE) == 0 }
+/// Put fresh, zeroed, private pages, hugepages where the kernel has them, in place of the whole 2 MB pages of `memory`.
+/// For memory that the kernel would never back with hugepages as it is, such as a shared file's. Returns whether the
+/// kernel did; if not, the memory is as it was.
+pub fn replace_by_huge(memory: &mut [u8]) -> bool {
+    let Some(range) = whole_huge_pages(memory) else { return false };
+    let (at, len) = (range.as_mut_ptr().cast(), range.len());
+    // SAFETY: the range lies inside an exclusive slice of bytes, for which any content, zero too, is valid; whoever
+    // gave the memory finds readable and writable pages at the same place when it comes back.
+    unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+        libc::mmap(at, len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) == at
+            && libc::madvise(at, len, libc::MADV_HUGEPAGE) == 0
+    }
 }
 
 /// Write to every page, so that it exists from now on, keeping what it holds.
@@ -17,5 +21,34 @@ pub fn touch(memory: &mut [u8]) {
         let at: *mut u8 = byte;
         // SAFETY: `at` is a live byte; volatile so that the store of what is there already is not dropped.
         unsafe { at.write_volatile(at.read_volatile()) }
+    }
+}
+
+/// The part of `memory` that hugepages can hold.
+fn whole_huge_pages(memory: &mut [u8]) -> Option<&mut [u8]> {
+    const HUGE: usize = 2 << 20;
+    let skip = memory.as_ptr().align_offset(HUGE);
+    let len = memory.len().checked_sub(skip)? / HUGE * HUGE;
+    (len > 0).then(|| &mut memory[skip..skip + len])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_huge_pages_become_zero_and_the_rest_stays() {
+        let mut memory = vec![7u8; 7 << 20];
+        let inner = whole_huge_pages(&mut memory).unwrap();
+        let (from, len) = (inner.as_ptr() as usize, inner.len());
+        let from = from - memory.as_ptr() as usize;
+        if !replace_by_huge(&mut memory) {
+            println!("skipped: this kernel has no transparent hugepages");
+            return;
+        }
+        touch(&mut memory);
+        assert!(memory[..from].iter().chain(&memory[from + len..]).all(|&byte| byte == 7));
+        assert!(memory[from..from + len].iter().all(|&byte| byte == 0));
+        assert!(!replace_by_huge(&mut memory[..1 << 20]));
     }
 }
