@@ -288,12 +288,17 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         self.hand_down(down);
     }
 
-    /// Pass on what the last callback asked for, ring the doorbell, and tell the strategy what found no room.
-    #[inline]
+    /// After a callback: pass on what it asked for, which mostly is nothing.
+    #[inline(always)]
     fn hand_down(&mut self, down: &mut Down<'_, '_>) {
-        if self.orders.pending().is_empty() {
-            return;
+        if !self.orders.pending().is_empty() {
+            self.pass_on(down);
         }
+    }
+
+    /// Pass on what the last callback asked for, ring the doorbell, and tell the strategy what found no room.
+    #[inline(never)]
+    fn pass_on(&mut self, down: &mut Down<'_, '_>) {
         let decided_tsc = if self.parts.stamps { rdtsc() } else { 0 };
         for order in self.orders.pending() {
             order.decided_tsc = decided_tsc;
