@@ -158,6 +158,8 @@ pub struct Summary {
     pub ledger: BTreeMap<String, Vec<Ledger>>,
     /// Hop table by venue.
     pub hops: BTreeMap<String, Vec<HopRow>>,
+    /// Mean receive burst of the packets that caused orders, by venue: a time without it says little.
+    pub mean_burst: BTreeMap<String, f64>,
     /// Everything else that was counted, by venue.
     pub counters: BTreeMap<String, BTreeMap<String, u64>>,
     /// Arguments as EAL got them.
@@ -235,6 +237,7 @@ impl Summary {
             seconds,
             ledger: venues.iter().map(|v| (v.name.clone(), v.ledger.clone())).collect(),
             hops: venues.iter().map(|v| (v.name.clone(), v.hops.rows(clock))).collect(),
+            mean_burst: venues.iter().map(|v| (v.name.clone(), v.hops.mean_burst())).collect(),
             counters: venues.iter().map(|v| (v.name.clone(), by_venue(v))).collect(),
             eal_argv: facts.eal_argv,
             plan_hash: facts.plan_hash,

@@ -102,6 +102,11 @@ pub struct Down<'a, 'm> {
 }
 
 impl Down<'_, '_> {
+    /// Nothing: an order finds no room. For benches and tests of what lies above.
+    pub const fn none() -> Self {
+        Down { encode: None, tx: None }
+    }
+
     #[inline]
     fn encode(&mut self, order: &Order) -> bool {
         match &mut self.encode {
