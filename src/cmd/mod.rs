@@ -1,5 +1,6 @@
 //! One file a subcommand: wiring only. Arguments in, an exit code or a [`Failure`] out.
 
+mod output;
 pub mod plan;
 pub mod replay;
 pub mod run;

@@ -1,16 +1,17 @@
 //! `tickpath replay`: captures through a pipeline, and what became of every packet.
 
+use super::output::{self, Whole};
 use super::{Failure, load_pipeline, plan::host_facts};
 use crate::cli::ReplayArgs;
 use crate::pipeline::file::{Driver, PipelineFile};
-use crate::pipeline::launch::{LaunchError, Options, Outcome, Progress, launch};
+use crate::pipeline::launch::{LaunchError, Options, Outcome, Progress, launch, order_files};
 use crate::pipeline::plan::{Mode, Plan, Request};
 use crate::pipeline::report::Text;
 use crate::port::capture::{Pace, SourceOptions};
 use crate::program::Program;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -48,6 +49,12 @@ pub(super) fn conclude(
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
+    let inputs: Vec<&Path> = options.captures.values().flatten().map(PathBuf::as_path).collect();
+    let orders = options.orders.iter().flat_map(|out| order_files(plan, out));
+    let outputs: Vec<PathBuf> = orders.chain([books, summary].into_iter().flatten().map(Path::to_owned)).collect();
+    output::check(&inputs, &outputs)?;
+    let books = books.map(Whole::create).transpose()?;
+    let summary = summary.map(Whole::create).transpose()?;
     // EAL changes its arguments' order but not their words; said before it starts, because it may not.
     eprintln!("EAL arguments: tickpath {}", plan.eal_args.join(" "));
     let stop: &'static AtomicBool = stop_on_signals();
@@ -55,14 +62,14 @@ pub(super) fn conclude(
     let outcome = launch(plan, program, options, stop, |now| show(&bar, now));
     bar.finish_and_clear();
     let outcome = outcome?;
-    if let Some(path) = books {
+    if let Some(file) = books {
         let lines: String = outcome.venues.iter().flat_map(|v| &v.books).map(|line| format!("{line}\n")).collect();
-        write_whole(path, lines.as_bytes())?;
+        file.write(lines.as_bytes())?;
     }
-    if let Some(path) = summary {
+    if let Some(file) = summary {
         // Plain data with string keys: nothing in it can fail to become JSON.
         let json = serde_json::to_string_pretty(&outcome.summary).expect("a summary is plain data") + "\n";
-        write_whole(path, json.as_bytes())?;
+        file.write(json.as_bytes())?;
     }
     super::print(&Text { summary: &outcome.summary, venues: &outcome.venues }.to_string())?;
     verdict(&outcome)
@@ -82,6 +89,7 @@ fn verdict(outcome: &Outcome) -> Result<ExitCode, Failure> {
 fn bind(file: &PipelineFile, captures: &[String]) -> Result<BTreeMap<String, Vec<PathBuf>>, Failure> {
     let mut bound: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     let mut bare = Vec::new();
+    let feeds = |name: &str| file.venues.iter().flat_map(|v| &v.feed.lines).any(|l| l.port.as_str() == name);
     for capture in captures {
         match capture.split_once('=').filter(|_| !Path::new(capture).exists()) {
             None => bare.push(PathBuf::from(capture)),
@@ -93,11 +101,16 @@ fn bind(file: &PipelineFile, captures: &[String]) -> Result<BTreeMap<String, Vec
                         format!("its ports are {}", known.join(", ")),
                     ));
                 }
+                if !feeds(name) {
+                    return Err(Failure::input(
+                        format!("{capture:?}: no feed line of the pipeline listens to port {name:?}"),
+                        "bind captures to the ports of feed lines".to_owned(),
+                    ));
+                }
                 bound.entry(name.to_owned()).or_default().extend(files.split(',').map(PathBuf::from));
             }
         }
     }
-    let feeds = |name: &str| file.venues.iter().flat_map(|v| &v.feed.lines).any(|l| l.port.as_str() == name);
     let mut taken = bare.is_empty();
     for port in file.ports.iter().filter(|p| p.driver == Driver::Capture && feeds(p.name.as_str())) {
         if !bare.is_empty() {
@@ -112,21 +125,6 @@ fn bind(file: &PipelineFile, captures: &[String]) -> Result<BTreeMap<String, Vec
         ));
     }
     Ok(bound)
-}
-
-/// A file that is whole or absent: written beside its place and moved there.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&part)?;
-        file.write_all(bytes)?;
-        std::fs::rename(&part, path)
-    };
-    write().map_err(|err| {
-        let _ = std::fs::remove_file(&part);
-        Failure::failed(format!("cannot write {}: {err}", path.display()), None)
-    })
 }
 
 /// Set by SIGINT and SIGTERM: a clean drain. A second signal ends the process at once.

@@ -1,25 +1,30 @@
 //! `tickpath synth`: a made-up capture, whole or not at all, and the account of what is in it.
 
+use super::output::{self, Whole, unwritable};
 use super::{Failure, print};
 use crate::cli::{SynthArgs, SynthProtocol};
 use crate::program::Program;
-use crate::synth::{Config, Damage, Error, Line, Protocol, SecondLine, Summary, write_pcap};
-use std::fs::File;
+use crate::synth::{Config, Damage, Error, Line, Protocol, SecondLine, write_pcap};
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Write the capture, then its account.
 pub fn execute(args: SynthArgs, _program: &Program) -> Result<ExitCode, Failure> {
     let config = config(&args)?;
-    let summary = write_whole(&args.out, |file| {
-        write_pcap(&config, BufWriter::with_capacity(1 << 20, file)).map_err(|err| match err {
-            Error::Write(_) => unwritable(&args.out, &err),
-            refused => Failure::input(refused.to_string(), None),
-        })
+    let outputs: Vec<PathBuf> = std::iter::once(&args.out).chain(&args.summary).cloned().collect();
+    output::check(&[], &outputs)?;
+    let mut capture = Whole::create(&args.out)?;
+    let account = args.summary.as_deref().map(Whole::create).transpose()?;
+    let written = write_pcap(&config, BufWriter::with_capacity(1 << 20, capture.file()));
+    let summary = written.map_err(|err| match err {
+        Error::Write(_) => unwritable(&args.out, &err),
+        refused => Failure::input(refused.to_string(), None),
     })?;
-    if let Some(path) = &args.summary {
-        write_summary(path, &summary)?;
+    capture.complete()?;
+    if let Some(file) = account {
+        // Numbers under string keys: nothing in it can fail to become JSON.
+        file.write(&serde_json::to_vec_pretty(&summary).expect("an account is plain data"))?;
     }
     print(&format!("{summary}wrote            {}\n", args.out.display()))
 }
@@ -58,32 +63,6 @@ fn config(args: &SynthArgs) -> Result<Config, Failure> {
         },
         ..Config::default()
     })
-}
-
-/// Has `fill` write a file beside `path` that takes its name once it is whole; a failure leaves nothing behind.
-fn write_whole<T>(path: &Path, fill: impl FnOnce(&mut File) -> Result<T, Failure>) -> Result<T, Failure> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let mut file = File::create(&part).map_err(|err| unwritable(path, &err))?;
-    let filled = fill(&mut file).and_then(|filled| {
-        std::fs::rename(&part, path).map_err(|err| unwritable(path, &err))?;
-        Ok(filled)
-    });
-    if filled.is_err() {
-        // Best effort: the failure itself is what the user needs to hear of.
-        let _ = std::fs::remove_file(&part);
-    }
-    filled
-}
-
-fn write_summary(path: &Path, summary: &Summary) -> Result<(), Failure> {
-    write_whole(path, |file| serde_json::to_writer_pretty(file, summary).map_err(|err| unwritable(path, &err)))
-}
-
-fn unwritable(path: &Path, err: &dyn std::fmt::Display) -> Failure {
-    let help = "name a file in a directory that exists and can be written to, with room for about 60 bytes a message";
-    Failure::failed(format!("cannot write {}: {err}", path.display()), help.to_owned())
 }
 
 #[cfg(test)]

@@ -646,12 +646,10 @@ fn capture_of<'a>(plan: &'a Plan, options: &'a Options, port: usize) -> Result<O
     }
 }
 
-/// One sink a venue: the file itself with one venue, `OUT.<venue>.pcap` with several.
 fn open_sinks(plan: &Plan, options: &Options) -> Result<BTreeMap<String, CaptureSink>, LaunchError> {
     let mut sinks = BTreeMap::new();
     let Some(out) = &options.orders else { return Ok(sinks) };
-    for venue in &plan.venues {
-        let path = if plan.venues.len() == 1 { out.clone() } else { with_venue(out, &venue.name) };
+    for (venue, path) in plan.venues.iter().zip(order_files(plan, out)) {
         let sink = CaptureSink::create(&path, keep_off_the_path(plan))?;
         sinks.insert(venue.name.clone(), sink);
     }
@@ -670,6 +668,12 @@ fn keep_off_the_path(plan: &Plan) -> impl FnOnce() + Send + 'static {
             let _ = affinity::set(&cpus);
         }
     }
+}
+
+/// The orders file of each venue: `out` itself with one venue, `OUT.<venue>.pcap` with several.
+pub fn order_files(plan: &Plan, out: &Path) -> Vec<PathBuf> {
+    let single = plan.venues.len() == 1;
+    plan.venues.iter().map(|v| if single { out.to_owned() } else { with_venue(out, &v.name) }).collect()
 }
 
 /// `orders.pcap` and `iex` → `orders.iex.pcap`.
