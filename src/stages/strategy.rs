@@ -150,6 +150,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
 
     /// A response or local event for the strategy.
     pub fn order_event(&mut self, event: &OrderEvent, down: &mut Down<'_, '_>) {
+        self.orders.clear();
         self.orders.caused_by(&self.head, 0);
         self.strategy.on_order_event(event, &mut self.orders);
         self.hand_down(down);
@@ -224,6 +225,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         if let Element::Packet(head) = element {
             self.head = *head;
             self.remaining = head.count;
+            self.orders.clear();
             // 0 means never touched.
             self.epoch = self.epoch.wrapping_add(1).max(1);
             return;
@@ -317,12 +319,12 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
                 self.rejects.push_back(local_reject(&order));
             }
         }
-        self.orders.clear();
+        self.orders.hand_on();
         down.ring_doorbell();
         while let Some(event) = self.rejects.pop_front() {
-            // What a reject provokes waits for the next packet: answering at once could go round for ever.
-            self.strategy.on_order_event(&event, &mut self.orders);
-            self.orders.clear();
+            // The answer to a reject waits for the next packet, and is refused until then: it could go round for ever.
+            let StrategyStage { strategy, orders, .. } = self;
+            orders.closed(|orders| strategy.on_order_event(&event, orders));
         }
     }
 

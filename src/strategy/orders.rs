@@ -7,6 +7,8 @@ use crate::market::{Instrument, Order, OrderKind, Packet, Price, Side, Symbol};
 #[derive(Debug)]
 pub struct Orders {
     pending: Vec<Order>,
+    /// Orders of this packet that have been handed on already.
+    handed_on: usize,
     capacity: usize,
     symbols: Box<[Symbol]>,
     next_id: u64,
@@ -21,6 +23,7 @@ impl Orders {
     pub fn new(capacity: usize, instruments: usize) -> Orders {
         Orders {
             pending: Vec::with_capacity(capacity),
+            handed_on: 0,
             capacity,
             symbols: vec![Symbol([b' '; 8]); instruments].into_boxed_slice(),
             next_id: 1,
@@ -50,7 +53,7 @@ impl Orders {
     /// How many more orders this packet may cause.
     #[inline]
     pub fn room(&self) -> usize {
-        self.capacity - self.pending.len()
+        self.capacity - self.handed_on - self.pending.len()
     }
 
     /// A new order for `qty` shares; its id, or `None` when there is no room for it.
@@ -100,10 +103,26 @@ impl Orders {
         &mut self.pending
     }
 
-    /// For the stage: everything pending was handed on.
+    /// For the stage: everything pending was handed on. It still counts among the packet's.
+    #[inline]
+    pub fn hand_on(&mut self) {
+        self.handed_on += self.pending.len();
+        self.pending.clear();
+    }
+
+    /// For the stage: another packet begins, with all of the capacity.
     #[inline]
     pub fn clear(&mut self) {
+        self.handed_on = 0;
         self.pending.clear();
+    }
+
+    /// For the stage: refuse whatever `during` asks for.
+    pub fn closed(&mut self, during: impl FnOnce(&mut Orders)) {
+        debug_assert!(self.pending.is_empty());
+        let handed_on = std::mem::replace(&mut self.handed_on, self.capacity);
+        during(self);
+        self.handed_on = handed_on;
     }
 
     /// Orders refused for want of room.
@@ -124,7 +143,7 @@ impl Orders {
         price: Price,
     ) -> Option<()> {
         let symbol = self.symbols.get(instrument.0 as usize);
-        let (Some(&symbol), true) = (symbol, self.pending.len() < self.capacity) else {
+        let (Some(&symbol), true) = (symbol, self.room() > 0) else {
             self.refused += 1;
             return None;
         };
@@ -183,6 +202,20 @@ mod tests {
         assert_eq!((orders.room(), orders.refused()), (0, 1));
         orders.clear();
         assert_eq!(orders.enter(Instrument(0), Side::Buy, 1, Price(1)), Some(2));
+    }
+
+    #[test]
+    fn the_capacity_is_that_of_a_packet_however_often_its_orders_are_handed_on() {
+        let mut orders = Orders::new(2, 1);
+        let enter = |orders: &mut Orders| orders.enter(Instrument(0), Side::Buy, 1, Price(1));
+        assert_eq!(enter(&mut orders), Some(1));
+        orders.hand_on();
+        assert!(orders.pending().is_empty());
+        orders.closed(|orders| assert_eq!(enter(orders), None));
+        assert_eq!(enter(&mut orders), Some(2));
+        assert_eq!((enter(&mut orders), orders.room()), (None, 0));
+        orders.clear();
+        assert_eq!((enter(&mut orders), orders.refused()), (Some(3), 2));
     }
 
     #[test]
