@@ -258,8 +258,15 @@ impl State<'_> {
     /// Messages `expected .. found` are gone.
     #[cold]
     fn lose(&mut self, expected: u64, found: u64, window: &mut Window) {
-        self.counters.gaps += 1;
         self.counters.lost_messages += found - expected;
+        // A packet full of broken messages is one gap, so that it cannot overfill the window.
+        if let Some(Element::Gap { found: end, .. }) = window.last()
+            && *end == expected
+        {
+            *end = found;
+            return;
+        }
+        self.counters.gaps += 1;
         self.push(Element::Gap { expected, found }, window);
     }
 
@@ -285,5 +292,25 @@ impl State<'_> {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::heap;
+
+    #[test]
+    fn a_packet_of_broken_messages_is_one_gap_and_fits_the_window() {
+        let config = FeedConfig { protocol: Protocol::Itch50, channels: 1, sequence: true, symbols: None, limit: 4 };
+        let mut region = heap(Feed::bytes(&config));
+        let mut feed = Feed::new(&config, &mut Arena::new(&mut region)).unwrap();
+        let mut window = Window::new(0);
+        // MoldUDP64: session, first sequence, count, then a thousand messages of no length.
+        let payload = [&b"SESSION-AA"[..], &7u64.to_be_bytes(), &1000u16.to_be_bytes(), &[0; 2000]].concat();
+        assert_eq!(feed.packet(&payload, Packet::default(), &mut window), Verdict::Elements);
+        assert_eq!(window.rest()[1..], [Element::Gap { expected: 7, found: 1007 }]);
+        let c = feed.counters();
+        assert_eq!((c.wrong_length, c.gaps, c.lost_messages, c.window_full), (1000, 1, 1000, 0));
     }
 }

@@ -6,7 +6,7 @@
 //! changed session id (MoldUDP64) or by a line whose own sequence falls back to 1 (IEX-TP, which keeps the id).
 
 /// The most lines that may carry a channel.
-pub const MAX_LINES: usize = 4;
+pub const MAX_LINES: usize = 8;
 
 /// What to do with a packet of `count` messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

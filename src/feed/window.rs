@@ -5,7 +5,8 @@
 use crate::market::{Element, Packet};
 
 /// The most elements that one packet can become: a 2,134-byte UDP payload (the data room of an mbuf less its
-/// headers) holds at most 152 ITCH messages of the shortest kind, each at most a `Define` and one event more.
+/// headers) holds at most 152 ITCH messages of the shortest kind, each at most a `Define` and one event more; broken
+/// messages side by side become one `Gap`.
 pub const MAX_PACKET_ELEMENTS: usize = 320;
 
 /// A bounded queue of elements with whole packets in it.
@@ -35,6 +36,12 @@ impl Window {
         }
         self.elements.push(element);
         true
+    }
+
+    /// The element pushed last.
+    #[inline]
+    pub fn last(&mut self) -> Option<&mut Element> {
+        self.elements.last_mut()
     }
 
     /// Elements held, drained ones included: a position for [`Window::close`].

@@ -4,6 +4,7 @@
 //! Syntax, types, ranges and everything that one file can contradict in itself are settled here. It never looks at the
 //! host (that is `plan`) and knows no strategy by name: those are passed in.
 
+use crate::feed::MAX_LINES;
 use crate::market::{Price, Symbol};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
@@ -598,8 +599,7 @@ pub fn nearest<'k>(found: &str, known: &'k [String]) -> Option<&'k str> {
 }
 
 const EVERY: Symbol = Symbol(*b"*       ");
-/// Lines and channels are counted in a byte on the parse → strategy link; eight lines is more than any venue has.
-const MAX_LINES: usize = 8;
+/// Channels are counted in a byte on the parse → strategy link.
 const MAX_CHANNELS: usize = 256;
 
 fn no_parameters() -> Value {
