@@ -1,0 +1,181 @@
+//! `tickpath run` on virtual devices: it runs until it is told to stop, drains, accounts for everything, and makes the
+//! same orders as a replay.
+
+#![cfg(feature = "dpdk")]
+
+mod common;
+#[path = "oracle/mod.rs"]
+mod oracle;
+#[path = "common/replay.rs"]
+mod replay;
+
+use replay::{check, number, shipped, synth, text, tickpath, write_json};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// The fused ITCH pipeline on two devices.
+fn on_devices(feed: &str, orders: &str) -> Value {
+    let mut file = shipped("itch-1-lcore");
+    file["ports"] = json!([
+        { "name": "feed", "driver": "ethdev", "device": feed },
+        { "name": "orders", "driver": "ethdev", "device": orders },
+    ]);
+    file
+}
+
+/// Run a pipeline with these virtual devices, stop it with `signal` after it has polled for `time`; its summary.
+fn run_for(file: &Value, vdevs: &[String], time: Duration, signal: libc::c_int) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let summary = folder.path().join("summary.json");
+    let mut command = tickpath();
+    command.arg("run").arg(write_json(folder.path(), "pipeline.json", file)).arg("--summary").arg(&summary).arg("--");
+    command.args(replay::eal()).args(vdevs.iter().map(|vdev| format!("--vdev={vdev}")));
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let polling = wait_until_polling(&mut child);
+    std::thread::sleep(time);
+    if polling {
+        // SAFETY: a signal to a child that has not been waited for.
+        unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+    }
+    let output = replay::wait(child).expect("it hangs after the signal");
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(polling, "it never polled: {said}");
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(text(&output.stdout).contains("ledger balanced"), "{said}");
+    let summary = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
+    check(&summary);
+    summary
+}
+
+/// Whether a worker of the child has come to poll: it takes CPU time, which a waiting one does not.
+fn wait_until_polling(child: &mut Child) -> bool {
+    let tasks = format!("/proc/{}/task", child.id());
+    let busy = |task: &Path| {
+        let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+        // After the name: state, then 10 fields, then user time in ticks of 10 ms.
+        let user = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(11)?.parse::<u64>().ok());
+        let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+        name.contains("worker") && user.is_some_and(|ticks| ticks >= 5)
+    };
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(60) {
+        let Ok(tasks) = std::fs::read_dir(&tasks) else { return false };
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        if tasks.flatten().any(|task| busy(&task.path())) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+fn two_cpus() -> bool {
+    let enough = std::thread::available_parallelism().unwrap().get() >= 2;
+    if !enough {
+        println!("skipped: `run` needs a CPU for the lcore and one for control");
+    }
+    enough
+}
+
+#[test]
+fn a_run_on_null_devices_drains_and_balances_when_stopped() {
+    if !two_cpus() {
+        return;
+    }
+    let file = on_devices("net_null0", "net_null1");
+    let vdevs = ["net_null0,size=64".to_owned(), "net_null1".to_owned()];
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let summary = run_for(&file, &vdevs, Duration::from_millis(100), signal);
+        assert!(number(&summary["packets"]) > 0);
+        assert_eq!(number(&summary["ledger"]["nasdaq"][1]["dropped"]["not IPv4"]), number(&summary["packets"]));
+    }
+}
+
+#[test]
+fn a_run_on_ring_devices_drains_and_balances_when_stopped() {
+    if !two_cpus() {
+        return;
+    }
+    let file = on_devices("net_ring0", "net_ring1");
+    let vdevs = ["net_ring0".to_owned(), "net_ring1".to_owned()];
+    let summary = run_for(&file, &vdevs, Duration::from_millis(100), libc::SIGINT);
+    assert_eq!(number(&summary["packets"]), 0);
+}
+
+#[test]
+fn a_device_makes_the_same_orders_as_a_replay() {
+    if !two_cpus() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let options = "--seed 13 --messages 12000 --symbols 40 --mix all --gaps 1 --session-change 0.6 --duplicates 1";
+    let (capture, account) = synth(folder.path(), "in.pcap", options);
+    let replayed = replay::replay(&shipped("itch-1-lcore"), &capture);
+    let expected = folder.path().join("replayed.pcap");
+    std::fs::write(&expected, replayed.orders()).unwrap();
+
+    let out = folder.path().join("out.pcap");
+    let vdevs = [format!("net_pcap0,rx_pcap={}", capture.display()), format!("net_pcap1,tx_pcap={}", out.display())];
+    let packets = number(&account["packets"][0]);
+    // The device has no end of file, so the time it takes is a guess: a longer one when a slow machine proves it wrong.
+    let mut summary = Value::Null;
+    for time in [300, 3_000, 30_000] {
+        summary = run_for(&on_devices("net_pcap0", "net_pcap1"), &vdevs, Duration::from_millis(time), libc::SIGINT);
+        if summary["packets"] == packets {
+            break;
+        }
+    }
+    assert_eq!(summary["packets"], packets);
+    assert_eq!(summary["messages"], replayed.summary["messages"]);
+    assert_eq!(summary["orders"], replayed.summary["orders"]);
+    assert!(number(&summary["orders"]["enter"]) > 50);
+    let bytes = |path: &Path| oracle::frames(path).into_iter().map(|frame| frame.bytes).collect::<Vec<_>>();
+    assert!(bytes(&expected) == bytes(&out), "the frames differ");
+}
+
+#[test]
+fn a_replay_may_send_its_orders_to_a_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let (capture, _) = synth(folder.path(), "in.pcap", "--messages 6000 --symbols 20");
+    let replayed = replay::replay(&shipped("itch-1-lcore"), &capture);
+    let mut file = shipped("itch-1-lcore");
+    file["ports"][1] = json!({ "name": "orders", "driver": "ethdev", "device": "net_pcap1" });
+    let out = folder.path().join("out.pcap");
+    let summary = folder.path().join("summary.json");
+    let mut command = tickpath();
+    command.arg("replay").arg(write_json(folder.path(), "p.json", &file)).arg(&capture).arg("--summary").arg(&summary);
+    command.arg("--").args(replay::eal()).arg(format!("--vdev=net_pcap1,tx_pcap={}", out.display()));
+    let output = replay::finish(command);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let summary: Value = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
+    check(&summary);
+    assert_eq!(summary["orders"], replayed.summary["orders"]);
+    let expected = folder.path().join("replayed.pcap");
+    std::fs::write(&expected, replayed.orders()).unwrap();
+    let bytes = |path: &Path| oracle::frames(path).into_iter().map(|frame| frame.bytes).collect::<Vec<_>>();
+    assert!(bytes(&expected) == bytes(&out), "the frames differ");
+}
+
+#[test]
+fn a_replay_stopped_by_a_signal_drains_and_keeps_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let (capture, _) = synth(folder.path(), "in.pcap", "--messages 20000 --symbols 20 --rate 1000");
+    let [orders, summary] = ["orders.pcap", "summary.json"].map(|name| folder.path().join(name));
+    let mut command = tickpath();
+    command.arg("replay").arg(write_json(folder.path(), "p.json", &shipped("itch-1-lcore"))).arg(&capture);
+    command.arg("--orders").arg(&orders).arg("--summary").arg(&summary).args(["--speed", "1x"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(wait_until_polling(&mut child) || !two_cpus());
+    // SAFETY: a signal to a child that has not been waited for.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
+    let output = replay::wait(child).expect("it hangs after the signal");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let summary: Value = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
+    check(&summary);
+    let sent: u64 = summary["orders"].as_object().unwrap().values().map(number).sum();
+    assert_eq!(oracle::frames(&orders).len() as u64, sent, "the file holds what was sent");
+}
