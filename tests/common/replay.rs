@@ -9,6 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// No run of these tests takes a tenth of it on a slow machine: whatever is still there then hangs.
@@ -205,8 +206,11 @@ pub fn eal() -> Vec<String> {
     ["--no-huge", "-m", "256", "--no-pci", &prefix].map(str::to_owned).into()
 }
 
-/// Run a command to its end, or fail when it hangs.
+/// Run a command to its end, or fail when it hangs. One at a time: lcores that share a CPU yield it, and beside another
+/// replay that spins each yield costs a time slice.
 pub fn finish(mut command: Command) -> Output {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let said = format!("{command:?}");
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait(child).unwrap_or_else(|| panic!("hangs: {said}"))
