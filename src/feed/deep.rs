@@ -14,7 +14,7 @@ pub(super) struct Deep;
 
 impl Deep {
     #[inline]
-    pub fn packet(&self, state: &mut State<'_>, payload: &[u8], head: Packet, window: &mut Window) -> Verdict {
+    pub fn packet(&self, state: &mut State<'_>, payload: &[u8], head: &Packet, window: &mut Window) -> Verdict {
         let segment = match iextp::Segment::parse(payload) {
             Ok(segment) if segment.header().protocol() == iextp::DEEP => segment,
             _ => {

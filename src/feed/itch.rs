@@ -33,7 +33,7 @@ impl<'m> Itch<'m> {
     }
 
     #[inline]
-    pub fn packet(&mut self, state: &mut State<'_>, payload: &[u8], head: Packet, window: &mut Window) -> Verdict {
+    pub fn packet(&mut self, state: &mut State<'_>, payload: &[u8], head: &Packet, window: &mut Window) -> Verdict {
         let Ok(packet) = moldudp64::Packet::parse(payload) else {
             state.counters.bad_header += 1;
             return Verdict::Dropped;
@@ -89,48 +89,52 @@ impl<'m> Itch<'m> {
             }
         };
         state.by_type[usize::from(message.kind())] += 1;
-        let element = match message {
+        // Each is written straight into its place: a copy of what was just written would wait for the stores.
+        match message {
             Message::AddOrder(m) => {
                 let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
                 let Some(side) = side(m.side()) else { return wrong(state, sequence, window) };
                 let price = Price(i64::from(m.price()));
-                Element::Add { instrument, side, qty: m.shares(), order: m.order(), price }
+                state.push(Element::Add { instrument, side, qty: m.shares(), order: m.order(), price }, window);
             }
             Message::AddOrderMpid(m) => {
                 let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
                 let Some(side) = side(m.side()) else { return wrong(state, sequence, window) };
                 let price = Price(i64::from(m.price()));
-                Element::Add { instrument, side, qty: m.shares(), order: m.order(), price }
+                state.push(Element::Add { instrument, side, qty: m.shares(), order: m.order(), price }, window);
             }
             Message::OrderExecuted(m) => {
                 let Some(instrument) = self.located(state, m.locate()) else { return };
-                Element::Execute { instrument, qty: m.shares(), order: m.order() }
+                state.push(Element::Execute { instrument, qty: m.shares(), order: m.order() }, window);
             }
             Message::OrderExecutedPrice(m) => {
                 let Some(instrument) = self.located(state, m.locate()) else { return };
-                Element::Execute { instrument, qty: m.shares(), order: m.order() }
+                state.push(Element::Execute { instrument, qty: m.shares(), order: m.order() }, window);
             }
             Message::OrderCancel(m) => {
                 let Some(instrument) = self.located(state, m.locate()) else { return };
-                Element::Reduce { instrument, qty: m.shares(), order: m.order() }
+                state.push(Element::Reduce { instrument, qty: m.shares(), order: m.order() }, window);
             }
             Message::OrderDelete(m) => {
                 let Some(instrument) = self.located(state, m.locate()) else { return };
-                Element::Delete { instrument, order: m.order() }
+                state.push(Element::Delete { instrument, order: m.order() }, window);
             }
             Message::OrderReplace(m) => {
                 let Some(instrument) = self.located(state, m.locate()) else { return };
                 let price = Price(i64::from(m.price()));
-                Element::Replace { instrument, qty: m.shares(), order: m.order(), new_order: m.new_order(), price }
+                state.push(
+                    Element::Replace { instrument, qty: m.shares(), order: m.order(), new_order: m.new_order(), price },
+                    window,
+                );
             }
             Message::Trade(m) => {
                 let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
-                Element::Trade { instrument, qty: m.shares(), price: Price(i64::from(m.price())) }
+                state.push(Element::Trade { instrument, qty: m.shares(), price: Price(i64::from(m.price())) }, window);
             }
             Message::CrossTrade(m) => {
                 let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
                 let qty = u32::try_from(m.shares()).unwrap_or(u32::MAX);
-                Element::Trade { instrument, qty, price: Price(i64::from(m.price())) }
+                state.push(Element::Trade { instrument, qty, price: Price(i64::from(m.price())) }, window);
             }
             Message::TradingAction(m) => {
                 let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
@@ -139,7 +143,7 @@ impl<'m> Itch<'m> {
                     b'Q' => Status::QuoteOnly,
                     _ => Status::Halted,
                 };
-                Element::Status { instrument, status }
+                state.push(Element::Status { instrument, status }, window);
             }
             Message::OperationalHalt(m) => {
                 let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
@@ -148,20 +152,18 @@ impl<'m> Itch<'m> {
                     return;
                 }
                 let status = if m.action() == b'T' { Status::Trading } else { Status::Halted };
-                Element::Status { instrument, status }
+                state.push(Element::Status { instrument, status }, window);
             }
             Message::RegSho(m) => {
                 let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
                 let status = if m.action() == b'0' { Status::ShortSaleFree } else { Status::ShortSaleRestricted };
-                Element::Status { instrument, status }
+                state.push(Element::Status { instrument, status }, window);
             }
             Message::StockDirectory(m) => {
                 self.named(state, m.locate(), m.stock(), window);
-                return;
             }
-            _ => return,
-        };
-        state.push(element, window);
+            _ => {}
+        }
     }
 
     /// The instrument of a message that names its stock.

@@ -172,8 +172,8 @@ impl<'m> Feed<'m> {
     #[inline]
     pub fn packet(&mut self, payload: &[u8], head: Packet, window: &mut Window) -> Verdict {
         match &mut self.decoder {
-            Decoder::Itch(itch) => itch.packet(&mut self.state, payload, head, window),
-            Decoder::Deep(deep) => deep.packet(&mut self.state, payload, head, window),
+            Decoder::Itch(itch) => itch.packet(&mut self.state, payload, &head, window),
+            Decoder::Deep(deep) => deep.packet(&mut self.state, payload, &head, window),
         }
     }
 
@@ -201,7 +201,7 @@ impl State<'_> {
     /// Judge a packet by its header; open it in the window with what the judgement means for the books.
     /// `None`: nothing of it is new. Otherwise how many messages to skip.
     #[inline]
-    fn open(&mut self, header: &Header, mut head: Packet, window: &mut Window) -> Option<u64> {
+    fn open(&mut self, header: &Header, head: &Packet, window: &mut Window) -> Option<u64> {
         let count = u64::from(header.count);
         let admit = if self.sequenced {
             let Some(channel) = self.channels.get_mut(usize::from(head.channel)) else {
@@ -223,9 +223,12 @@ impl State<'_> {
             self.counters.duplicate_packets += 1;
             return None;
         }
-        head.sequence = header.sequence.wrapping_add(admit.skip);
-        head.count = 0;
-        self.push(Element::Packet(head), window);
+        // Field by field into its place: a copy of what was just written would wait for the stores.
+        let Packet { arrival_ns, rx_tsc, parsed_tsc, burst_size, burst_position, line, channel, .. } = *head;
+        let sequence = header.sequence.wrapping_add(admit.skip);
+        let opened =
+            Packet { arrival_ns, rx_tsc, parsed_tsc, sequence, count: 0, burst_size, burst_position, line, channel };
+        self.push(Element::Packet(opened), window);
         if restart {
             self.counters.session_starts += 1;
             self.push(Element::SessionStart, window);
@@ -270,7 +273,7 @@ impl State<'_> {
         self.push(Element::Gap { expected, found }, window);
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, element: Element, window: &mut Window) {
         if !window.push(element) {
             self.counters.window_full += 1;

@@ -29,7 +29,7 @@ impl Window {
     }
 
     /// Append one element; false, and nothing done, when the window is full.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, element: Element) -> bool {
         if self.elements.len() == self.elements.capacity() {
             return false;

@@ -365,18 +365,19 @@ impl Quotes {
         let bounds = [best_ask - tick, best_bid + tick];
         let sizes = self.sizes(p);
         let slack = i64::from(p.requote_ticks) * tick;
-        let mut moves = [false; 2];
-        for side in 0..2 {
+        let moved = |side: usize| {
             let price = self.prices[side];
             let through = if side == 0 { price > bounds[0] } else { price < bounds[1] };
-            moves[side] = self.ids[side] == NO_ORDER
+            self.ids[side] == NO_ORDER
                 || through
                 || (wanted[side] - price).abs() >= slack
-                || self.qtys[side] > sizes[side];
-        }
-        if moves == [false; 2] {
+                || self.qtys[side] > sizes[side]
+        };
+        let (buy, sell) = (moved(0), moved(1));
+        if !buy && !sell {
             return;
         }
+        let mut moves = [buy, sell];
         if orders.room() < 2 {
             counters.no_room += 1;
             return;
