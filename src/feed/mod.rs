@@ -128,6 +128,8 @@ struct State<'m> {
     restart: bool,
     counters: Counters,
     by_type: Box<[u64; 256]>,
+    /// Packets left in the window.
+    packets: u64,
 }
 
 impl<'m> Feed<'m> {
@@ -153,6 +155,7 @@ impl<'m> Feed<'m> {
             restart: false,
             counters: Counters::default(),
             by_type: Box::new([0; 256]),
+            packets: 0,
         };
         let decoder = match config.protocol {
             Protocol::Itch50 => Decoder::Itch(itch::Itch::new(arena)?),
@@ -180,6 +183,11 @@ impl<'m> Feed<'m> {
     /// What was counted.
     pub fn counters(&self) -> &Counters {
         &self.state.counters
+    }
+
+    /// `Packet` elements made: accepted packets, and heartbeats that showed a gap or a restart.
+    pub fn packets(&self) -> u64 {
+        self.state.packets
     }
 
     /// Accepted messages by type, named by their type byte.
@@ -246,7 +254,11 @@ impl State<'_> {
         if self.sequenced {
             self.channels[usize::from(channel)].delivered(next);
         }
-        if window.close(mark) > 0 { Verdict::Elements } else { Verdict::Nothing }
+        if window.close(mark) == 0 {
+            return Verdict::Nothing;
+        }
+        self.packets += 1;
+        Verdict::Elements
     }
 
     /// The packet ended before message `next`: what it announced beyond is gone. Returns the sequence after it.

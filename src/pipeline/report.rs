@@ -29,6 +29,8 @@ pub struct VenueReport {
     pub ports: BTreeMap<String, u64>,
     /// Conservation, in packet order.
     pub ledger: Vec<Ledger>,
+    /// `Packet` elements that parse made and that strategy applied.
+    pub elements: [u64; 2],
     /// The hop table.
     pub hops: HopTable,
     /// TSC of the first burst received; 0 when there was none.
@@ -76,6 +78,7 @@ impl VenueReport {
     /// What parse and its feed counted.
     pub fn parse(&mut self, parse: &Parse<'_>) {
         self.ledger.push(parse.ledger());
+        self.elements[0] = parse.feed().packets();
         let counters = parse.feed().counters();
         self.messages = parse.feed().messages();
         self.feed.extend(counters.named());
@@ -86,6 +89,7 @@ impl VenueReport {
     /// What the books and the strategy counted, and the books themselves when wanted.
     pub fn strategy<S: Strategy>(&mut self, stage: &StrategyStage<'_, S>) {
         self.ledger.push(stage.ledger());
+        self.elements[1] = stage.packets();
         stage.strategy().counters(&mut |name, n| {
             self.strategy.insert(format!("{} {name}", S::NAME), n);
         });
@@ -137,6 +141,7 @@ impl VenueReport {
             _ => true,
         };
         self.ledger.iter().all(Ledger::balances)
+            && self.elements[0] == self.elements[1]
             && joined("rx", "parse")
             && joined("strategy", "encode")
             && joined("encode", "tx")
