@@ -296,6 +296,21 @@ fn after_a_gap_nothing_is_quoted_until_the_session_restarts() {
     }
 }
 
+#[test]
+fn without_captures_a_test_says_that_it_is_skipped() {
+    let skipping = |required: Option<&str>| {
+        let mut child = common::again("anonymous_captures_decode_with_the_checks_off");
+        child.env_remove("TICKPATH_CAPTURES").env_remove("TICKPATH_CAPTURES_REQUIRED");
+        child.envs(required.map(|value| ("TICKPATH_CAPTURES_REQUIRED", value)));
+        let output = replay::finish(child);
+        (output.status.success(), replay::text(&output.stdout))
+    };
+    let (passed, said) = skipping(None);
+    assert!(passed && said.contains("skipped: TICKPATH_CAPTURES is not set"), "{said}");
+    let (passed, said) = skipping(Some("1"));
+    assert!(!passed && !said.contains("skipped"), "where captures are required a skip is a failure: {said}");
+}
+
 /// Whether a tool is here; says so when not.
 fn tool(name: &str) -> bool {
     if Command::new(name).arg("--version").output().is_ok() {
