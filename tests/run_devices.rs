@@ -107,6 +107,30 @@ fn a_run_on_ring_devices_drains_and_balances_when_stopped() {
 }
 
 #[test]
+fn a_second_run_of_the_same_name_is_told_to_take_another() {
+    if !two_cpus() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = write_json(folder.path(), "pipeline.json", &on_devices("net_ring0", "net_ring1"));
+    let eal = replay::eal();
+    let run = || {
+        let mut command = tickpath();
+        command.arg("run").arg(&pipeline).arg("--").args(&eal).args(["--vdev=net_ring0", "--vdev=net_ring1"]);
+        command
+    };
+    let mut first = run().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let polling = wait_until_polling(&mut first);
+    let second = replay::finish(run());
+    // SAFETY: a signal to a child that has not been waited for.
+    unsafe { libc::kill(first.id() as libc::pid_t, libc::SIGINT) };
+    let first = replay::wait(first).expect("it hangs after the signal");
+    assert!(polling && first.status.success(), "{}", text(&first.stderr));
+    assert_eq!(second.status.code(), Some(2));
+    assert!(text(&second.stderr).contains("--file-prefix=NAME"), "{}", text(&second.stderr));
+}
+
+#[test]
 fn a_device_makes_the_same_orders_as_a_replay() {
     if !two_cpus() {
         return;

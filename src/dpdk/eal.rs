@@ -117,6 +117,9 @@ fn refusal() -> String {
         said if said.is_empty() => super::error::why(0),
         said => said,
     };
+    if said.contains("another primary process") {
+        return said + "; give each process a name of its own: --file-prefix=NAME";
+    }
     if !said.to_lowercase().contains("hugepage") {
         return said;
     }
