@@ -81,7 +81,7 @@ impl Default for QuoterParameters {
             average_changes: 32,
             skew_ticks: 4,
             half_spread_ticks: 2,
-            requote_ticks: 2,
+            requote_ticks: 1,
             quote_lots: 1,
             max_position_lots: 10,
         }
@@ -587,7 +587,7 @@ mod tests {
             imbalance_percent: 0,
             trend_percent: 0,
             half_spread_ticks: 2,
-            requote_ticks: 2,
+            requote_ticks: 1,
             ..QuoterParameters::default()
         }
     }
