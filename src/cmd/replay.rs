@@ -62,6 +62,10 @@ pub(super) fn conclude(
     let outcome = launch(plan, program, options, stop, |now| show(&bar, now));
     bar.finish_and_clear();
     let outcome = outcome?;
+    if outcome.summary.interrupted {
+        super::print(&Text { summary: &outcome.summary, venues: &outcome.venues }.to_string())?;
+        return Ok(ExitCode::from(130));
+    }
     if let Some(file) = books {
         let lines: String = outcome.venues.iter().flat_map(|v| &v.books).map(|line| format!("{line}\n")).collect();
         file.write(lines.as_bytes())?;

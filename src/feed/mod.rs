@@ -126,6 +126,10 @@ struct State<'m> {
     channels: Vec<Channel>,
     sequenced: bool,
     restart: bool,
+    /// Restarts seen by each channel, and by the venue: the first channel to pass the venue's count clears the books,
+    /// the others follow it.
+    starts: Vec<u32>,
+    epoch: u32,
     counters: Counters,
     by_type: Box<[u64; 256]>,
     /// Packets left in the window.
@@ -153,6 +157,8 @@ impl<'m> Feed<'m> {
             channels: vec![Channel::default(); config.channels.max(1)],
             sequenced: config.sequence,
             restart: false,
+            starts: vec![0; config.channels.max(1)],
+            epoch: 0,
             counters: Counters::default(),
             by_type: Box::new([0; 256]),
             packets: 0,
@@ -167,6 +173,8 @@ impl<'m> Feed<'m> {
     /// The next packet begins a new lap of a replay: sequences and books start again.
     pub fn new_session(&mut self) {
         self.state.channels.iter_mut().for_each(Channel::reset);
+        self.state.starts.fill(0);
+        self.state.epoch = 0;
         self.state.restart = true;
     }
 
@@ -226,7 +234,15 @@ impl State<'_> {
             return None;
         }
         self.counters.duplicate_messages += admit.skip;
-        let restart = admit.start || std::mem::take(&mut self.restart);
+        let mut restart = std::mem::take(&mut self.restart);
+        if admit.start {
+            let starts = &mut self.starts[usize::from(head.channel)];
+            *starts += 1;
+            if *starts > self.epoch {
+                self.epoch = *starts;
+                restart = true;
+            }
+        }
         if count > 0 && admit.skip == count && !restart {
             self.counters.duplicate_packets += 1;
             return None;

@@ -21,11 +21,23 @@ pub struct Admit {
     pub late: bool,
 }
 
+/// How far a line's own sequence may fall back and still be called reordered. Further is a restart whose first packet
+/// was lost.
+const REORDERED: u64 = 4096;
+
+/// Packets in a row of the session that was left, after which leaving it is held for the mistake: one datagram with a
+/// foreign or damaged session id must not silence a feed.
+const WINS_BACK: u32 = 32;
+
 /// Sequence state of one channel.
 #[derive(Clone, Debug, Default)]
 pub struct Channel {
     session: Option<u128>,
     previous: Option<u128>,
+    /// Where the previous session stood when it was left.
+    previous_next: u64,
+    /// Packets of the previous session since the last one of this.
+    late: u32,
     next: u64,
     restarts: u32,
     lines: [Line; MAX_LINES],
@@ -45,20 +57,36 @@ impl Channel {
     pub fn admit(&mut self, line: usize, session: u128, sequence: u64, count: u64, restarts_at_one: bool) -> Admit {
         let mut verdict = Admit::default();
         match self.session {
-            Some(current) if current == session => {}
+            Some(current) if current == session => self.late = 0,
             None => {
                 self.session = Some(session);
                 self.next = sequence;
             }
-            Some(_) if self.previous == Some(session) => return Admit { late: true, ..verdict },
+            Some(_) if self.previous == Some(session) => {
+                self.late += 1;
+                if self.late < WINS_BACK {
+                    return Admit { late: true, ..verdict };
+                }
+                let missing = (self.previous_next.min(sequence), sequence);
+                *self = Channel { session: Some(session), next: sequence, ..Channel::default() };
+                verdict.start = true;
+                verdict.gap = Some(missing);
+            }
             Some(current) => {
-                *self = Channel { session: Some(session), previous: Some(current), ..Channel::default() };
+                let previous_next = self.next;
+                *self =
+                    Channel { session: Some(session), previous: Some(current), previous_next, ..Channel::default() };
                 self.next = sequence;
                 verdict.start = true;
             }
         }
         let of_line = &mut self.lines[line];
-        if restarts_at_one && sequence == 1 && of_line.next > 1 {
+        if of_line.next == 0 {
+            // First heard now: whatever restarted before is not this line's to repeat.
+            of_line.restarts = self.restarts;
+        }
+        let fell_back = of_line.next > 1 && (sequence == 1 || of_line.next > sequence.saturating_add(REORDERED));
+        if restarts_at_one && fell_back {
             of_line.restarts += 1;
             if of_line.restarts > self.restarts {
                 self.restarts = of_line.restarts;
@@ -157,11 +185,42 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_whose_first_packet_was_lost_is_a_restart_with_a_gap() {
+        let mut c = Channel::default();
+        feed(&mut c, 0, 1, 1, 50_000, true);
+        let a = feed(&mut c, 0, 1, 3, 2, true);
+        assert_eq!((a.start, a.gap, a.skip), (true, Some((1, 3)), 0));
+        assert_eq!(feed(&mut c, 0, 1, 5, 1, true), Admit::default());
+    }
+
+    #[test]
+    fn a_line_first_heard_after_a_restart_counts_at_once() {
+        let mut c = Channel::default();
+        feed(&mut c, 0, 1, 1, 50, true);
+        assert!(feed(&mut c, 0, 1, 1, 2, true).start);
+        assert_eq!(feed(&mut c, 1, 1, 3, 4, true), Admit::default());
+    }
+
+    #[test]
+    fn a_foreign_session_id_does_not_silence_the_feed() {
+        let mut c = Channel::default();
+        feed(&mut c, 0, 1, 100, 1, false);
+        assert!(feed(&mut c, 0, 0xdead, 7, 1, false).start);
+        for i in 1..u64::from(WINS_BACK) {
+            assert!(feed(&mut c, 0, 1, 100 + i, 1, false).late);
+        }
+        let back = feed(&mut c, 0, 1, 132, 1, false);
+        assert_eq!((back.late, back.start, back.gap), (false, true, Some((101, 132))));
+        assert_eq!(feed(&mut c, 0, 1, 133, 1, false), Admit::default());
+    }
+
+    #[test]
     fn hostile_numbers_do_not_overflow() {
         let mut c = Channel::default();
         c.admit(0, 1, u64::MAX, u64::MAX, true);
         c.delivered(u64::MAX);
         assert_eq!(c.admit(0, 1, u64::MAX, 7, true).skip, 0);
-        assert_eq!(c.admit(0, 1, 0, 7, true).skip, 7);
+        let a = c.admit(0, 1, 0, 7, true);
+        assert_eq!((a.start, a.skip), (true, 1));
     }
 }

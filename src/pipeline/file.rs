@@ -251,7 +251,7 @@ pub struct OrdersFile {
     pub transport: Transport,
     /// The port orders leave by and responses arrive on.
     pub port: Name,
-    /// The port's queue, both ways. Numbered from 0 without holes, together with the feed lines on the port.
+    /// The port's transmit queue. Numbered from 0 without holes, together with the feed lines on the port.
     #[serde(default)]
     pub queue: Queue,
     /// Our end.
@@ -302,7 +302,7 @@ pub struct StagesFile {
     pub strategy: StageFile,
     /// Writes order messages.
     pub encode: StageFile,
-    /// Puts order frames on the wire and takes responses.
+    /// Puts order frames on the wire.
     pub tx: BurstStageFile,
 }
 

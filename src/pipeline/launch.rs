@@ -236,6 +236,7 @@ pub fn launch(
     let running = Running { shared: &shared, drained: &drained, stop };
     run_lcores(&eal, &mut work, &running, &mut progress)?;
     let wall_seconds = began.elapsed().as_secs_f64();
+    let interrupted = plan.mode == Mode::Replay && stop.load(Ordering::Relaxed);
 
     let mut venues: Vec<VenueReport> =
         plan.venues.iter().map(|v| VenueReport::new(&v.name, options.book_levels)).collect();
@@ -248,13 +249,17 @@ pub fn launch(
     let mut clock = clock;
     clock.refine();
     for segment in work.into_iter().flat_map(|lcore| lcore.segments) {
-        segment.finish()?;
+        // What an interrupted replay wrote would look complete: unfinished files vanish with their segment.
+        if !interrupted {
+            segment.finish()?;
+        }
     }
     drop(wiring);
     drop(devices);
     let mbufs_in_use = pools.iter().map(|p| p.in_use() as u64).sum();
     let facts = RunFacts {
         eal_argv: eal.argv().to_vec(),
+        interrupted,
         plan_hash: format!("{:016x}", plan.hash),
         oversubscribed: plan.oversubscribed,
         mbufs_in_use,

@@ -72,6 +72,16 @@ impl VenueReport {
             }
         }
         self.ports.insert("packets paced over 1 us late".to_owned(), feed.lateness().over_1us);
+        for device in feed.devices() {
+            // A device that does not count cannot be asked; what it lost then shows as a gap.
+            let Ok(stats) = device.stats() else { continue };
+            for (what, n) in [("missed", stats.imissed), ("errors", stats.ierrors), ("without mbuf", stats.rx_nombuf)] {
+                self.ports.insert(format!("device {} {what}", device.name()), n);
+                if n > 0 {
+                    self.warnings.push(format!("device {} lost packets before rx: {what} {n}", device.name()));
+                }
+            }
+        }
         self.warnings.extend(feed.warnings().iter().map(ToString::to_string));
     }
 
@@ -175,6 +185,8 @@ pub struct Summary {
     pub oversubscribed: bool,
     /// Every ledger balances.
     pub conserved: bool,
+    /// A signal ended the run before its captures did.
+    pub interrupted: bool,
     /// What the user should know about the input.
     pub warnings: Vec<String>,
     /// Frames still out of their pools at exit; must be 0.
@@ -205,6 +217,8 @@ pub struct RunFacts {
     pub plan_hash: String,
     /// Fewer CPUs than lcores.
     pub oversubscribed: bool,
+    /// A signal ended it before its captures did.
+    pub interrupted: bool,
     /// Frames still out of their pools.
     pub mbufs_in_use: u64,
     /// Wall time of the run, used where no stamps were taken.
@@ -248,6 +262,7 @@ impl Summary {
             plan_hash: facts.plan_hash,
             oversubscribed: facts.oversubscribed,
             conserved: venues.iter().all(VenueReport::is_conserved),
+            interrupted: facts.interrupted,
             warnings: venues.iter().flat_map(|v| v.warnings.clone()).collect(),
             mbufs_in_use: facts.mbufs_in_use,
             tsc_hz: clock.hz(),
@@ -285,10 +300,17 @@ impl fmt::Display for Text<'_> {
         if s.oversubscribed {
             writeln!(f, "oversubscribed: fewer CPUs than lcores; the times above are not worth comparing")?;
         }
+        if s.interrupted {
+            writeln!(f, "interrupted: the captures were not replayed to their end, and no file was written")?;
+        }
         for warning in &s.warnings {
             writeln!(f, "warning: {warning}")?;
         }
-        let verdict = if s.conserved { "balanced: every packet and order is accounted for" } else { "NOT BALANCED" };
+        let verdict = if s.conserved {
+            "balanced: every packet received and every order is accounted for"
+        } else {
+            "NOT BALANCED"
+        };
         writeln!(f, "ledger {verdict}; {} mbufs in use at exit; plan {}", s.mbufs_in_use, s.plan_hash)
     }
 }

@@ -9,7 +9,7 @@ use super::capture::pace::Lateness;
 use super::capture::replay::Replay;
 use super::capture::{CaptureSource, Next, Pace, Warning};
 use crate::cpu::rdtsc;
-use crate::dpdk::{BURST, Burst, Mempool, RxQueue, free_burst};
+use crate::dpdk::{BURST, Burst, Mempool, Port, RxQueue, free_burst};
 use crate::latency::clock::{Clock, Scale};
 
 /// Frames fetched from the pool at a time for a replay, and so the most that a feed holds beside its packets.
@@ -124,6 +124,11 @@ impl Feed {
             counters.laps = u64::from(self.replay.laps_done(source));
         }
         counters
+    }
+
+    /// The devices that lines arrive on, once for each queue.
+    pub fn devices(&self) -> impl Iterator<Item = &Port> {
+        self.queues.iter().map(|(_, queue)| queue.port())
     }
 
     /// Number of lines.

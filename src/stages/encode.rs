@@ -74,10 +74,10 @@ impl<'m> Encode<'m> {
 
     /// Encode one order and pass it on. False, and nothing done, when there is no frame or no room.
     #[inline]
-    pub fn encode(&mut self, order: &Order, tx: Option<&mut Tx>) -> bool {
-        let room = match (&self.parts.out, &tx) {
+    pub fn encode(&mut self, order: &Order, mut tx: Option<&mut Tx>) -> bool {
+        let room = match (&self.parts.out, &mut tx) {
             (Some(ring), _) => ring.free() > 0,
-            (None, Some(tx)) => tx.has_room(),
+            (None, Some(tx)) => tx.make_room(),
             (None, None) => false,
         };
         if !room {

@@ -253,6 +253,9 @@ pub fn run(segments: &mut [Box<dyn Segment + '_>], idle: Idle) {
     loop {
         let mut work = 0;
         for segment in segments.iter_mut() {
+            if segment.is_aborted() {
+                return;
+            }
             work += segment.poll();
         }
         if work > 0 {
@@ -260,9 +263,6 @@ pub fn run(segments: &mut [Box<dyn Segment + '_>], idle: Idle) {
         }
         let mut drained = true;
         for segment in segments.iter_mut() {
-            if segment.is_aborted() {
-                return;
-            }
             drained &= segment.is_drained();
         }
         if drained {

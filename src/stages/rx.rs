@@ -88,7 +88,12 @@ impl Rx {
 
     /// Frames in = out + dropped.
     pub fn ledger(&self) -> Ledger {
-        Ledger::new("rx", "frames", self.frames).out(self.frames - self.ring_full).dropped("ring full", self.ring_full)
+        let feed = &self.parts.feed;
+        let too_long: u64 = (0..feed.lines()).map(|line| feed.counters(line).too_long).sum();
+        Ledger::new("rx", "frames", self.frames + too_long)
+            .out(self.frames - self.ring_full)
+            .dropped("ring full", self.ring_full)
+            .dropped("too long for an mbuf", too_long)
     }
 
     /// The lines, for their counters.

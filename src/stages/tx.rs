@@ -80,13 +80,13 @@ impl Tx {
         self.doorbell()
     }
 
-    /// Whether another frame can be queued.
+    /// Make room for another frame, by the doorbell if the burst is full. False when the port takes none.
     #[inline]
-    pub fn has_room(&self) -> bool {
-        !self.frames.is_full()
+    pub fn make_room(&mut self) -> bool {
+        self.frames.len() < self.parts.burst || self.doorbell() > 0
     }
 
-    /// Finish a frame and queue it for the next doorbell. The caller has asked [`Tx::has_room`].
+    /// Finish a frame and queue it for the next doorbell. The caller has asked [`Tx::make_room`].
     #[inline]
     pub fn queue(&mut self, mut frame: Frame) {
         self.incoming += 1;
