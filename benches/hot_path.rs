@@ -24,9 +24,10 @@ use tickpath::wire::udp;
 /// A part's name, and its work, which says how many units it did.
 type Part = (&'static str, fn() -> u64);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("decode", decode),
     ("decode_and_book", || decode_and_book(None, 32)),
+    ("decode_and_book_full_packets", || decode_and_book(Some(40), 32)),
     ("decode_and_book_alone", || decode_and_book(Some(1), 1)),
     ("on_book", on_book),
     ("encode_and_finish", encode_and_finish),

@@ -154,17 +154,14 @@ impl<'m> Books<'m> {
         }
     }
 
-    /// Second announcement, a few elements before `element`'s turn: asks for the touch of the side it will change.
-    /// Reads what [`prefetch`](Self::prefetch) asked for.
+    /// Second announcement, a few elements before `element`'s turn: asks for the touch of both sides, the one that will
+    /// change and the one that a decision will look at too. Reads the head that [`prefetch`](Self::prefetch) asked for,
+    /// and not the order, which may still be on its way: so their misses overlap.
     #[inline]
     pub fn prefetch_levels(&self, element: &Element) {
-        let Some((instrument, order)) = whose(element) else { return };
-        let side = match *element {
-            Element::Add { side, .. } | Element::Level { side, .. } => side,
-            _ => self.orders.peek_side(order),
-        };
+        let Some((instrument, _)) = whose(element) else { return };
         if let Some(head) = self.heads.get(instrument.0 as usize) {
-            self.levels.prefetch(&head.sides[side as usize]);
+            head.sides.iter().for_each(|side| self.levels.prefetch(side));
         }
     }
 
@@ -348,24 +345,15 @@ impl<'m> Books<'m> {
 /// comes next in a feed is hard to predict, and this is asked twice an element.
 #[inline(always)]
 fn whose(element: &Element) -> Option<(Instrument, u64)> {
-    let instrument = match *element {
-        Element::Add { instrument, .. }
-        | Element::Execute { instrument, .. }
-        | Element::Reduce { instrument, .. }
-        | Element::Delete { instrument, .. }
-        | Element::Replace { instrument, .. }
-        | Element::Level { instrument, .. } => instrument,
-        _ => return None,
-    };
-    let order = match *element {
-        Element::Delete { order, .. } => order,
-        Element::Add { order, .. }
-        | Element::Execute { order, .. }
-        | Element::Reduce { order, .. }
-        | Element::Replace { order, .. } => order,
-        _ => 0,
-    };
-    Some((instrument, order))
+    match *element {
+        Element::Add { order, instrument, .. }
+        | Element::Execute { order, instrument, .. }
+        | Element::Reduce { order, instrument, .. }
+        | Element::Delete { order, instrument, .. }
+        | Element::Replace { order, instrument, .. } => Some((instrument, order)),
+        Element::Level { instrument, .. } => Some((instrument, 0)),
+        _ => None,
+    }
 }
 
 /// The head of `instrument`, emptied first when it was last used in another session.

@@ -101,13 +101,10 @@ impl<'m> OrderTable<'m> {
     /// Ask for the home slot of `order`.
     #[inline]
     pub fn prefetch(&self, order: u64) {
-        cpu::prefetch(self.slots.as_ptr().wrapping_add(self.home(order)));
-    }
-
-    /// The side of the order in the home slot of `order`: nearly always its own.
-    #[inline]
-    pub fn peek_side(&self, order: u64) -> Side {
-        self.slots.get(self.home(order)).map_or(Side::Buy, |slot| slot.standing.side())
+        let slot = self.slots.as_ptr().wrapping_add(self.home(order));
+        cpu::prefetch(slot);
+        // Two slots in eight lie across two lines.
+        cpu::prefetch(slot.cast::<u64>().wrapping_add(2));
     }
 
     /// The slot of `order` and what it holds.
