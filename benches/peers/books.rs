@@ -17,6 +17,9 @@ const PIECE: u64 = 20_000;
 /// A receive burst.
 const BURST: usize = 32;
 
+/// Messages in a full packet: what remains of the cost is that of messages.
+const FULL: u16 = 40;
+
 struct Market {
     name: &'static str,
     symbols: u32,
@@ -42,21 +45,26 @@ pub fn run(context: &mut Context) -> Result<(), Failure> {
             ..Config::default()
         };
         let packets = Feeder { stream: Stream::new(&config), warm, burst: BURST };
+        let full = Config { messages_per_packet: Some(FULL), ..config.clone() };
+        let full = Feeder { stream: Stream::new(&full), warm, burst: BURST };
         let alone = Config { messages_per_packet: Some(1), ..config };
         let alone = Feeder { stream: Stream::new(&alone), warm, burst: 1 };
-        let [mut bursts, mut single] = [(); 2].map(|()| Rounds::default());
+        let [mut bursts, mut filled, mut single] = [(); 3].map(|()| Rounds::default());
         let mut live = 0;
         for _ in 0..rounds {
             bursts.push(packets.round(&sizes, &mut region, &mut live));
+            filled.push(full.round(&sizes, &mut region, &mut live));
             single.push(alone.round(&sizes, &mut region, &mut live));
         }
         let per_packet = packets.stream.messages() as f64 / packets.stream.all().count() as f64;
-        let what = format!("{}, bursts of {BURST}", market.name);
         let target = Some(Target::AtMost(market.at_most));
+        let what = format!("{}, {per_packet:.1} a packet", market.name);
         row(&Row { what: &what, unit: "ns/msg", ours: bursts, peer: None, target });
-        let what = format!("{}, one message a packet and burst", market.name);
+        let what = format!("{}, {FULL} a packet", market.name);
+        row(&Row { what: &what, unit: "ns/msg", ours: filled, peer: None, target });
+        let what = format!("{}, 1 a packet, packets one by one", market.name);
         row(&Row { what: &what, unit: "ns/msg", ours: single, ..Row::default() });
-        note(&format!("{live} live orders, {per_packet:.1} messages a packet"));
+        note(&format!("{live} live orders; bursts of {BURST} packets unless said otherwise"));
     }
     Ok(())
 }
