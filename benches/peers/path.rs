@@ -1,7 +1,7 @@
 //! The whole pipeline on one lcore: packets a second beside a testpmd that merely receives or swaps addresses, and the
 //! time from receive to doorbell of packets that cause orders.
 
-use super::process::{replay, testpmd};
+use super::process::{pipelines, replay, testpmd};
 use super::table::{Rounds, Row, Target, note, row};
 use super::{Context, Failure};
 use serde_json::Value;
@@ -43,10 +43,11 @@ pub fn latency(context: &mut Context) -> Result<(), Failure> {
     let capture = write(context, "paced.pcap", &config)?;
     let capture = capture.display().to_string();
     let folder = context.folder.path();
+    let one_by_one = one_by_one(folder)?;
     let rounds = if context.quick { 1 } else { 3 };
     let [mut paced, mut flat_out] = [(); 2].map(|()| Vec::new());
     for _ in 0..rounds {
-        paced.push(Hops::of(&replay(folder, "itch-1-lcore.json", &[&capture, "--speed", "1x"])?));
+        paced.push(Hops::of(&replay(folder, &one_by_one, &[&capture, "--speed", "1x"])?));
         flat_out.push(Hops::of(&replay(folder, "itch-1-lcore.json", &[&capture])?));
     }
     for (name, runs, target) in [
@@ -62,6 +63,18 @@ pub fn latency(context: &mut Context) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// The shipped pipeline, receiving one packet at a time.
+fn one_by_one(folder: &Path) -> Result<String, Failure> {
+    let shipped = pipelines().join("itch-1-lcore.json");
+    let failed = |e| Failure::Io(shipped.display().to_string(), e);
+    let text = std::fs::read(&shipped).map_err(failed)?;
+    let mut file: Value = serde_json::from_slice(&text).map_err(|e| Failure::Other(e.to_string()))?;
+    file["venues"][0]["stages"]["rx"]["burst"] = 1.into();
+    let path = folder.join("one-by-one.json");
+    std::fs::write(&path, file.to_string()).map_err(failed)?;
+    Ok(path.display().to_string())
 }
 
 struct Versus {

@@ -4,21 +4,35 @@ use super::Failure;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
-use tickpath::sys::affinity;
+use tickpath::sys::affinity::{self, CpuSet};
 
 /// The program beside this bench, built with the same profile.
 pub const TICKPATH: &str = env!("CARGO_BIN_EXE_tickpath");
 
 /// Two CPUs of this process: control, and the one that works. The same twice when there is only one.
 pub fn cpus() -> [usize; 2] {
-    static CPUS: std::sync::OnceLock<[usize; 2]> = std::sync::OnceLock::new();
-    // Asked once, before EAL leaves this thread on one CPU.
-    *CPUS.get_or_init(|| {
-        let set: Vec<usize> = affinity::current().map(|set| set.into_iter().collect()).unwrap_or_default();
-        let first = set.first().copied().unwrap_or(0);
-        [first, set.get(1).copied().unwrap_or(first)]
-    })
+    let mut all = allowed().iter().copied();
+    let first = all.next().unwrap_or(0);
+    [first, all.next().unwrap_or(first)]
+}
+
+/// The CPUs that this process began with: EAL leaves the thread that starts it on one of them.
+fn allowed() -> &'static CpuSet {
+    static ALLOWED: OnceLock<CpuSet> = OnceLock::new();
+    ALLOWED.get_or_init(|| affinity::current().unwrap_or_default())
+}
+
+/// Do `work`, which starts a process, on all CPUs: a process inherits its parent's.
+fn on_all_cpus<R>(work: impl FnOnce() -> R) -> R {
+    let before = affinity::current();
+    let _ = affinity::set(allowed());
+    let result = work();
+    if let Ok(before) = before {
+        let _ = affinity::set(&before);
+    }
+    result
 }
 
 /// EAL arguments that work everywhere.
@@ -26,6 +40,11 @@ pub fn no_privilege(megabytes: u32, prefix: &str) -> Vec<String> {
     let megabytes = megabytes.to_string();
     let args = ["--no-huge", "-m", &megabytes, "--no-pci", "--file-prefix", prefix];
     args.map(String::from).to_vec()
+}
+
+/// The folder of the shipped pipeline files.
+pub fn pipelines() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines")
 }
 
 /// The facts that figures depend on.
@@ -57,20 +76,14 @@ pub fn machine() -> String {
 /// The summary of a replay with these arguments, the work on the second CPU.
 pub fn replay(folder: &Path, pipeline: &str, arguments: &[&str]) -> Result<serde_json::Value, Failure> {
     let summary = folder.join("summary.json");
-    let pipeline = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines").join(pipeline);
+    // An absolute path stays as it is.
+    let pipeline = pipelines().join(pipeline);
     let [control, worker] = cpus();
     let mut eal = no_privilege(512, &format!("tickpath-bench-{}-replay", std::process::id()));
     eal.extend(["--lcores".into(), format!("0@{control},1@{worker}")]);
-    let output = Command::new(TICKPATH)
-        .arg("replay")
-        .arg(pipeline)
-        .args(arguments)
-        .arg("--summary")
-        .arg(&summary)
-        .arg("--")
-        .args(eal)
-        .output()
-        .map_err(|e| Failure::Io(TICKPATH.into(), e))?;
+    let mut command = Command::new(TICKPATH);
+    command.arg("replay").arg(pipeline).args(arguments).arg("--summary").arg(&summary).arg("--").args(eal);
+    let output = on_all_cpus(|| command.output()).map_err(|e| Failure::Io(TICKPATH.into(), e))?;
     if !output.status.success() {
         return Err(Failure::Other(format!("the replay failed: {}", String::from_utf8_lossy(&output.stderr))));
     }
@@ -100,14 +113,10 @@ pub fn testpmd(folder: &Path, mode: &str, capture: &Path, packets: u64, seconds:
         "--burst=32".into(),
     ];
     let stdout = file()?;
-    let mut child = Command::new("dpdk-testpmd")
-        .args(eal)
-        .arg("--")
-        .args(own)
-        .stdin(Stdio::null())
-        .stderr(stdout.try_clone().map_err(|e| Failure::Io("testpmd's output".into(), e))?)
-        .stdout(stdout)
-        .spawn()
+    let stderr = stdout.try_clone().map_err(|e| Failure::Io("testpmd's output".into(), e))?;
+    let mut command = Command::new("dpdk-testpmd");
+    command.args(eal).arg("--").args(own).stdin(Stdio::null()).stderr(stderr).stdout(stdout);
+    let mut child = on_all_cpus(|| command.spawn())
         .map_err(|e| Failure::Io("dpdk-testpmd (Debian's package dpdk-dev or dpdk)".into(), e))?;
     std::thread::sleep(Duration::from_secs(seconds + 2));
     let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
