@@ -63,7 +63,7 @@ fn decode() -> u64 {
     let mut window = Window::new(512);
     let mut all = |payloads: &[&[u8]]| {
         for payload in payloads {
-            black_box(feed.packet(payload, Packet::default(), &mut window));
+            black_box(feed.packet(payload, &Packet::default(), &mut window, |_, _| {}));
             let n = window.rest().len();
             window.take(n);
         }

@@ -165,7 +165,7 @@ impl<'m> Pair<'m> {
     /// one of ours, and leave the same book.
     fn packet(&mut self, payload: &[u8]) {
         let Pair { protocol, feed, books, window, oracle, directory, compared, .. } = self;
-        feed.packet(payload, Packet::default(), window);
+        feed.packet(payload, &Packet::default(), window, |_, _| {});
         let mut elements = window.rest().iter();
         let mut advance = |books: &mut Books<'_>, directory: &mut HashMap<String, Instrument>| {
             elements.find_map(|element| {

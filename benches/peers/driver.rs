@@ -88,9 +88,8 @@ impl<'m, S: Strategy> Driver<'m, S> {
             if !self.window.has_room() {
                 self.apply();
             }
-            let mark = self.window.mark();
-            self.feed.packet(payload, Packet::default(), &mut self.window);
-            self.window.since(mark).iter().for_each(|element| self.stage.prefetch(element));
+            let Driver { feed, window, stage } = self;
+            feed.packet(payload, &Packet::default(), window, |instrument, order| stage.prefetch(instrument, order));
         }
         self.apply();
     }

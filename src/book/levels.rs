@@ -1,27 +1,43 @@
 //! Sorted price levels of every side, in one array: `depth` in place for each side, deeper sides in a shared pool.
 //!
 //! A level is one word: a 34-bit key above 29 bits of shares, so that words of a side sort by price. The key of a bid is
-//! its price and that of an ask the complement of its price: better is greater on both sides. A side is a contiguous,
-//! ascending run of words, best last, because most changes are near the touch and only better levels move for them.
-//! A side that outgrows its run moves to one twice as long, from the pool, and back when it is a quarter full.
+//! its price and that of an ask the complement of its price, each from 1: better is greater on both sides. A side is a
+//! contiguous, ascending run of words, best last, because most changes are near the touch and only better levels move
+//! for them. A side that outgrows its run moves to one twice as long, from the pool, and back when it is a quarter full.
+//!
+//! Zeros, which are worse than any level, lie around every run: a line before it and at least a word behind it. So the
+//! best eight words and the one behind them can always be looked at and rewritten whole, with no branch on how many
+//! levels there are, where among them the change falls, or whether a level comes, goes or stays: no predictor knows
+//! that, and nearly every change falls there.
 
 use super::view::Level;
 use crate::arena::{self, Arena, ArenaFull};
 use crate::cpu;
 use crate::market::{Instrument, Price, Side};
 use bytemuck::{Pod, Zeroable};
+use std::hint::select_unpredictable;
 
-/// Levels in a cache line, and the unit of `depth`.
+/// Levels in a cache line, the unit of `depth`, and the zeros before a run.
 const LINE: usize = 8;
 const QTY_BITS: u32 = 29;
 /// Most shares in a level.
 pub const MAX_QTY: u64 = (1 << QTY_BITS) - 1;
-/// Greatest key, and so the greatest price.
-pub const MAX_KEY: u64 = (1 << 34) - 1;
-/// Runs of `depth << class` words; `depth << 20` levels on one side are more than any pool holds.
-const CLASSES: usize = 20;
-/// Its line from `LINE - n` on counts the first `n` words of a line.
-const COUNTS: [u64; 2 * LINE] = [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Greatest price.
+pub const MAX_PRICE: u64 = (1 << 34) - 2;
+/// A run of class `c` is `2^c` times as long as one in place, up to 65,535 words.
+const CLASSES: usize = 16;
+/// Its line from `LINE - at` on selects the words of a line from `at` on.
+const FROM: [u64; 2 * LINE] = {
+    let mut words = [0; 2 * LINE];
+    let mut i = LINE;
+    while i < 2 * LINE {
+        words[i] = u64::MAX;
+        i += 1;
+    }
+    words
+};
+/// Words before the first run, so that what lies before any line can be looked at.
+const FRONT: u32 = LINE as u32;
 /// No run: end of a free list.
 const NONE: u32 = u32::MAX;
 
@@ -29,31 +45,27 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub struct LevelPool<'m> {
     words: &'m mut [u64],
-    depth: u32,
+    /// Words of a run in place, the zeros before it included.
+    unit: u32,
     /// Where the pool begins, behind the runs in place.
     pool: u32,
     /// Where the never-used part of the pool begins.
     unused: u32,
     /// Where the pool ends.
     end: u32,
-    /// Freed runs of each class; the first word of one holds the position of the next.
+    /// Freed runs of each class; the second word of one holds the position of the next.
     free: [u32; CLASSES],
 }
 
-/// Where a side's run is, how long, and of which class.
+/// Where a side ends and how many levels it has; how few and how many its run is for, and the run's class.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct SideHead {
-    at: u32,
-    len: u32,
-    class: u32,
-}
-
-/// Position of a level in the array, or where it belongs.
-#[derive(Clone, Copy)]
-struct Place {
-    at: usize,
-    found: bool,
+    end: u32,
+    len: u16,
+    least: u16,
+    most: u16,
+    class: u16,
 }
 
 /// Why a level could not be changed. The side is as it was.
@@ -65,16 +77,16 @@ pub enum Refused {
     LevelOverflow,
 }
 
-/// The sort key of a price; `None` when out of range.
+/// The sort key of a price, 1 to 2^34 - 1; `None` when out of range.
 #[inline]
 pub fn key(side: Side, price: Price) -> Option<u64> {
     let price = price.0 as u64;
-    if price > MAX_KEY {
+    if price > MAX_PRICE {
         return None;
     }
     Some(match side {
-        Side::Buy => price,
-        Side::Sell => MAX_KEY - price,
+        Side::Buy => price + 1,
+        Side::Sell => MAX_PRICE + 1 - price,
     })
 }
 
@@ -83,8 +95,8 @@ pub fn key(side: Side, price: Price) -> Option<u64> {
 pub fn level(side: Side, word: u64) -> Level {
     let key = word >> QTY_BITS;
     let price = match side {
-        Side::Buy => key,
-        Side::Sell => MAX_KEY - key,
+        Side::Buy => key - 1,
+        Side::Sell => MAX_PRICE + 1 - key,
     };
     Level { price: Price(price as i64), qty: word & MAX_QTY }
 }
@@ -92,20 +104,23 @@ pub fn level(side: Side, word: u64) -> Level {
 impl<'m> LevelPool<'m> {
     /// Bytes it takes from the arena.
     pub fn bytes(instruments: u32, depth_levels: u32, spill: u32) -> usize {
-        arena::bytes::<u64>(words(instruments, depth(depth_levels), spill))
+        arena::bytes::<u64>(words(instruments, depth_levels, spill))
     }
 
     pub fn new(instruments: u32, depth_levels: u32, spill: u32, arena: &mut Arena<'m>) -> Result<Self, ArenaFull> {
-        let depth = depth(depth_levels);
-        let words = arena.slice::<u64>("book levels", words(instruments, depth, spill))?;
-        let pool = instruments * 2 * depth;
-        Ok(LevelPool { words, depth, pool, unused: pool, end: pool + spill, free: [NONE; CLASSES] })
+        let words = arena.slice::<u64>("book levels", words(instruments, depth_levels, spill))?;
+        let unit = unit(depth_levels);
+        let pool = FRONT + instruments * 2 * unit;
+        let end = (words.len() - LINE) as u32;
+        Ok(LevelPool { words, unit, pool, unused: pool, end, free: [NONE; CLASSES] })
     }
 
-    /// The empty side of a book.
-    #[inline]
-    pub fn empty(&self, instrument: Instrument, side: Side) -> SideHead {
-        SideHead { at: self.in_place(instrument, side), len: 0, class: 0 }
+    /// The empty side of a book, whatever its run held.
+    #[cold]
+    pub fn empty(&mut self, instrument: Instrument, side: Side) -> SideHead {
+        let start = self.in_place(instrument, side);
+        self.words[start as usize..][..self.unit as usize].fill(0);
+        self.head(start, 0, 0)
     }
 
     /// Give the whole pool back. Every side must be made [`empty`](Self::empty) before it is used again.
@@ -117,202 +132,204 @@ impl<'m> LevelPool<'m> {
     /// The words of a side, best last.
     #[inline]
     pub fn words(&self, side: &SideHead) -> &[u64] {
-        &self.words[side.at as usize..][..side.len as usize]
+        &self.words[side.start()..side.end as usize]
     }
 
     /// Ask for the lines at the touch.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch(&self, side: &SideHead) {
-        let end = (side.at + side.len) as usize;
-        let base = self.words.as_ptr();
-        cpu::prefetch(base.wrapping_add(end));
-        cpu::prefetch(base.wrapping_add(end.saturating_sub(8)));
+        let end = self.words.as_ptr().wrapping_add(side.end as usize);
+        cpu::prefetch(end);
+        cpu::prefetch(end.wrapping_sub(LINE));
     }
 
-    /// `qty` more shares at `key`.
-    #[inline]
-    pub fn add(
+    /// The shares at `key`, 0 where no level is, become what `change` makes of them. The one way in which levels change.
+    #[inline(always)]
+    pub fn update(
         &mut self,
         head: &mut SideHead,
         instrument: Instrument,
         side: Side,
         key: u64,
-        qty: u32,
+        change: impl Fn(u64) -> Result<u64, Refused>,
     ) -> Result<(), Refused> {
-        let place = self.search(head, key);
-        if !place.found {
-            return self.insert(head, instrument, side, place, key, qty);
+        // A run begins behind a line of zeros and ends before one.
+        let around = self.around(head.end as usize);
+        let line: [u64; LINE] = *around[1..].first_chunk().expect("in the middle");
+        let at = worse(&line, key);
+        let word = around[1 + at];
+        let stands = word >> QTY_BITS == key;
+        let shares = change(select_unpredictable(stands, word & MAX_QTY, 0))?;
+        let comes = usize::from(!stands) & usize::from(shares > 0);
+        let goes = usize::from(stands) & usize::from(shares == 0);
+        let len = head.len + comes as u16 - goes as u16;
+        let deeper = usize::from(stands) | at == 0;
+        if deeper || !(head.least..=head.most).contains(&len) {
+            return self.update_deep(head, instrument, side, key, change);
         }
-        let word = &mut self.words[place.at];
-        if (*word & MAX_QTY) + u64::from(qty) > MAX_QTY {
-            return Err(Refused::LevelOverflow);
+        // From `at` on, words move up when a level comes, down when one goes, and stay otherwise.
+        let moved: [u64; LINE] = *around[1 + goes - comes..].first_chunk().expect("one to either side");
+        let from: &[u64; LINE] = FROM[LINE - at..].first_chunk().expect("at is at most a line");
+        let instead = around[1 + at + goes];
+        for i in 0..LINE {
+            around[1 + i] = line[i] & !from[i] | moved[i] & from[i];
         }
-        *word += u64::from(qty);
+        around[1 + LINE] = select_unpredictable(comes == 1, line[LINE - 1], 0);
+        around[1 + at] = select_unpredictable(shares > 0, key << QTY_BITS | shares, instead);
+        head.end = head.end + comes as u32 - goes as u32;
+        head.len = len;
         Ok(())
     }
 
-    /// Exactly `qty` shares at `key`; 0 removes the level.
-    #[inline]
-    pub fn set(
+    /// The same, for a level that is not among the best eight or needs a longer run.
+    #[cold]
+    #[inline(never)]
+    fn update_deep(
         &mut self,
         head: &mut SideHead,
         instrument: Instrument,
         side: Side,
         key: u64,
-        qty: u32,
+        change: impl Fn(u64) -> Result<u64, Refused>,
     ) -> Result<(), Refused> {
-        if u64::from(qty) > MAX_QTY {
-            return Err(Refused::LevelOverflow);
-        }
-        let place = self.search(head, key);
-        match (place.found, qty) {
-            (true, 0) => self.remove(head, instrument, side, place),
-            (true, _) => self.words[place.at] = key << QTY_BITS | u64::from(qty),
+        let words = self.words(head);
+        let place = words.partition_point(|&word| word >> QTY_BITS < key);
+        let stands = words.get(place).is_some_and(|&word| word >> QTY_BITS == key);
+        let shares = change(if stands { words[place] & MAX_QTY } else { 0 })?;
+        let mut at = head.start() + place;
+        match (stands, shares) {
             (false, 0) => {}
-            (false, _) => return self.insert(head, instrument, side, place, key, qty),
-        }
-        Ok(())
-    }
-
-    /// `qty` shares fewer at `key`; the last ones take the level with them. Orders that stand are the sum of their
-    /// levels, so it has that many, unless a feed mixes order and level events: then what is there goes.
-    #[inline]
-    pub fn take(&mut self, head: &mut SideHead, instrument: Instrument, side: Side, key: u64, qty: u32) {
-        let place = self.search(head, key);
-        if !place.found {
-            return;
-        }
-        let word = &mut self.words[place.at];
-        if *word & MAX_QTY > u64::from(qty) {
-            *word -= u64::from(qty);
-        } else {
-            self.remove(head, instrument, side, place);
-        }
-    }
-
-    /// Where `key` stands, or where it would. Nearly every search ends within a line of the touch, at a place no
-    /// branch predictor can guess: all eight words are compared, without a branch.
-    #[inline]
-    fn search(&self, head: &SideHead, key: u64) -> Place {
-        let lowest = key << QTY_BITS;
-        let (start, len) = (head.at as usize, head.len as usize);
-        let (window, valid) = (start + len.saturating_sub(LINE), len.min(LINE));
-        let words: &[u64; LINE] = self.words[window..].first_chunk().expect("the array ends in a spare line");
-        let counts: &[u64; LINE] = COUNTS[LINE - valid..].first_chunk().expect("valid is at most a line");
-        // Words have 63 bits: a difference has the 64th exactly when it is negative.
-        let worse: u64 = words.iter().zip(counts).map(|(word, count)| word.wrapping_sub(lowest) >> 63 & count).sum();
-        let worse = worse as usize;
-        let mut at = window + worse;
-        if worse == 0 && window > start {
-            at = start + self.words[start..window].partition_point(|&word| word < lowest);
-        }
-        // Behind the last word there may be anything, its key even.
-        Place { at, found: at < start + len && self.words[at] >> QTY_BITS == key }
-    }
-
-    #[inline]
-    fn insert(
-        &mut self,
-        head: &mut SideHead,
-        instrument: Instrument,
-        side: Side,
-        place: Place,
-        key: u64,
-        qty: u32,
-    ) -> Result<(), Refused> {
-        if u64::from(qty) > MAX_QTY {
-            return Err(Refused::LevelOverflow);
-        }
-        let mut at = place.at;
-        if head.len == self.capacity(head.class) {
-            let class = head.class + 1;
-            let to = self.allocate(class).ok_or(Refused::PoolFull)?;
-            at = at - head.at as usize + to as usize;
-            self.relocate(head, instrument, side, to, class);
-        }
-        let end = (head.at + head.len) as usize;
-        self.words.copy_within(at..end, at + 1);
-        self.words[at] = key << QTY_BITS | u64::from(qty);
-        head.len += 1;
-        Ok(())
-    }
-
-    #[inline]
-    fn remove(&mut self, head: &mut SideHead, instrument: Instrument, side: Side, place: Place) {
-        let end = (head.at + head.len) as usize;
-        self.words.copy_within(place.at + 1..end, place.at);
-        head.len -= 1;
-        if head.class > 0 && head.len <= self.capacity(head.class) / 4 {
-            let class = head.class - 1;
-            let to = if class == 0 { Some(self.in_place(instrument, side)) } else { self.allocate(class) };
-            if let Some(to) = to {
-                self.relocate(head, instrument, side, to, class);
+            (true, 0) => {
+                // With the zero behind the best.
+                self.words.copy_within(at + 1..=head.end as usize, at);
+                head.end -= 1;
+                head.len -= 1;
+                if head.len < head.least {
+                    self.shrink(head, instrument, side);
+                }
+            }
+            (true, _) => self.words[at] = key << QTY_BITS | shares,
+            (false, _) => {
+                if head.len == head.most {
+                    let class = head.class + 1;
+                    let to = self.allocate(class).ok_or(Refused::PoolFull)?;
+                    self.relocate(head, instrument, side, to, class);
+                    at = head.start() + place;
+                }
+                self.words.copy_within(at..head.end as usize, at + 1);
+                self.words[at] = key << QTY_BITS | shares;
+                head.end += 1;
+                head.len += 1;
             }
         }
+        Ok(())
+    }
+
+    /// The best eight words of a run that ends at `end`, and one more to either side.
+    #[inline(always)]
+    fn around(&mut self, end: usize) -> &mut [u64; LINE + 2] {
+        self.words[end - LINE - 1..].first_chunk_mut().expect("zeros lie around every run")
     }
 
     #[cold]
-    fn relocate(&mut self, head: &mut SideHead, instrument: Instrument, side: Side, to: u32, class: u32) {
-        let from = head.at as usize;
-        self.words.copy_within(from..from + head.len as usize, to as usize);
-        if head.at != self.in_place(instrument, side) {
-            self.release(head.at, head.class);
+    fn shrink(&mut self, head: &mut SideHead, instrument: Instrument, side: Side) {
+        let class = head.class - 1;
+        let to = if class == 0 { Some(self.in_place(instrument, side)) } else { self.allocate(class) };
+        if let Some(to) = to {
+            self.relocate(head, instrument, side, to, class);
         }
-        head.at = to;
-        head.class = class;
+    }
+
+    /// Move a side to the run at `to`, which holds anything.
+    #[cold]
+    fn relocate(&mut self, head: &mut SideHead, instrument: Instrument, side: Side, to: u32, class: u16) {
+        self.words[to as usize..][..(self.unit << class) as usize].fill(0);
+        let start = to as usize + LINE;
+        self.words.copy_within(head.start()..head.end as usize, start);
+        let from = (head.start() - LINE) as u32;
+        if from != self.in_place(instrument, side) {
+            self.release(from, head.class);
+        }
+        *head = self.head(to, head.len, class);
     }
 
     /// A run of `class`: a freed one, a fresh one, or half of a freed longer one.
-    fn allocate(&mut self, class: u32) -> Option<u32> {
+    fn allocate(&mut self, class: u16) -> Option<u32> {
+        let length = u64::from(self.unit) << class;
+        if length > u64::from(u16::MAX) {
+            return None;
+        }
         if let Some(at) = self.pop(class) {
             return Some(at);
         }
-        let length = u64::from(self.depth) << class;
         if u64::from(self.unused) + length <= u64::from(self.end) {
             let at = self.unused;
             self.unused += length as u32;
+            // What another session left there.
+            self.words[self.unused as usize] = 0;
             return Some(at);
         }
-        let mut longer = (class + 1..CLASSES as u32).find(|&c| self.free[c as usize] != NONE)?;
+        let mut longer = (class + 1..CLASSES as u16).find(|&c| self.free[c as usize] != NONE)?;
         let at = self.pop(longer)?;
         while longer > class {
             longer -= 1;
-            self.release(at + self.capacity(longer), longer);
+            self.release(at + (self.unit << longer), longer);
         }
         Some(at)
     }
 
-    fn pop(&mut self, class: u32) -> Option<u32> {
+    fn pop(&mut self, class: u16) -> Option<u32> {
         let at = *self.free.get(class as usize)?;
         if at == NONE {
             return None;
         }
-        self.free[class as usize] = self.words[at as usize] as u32;
+        self.free[class as usize] = self.words[at as usize + 1] as u32;
         Some(at)
     }
 
-    fn release(&mut self, at: u32, class: u32) {
-        self.words[at as usize] = u64::from(self.free[class as usize]);
+    fn release(&mut self, at: u32, class: u16) {
+        // The first word stays zero: it may lie behind the best level of the run before.
+        self.words[at as usize..][..2].copy_from_slice(&[0, u64::from(self.free[class as usize])]);
         self.free[class as usize] = at;
     }
 
-    #[inline]
-    fn capacity(&self, class: u32) -> u32 {
-        self.depth << class
+    /// The head of a side of `len` levels in the run of `class` at `run`.
+    fn head(&self, run: u32, len: u16, class: u16) -> SideHead {
+        let most = ((self.unit << class) - LINE as u32) as u16;
+        let least = if class == 0 { 0 } else { most / 4 + 1 };
+        SideHead { end: run + LINE as u32 + u32::from(len), len, least, most, class }
     }
 
     #[inline]
     fn in_place(&self, instrument: Instrument, side: Side) -> u32 {
-        (instrument.0 * 2 + side as u32) * self.depth
+        FRONT + (instrument.0 * 2 + side as u32) * self.unit
     }
 }
 
-/// Words of the array, with a spare line behind the last run.
-fn words(instruments: u32, depth: u32, spill: u32) -> usize {
-    instruments as usize * 2 * depth as usize + spill as usize + LINE
+impl SideHead {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.end as usize - usize::from(self.len)
+    }
 }
 
-/// Whole lines.
-fn depth(levels: u32) -> u32 {
-    levels.max(1).next_multiple_of(LINE as u32)
+/// How many of a side's best eight are worse than `key`: where it stands among them, or would. 0 as well when it is
+/// deeper.
+#[inline(always)]
+fn worse(window: &[u64; LINE], key: u64) -> usize {
+    // Signed, as vectors compare: a word has 63 bits.
+    let lowest = (key << QTY_BITS) as i64;
+    window.iter().map(|&word| u64::from((word as i64) < lowest)).sum::<u64>() as usize
+}
+
+/// Words of a run in place: whole lines of levels, and the zeros before them.
+fn unit(depth_levels: u32) -> u32 {
+    depth_levels.max(1).next_multiple_of(LINE as u32) + LINE as u32
+}
+
+/// Words of the array: the front, the runs in place, the pool with the zeros of its runs, and zeros behind the last.
+fn words(instruments: u32, depth_levels: u32, spill: u32) -> usize {
+    let unit = unit(depth_levels) as usize;
+    let spill = (spill as usize).div_ceil(unit - LINE) * unit;
+    FRONT as usize + instruments as usize * 2 * unit + spill + LINE
 }

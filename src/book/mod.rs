@@ -19,10 +19,10 @@ use crate::cpu;
 use crate::market::{Element, Instrument, Price, Side};
 use bytemuck::{Pod, Zeroable};
 use levels::{LevelPool, Refused, SideHead};
-use orders::{OrderTable, Standing};
+use orders::{NoRoom, OrderTable, Standing};
 
-/// Highest price a book holds, in 1/10,000: 1,717,986.9183. (ITCH 5.0 ends at 200,000.0000.)
-pub const MAX_PRICE: Price = Price(levels::MAX_KEY as i64);
+/// Highest price a book holds, in 1/10,000: 1,717,986.9182. (ITCH 5.0 ends at 200,000.0000.)
+pub const MAX_PRICE: Price = Price(levels::MAX_PRICE as i64);
 
 /// Most shares a level holds: 536,870,911. (An order of OUCH 5.0 ends at 999,999.)
 pub const MAX_LEVEL_QTY: u64 = levels::MAX_QTY;
@@ -141,26 +141,20 @@ impl<'m> Books<'m> {
         })
     }
 
-    /// First announcement, when `element` is decoded: asks for its order's slot and its instrument's head.
-    #[inline]
-    pub fn prefetch(&self, element: &Element) {
-        let Some((instrument, order)) = whose(element) else { return };
+    /// First announcement, when an event is decoded: asks for its order's slot and its instrument's head. An event that
+    /// replaces an order announces both.
+    #[inline(always)]
+    pub fn prefetch(&self, instrument: Instrument, order: u64) {
         self.orders.prefetch(order);
-        if let Element::Replace { new_order, .. } = *element {
-            self.orders.prefetch(new_order);
-        }
-        if let Some(head) = self.heads.get(instrument.0 as usize) {
-            cpu::prefetch(head);
-        }
+        cpu::prefetch(self.heads.as_ptr().wrapping_add(instrument.0 as usize));
     }
 
     /// Second announcement, a few elements before `element`'s turn: asks for the touch of both sides, the one that will
     /// change and the one that a decision will look at too. Reads the head that [`prefetch`](Self::prefetch) asked for,
     /// and not the order, which may still be on its way: so their misses overlap.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch_levels(&self, element: &Element) {
-        let Some((instrument, _)) = whose(element) else { return };
-        if let Some(head) = self.heads.get(instrument.0 as usize) {
+        if let Some(head) = element.hint().and_then(|instrument| self.heads.get(instrument.0 as usize)) {
             head.sides.iter().for_each(|side| self.levels.prefetch(side));
         }
     }
@@ -168,7 +162,7 @@ impl<'m> Books<'m> {
     /// Take one element; the instrument whose book it changed, or concerned while stale, is returned.
     /// [`Element::Gap`] and [`Element::SessionStart`] concern every instrument and return none, like elements that
     /// do not touch books.
-    #[inline]
+    #[inline(always)]
     pub fn apply(&mut self, element: &Element) -> Option<Instrument> {
         match *element {
             Element::Add { instrument, side, qty, order, price } => self.add(instrument, side, qty, order, price),
@@ -177,8 +171,8 @@ impl<'m> Books<'m> {
             }
             Element::Delete { instrument, order } => self.take(instrument, order).map(|_| instrument),
             Element::Replace { instrument, qty, order, new_order, price } => {
-                let old = self.take(instrument, order)?;
-                self.add(instrument, old.side(), qty, new_order, price);
+                let side = self.take(instrument, order)?;
+                self.add(instrument, side, qty, new_order, price);
                 Some(instrument)
             }
             Element::Level { instrument, side, complete, qty, price } => {
@@ -227,8 +221,9 @@ impl<'m> Books<'m> {
         &self.counters
     }
 
+    #[inline(always)]
     fn add(&mut self, instrument: Instrument, side: Side, qty: u32, order: u64, price: Price) -> Option<Instrument> {
-        let head = head(self.heads, &self.levels, self.session, instrument, &mut self.counters)?;
+        let head = head(self.heads, &mut self.levels, self.session, instrument, &mut self.counters)?;
         if qty == 0 {
             self.counters.zero_qty += 1;
             return None;
@@ -238,74 +233,84 @@ impl<'m> Books<'m> {
             head.flags |= STALE;
             return Some(instrument);
         };
-        let slot = match self.orders.vacancy(order) {
-            Ok(slot) => slot,
-            Err(orders::NoRoom::Duplicate) => {
-                self.counters.duplicate_order += 1;
-                return None;
-            }
+        let vacancy = match self.orders.vacancy(order) {
+            Ok(vacancy) => vacancy,
             Err(why) => {
-                match why {
-                    orders::NoRoom::ProbeTooLong => self.counters.probe_too_long += 1,
-                    _ => self.counters.order_table_full += 1,
-                }
+                let counter = match why {
+                    NoRoom::Duplicate => {
+                        self.counters.duplicate_order += 1;
+                        return None;
+                    }
+                    NoRoom::ProbeTooLong => &mut self.counters.probe_too_long,
+                    NoRoom::Full => &mut self.counters.order_table_full,
+                };
+                *counter += 1;
                 head.flags |= STALE;
                 return Some(instrument);
             }
         };
+        let more = |shares: u64| match shares + u64::from(qty) {
+            shares if shares > MAX_LEVEL_QTY => Err(Refused::LevelOverflow),
+            shares => Ok(shares),
+        };
         // The order enters the table only when its shares are in a level, so levels are always the sum of the table.
-        match self.levels.add(&mut head.sides[side as usize], instrument, side, key, qty) {
-            Ok(()) => self.orders.fill(slot, order, Standing::new(key, side, qty, instrument)),
-            Err(why) => {
-                refuse(why, head, &mut self.counters);
-            }
+        match self.levels.update(&mut head.sides[side as usize], instrument, side, key, more) {
+            Ok(()) => self.orders.fill(vacancy, order, Standing::new(key, side, qty, instrument)),
+            Err(why) => refuse(why, head, &mut self.counters),
         }
         Some(instrument)
     }
 
+    #[inline(always)]
     fn reduce(&mut self, instrument: Instrument, order: u64, qty: u32) -> Option<Instrument> {
-        let (slot, standing) = self.standing(instrument, order)?;
-        if qty > standing.qty() {
-            self.counters.overfilled += 1;
-        }
-        let taken = qty.min(standing.qty());
-        if taken == standing.qty() {
-            self.orders.remove(slot);
+        let at = self.find(instrument, order)?;
+        let standing = self.orders.standing(at);
+        let (key, side, stands) = (standing.key(), standing.side(), standing.qty());
+        if qty < stands {
+            self.orders.reduce(at, qty);
         } else {
-            self.orders.reduce(slot, taken);
+            self.counters.overfilled += u64::from(qty > stands);
+            self.orders.remove(at);
         }
-        self.take_shares(instrument, &standing, taken);
+        self.take_shares(instrument, side, key, qty.min(stands));
         Some(instrument)
     }
 
-    /// The order leaves the table and the book.
-    fn take(&mut self, instrument: Instrument, order: u64) -> Option<Standing> {
-        let (slot, standing) = self.standing(instrument, order)?;
-        self.orders.remove(slot);
-        self.take_shares(instrument, &standing, standing.qty());
-        Some(standing)
+    /// The order leaves the table and the book; the side it stood on is returned.
+    #[inline(always)]
+    fn take(&mut self, instrument: Instrument, order: u64) -> Option<Side> {
+        let at = self.find(instrument, order)?;
+        let standing = self.orders.standing(at);
+        let (key, side, qty) = (standing.key(), standing.side(), standing.qty());
+        self.orders.remove(at);
+        self.take_shares(instrument, side, key, qty);
+        Some(side)
     }
 
-    fn standing(&mut self, instrument: Instrument, order: u64) -> Option<(usize, Standing)> {
-        let Some((slot, standing)) = self.orders.find(order) else {
+    #[inline(always)]
+    fn find(&mut self, instrument: Instrument, order: u64) -> Option<usize> {
+        let Some(at) = self.orders.find(order) else {
             self.counters.unknown_order += 1;
             return None;
         };
-        if standing.instrument() != instrument {
+        if self.orders.standing(at).instrument() != instrument {
             self.counters.wrong_instrument += 1;
             return None;
         }
-        Some((slot, standing))
+        Some(at)
     }
 
-    fn take_shares(&mut self, instrument: Instrument, standing: &Standing, qty: u32) {
+    #[inline(always)]
+    fn take_shares(&mut self, instrument: Instrument, side: Side, key: u64, qty: u32) {
         // A standing order of this session has a head of this session: `add` made it.
-        let side = standing.side();
-        if let Some(head) = self.heads.get_mut(instrument.0 as usize) {
-            self.levels.take(&mut head.sides[side as usize], instrument, side, standing.key(), qty);
-        }
+        let Some(head) = self.heads.get_mut(instrument.0 as usize) else { return };
+        // Orders that stand are the sum of their levels, so a level has that many, unless a feed mixes order and level
+        // events: then what is there goes.
+        let fewer = |shares: u64| Ok(shares.saturating_sub(qty.into()));
+        let _ = self.levels.update(&mut head.sides[side as usize], instrument, side, key, fewer);
     }
 
+    #[inline(always)]
     fn level(
         &mut self,
         instrument: Instrument,
@@ -314,14 +319,15 @@ impl<'m> Books<'m> {
         qty: u32,
         price: Price,
     ) -> Option<Instrument> {
-        let head = head(self.heads, &self.levels, self.session, instrument, &mut self.counters)?;
+        let head = head(self.heads, &mut self.levels, self.session, instrument, &mut self.counters)?;
         head.flags = if complete { head.flags & !INCOMPLETE } else { head.flags | INCOMPLETE };
         let Some(key) = levels::key(side, price) else {
             self.counters.price_out_of_range += 1;
             head.flags |= STALE;
             return Some(instrument);
         };
-        if let Err(why) = self.levels.set(&mut head.sides[side as usize], instrument, side, key, qty) {
+        let exactly = |_| if qty > MAX_LEVEL_QTY as u32 { Err(Refused::LevelOverflow) } else { Ok(qty.into()) };
+        if let Err(why) = self.levels.update(&mut head.sides[side as usize], instrument, side, key, exactly) {
             refuse(why, head, &mut self.counters);
         }
         Some(instrument)
@@ -341,26 +347,11 @@ impl<'m> Books<'m> {
     }
 }
 
-/// The instrument of a book event and its order, 0 in a level feed. Written so that it compiles to few branches: what
-/// comes next in a feed is hard to predict, and this is asked twice an element.
-#[inline(always)]
-fn whose(element: &Element) -> Option<(Instrument, u64)> {
-    match *element {
-        Element::Add { order, instrument, .. }
-        | Element::Execute { order, instrument, .. }
-        | Element::Reduce { order, instrument, .. }
-        | Element::Delete { order, instrument, .. }
-        | Element::Replace { order, instrument, .. } => Some((instrument, order)),
-        Element::Level { instrument, .. } => Some((instrument, 0)),
-        _ => None,
-    }
-}
-
 /// The head of `instrument`, emptied first when it was last used in another session.
-#[inline]
+#[inline(always)]
 fn head<'h>(
     heads: &'h mut [Head],
-    levels: &LevelPool<'_>,
+    levels: &mut LevelPool<'_>,
     session: u32,
     instrument: Instrument,
     counters: &mut BookCounters,

@@ -1,5 +1,9 @@
-//! The table of live orders: reference → side, price, shares, instrument. Open addressing, linear probing, removal by
-//! shifting back, so that no tombstones pile up over a day of adds and deletes.
+//! The table of live orders: reference → side, price, shares, instrument. Open addressing, linear probing; removal shifts
+//! back, so that no tombstones pile up over a day of adds and deletes.
+//!
+//! Orders stand in the order of their home slots: who is farther from home goes first ("Robin Hood"). So whether a removal
+//! displaced anyone shows in the very next slot, and as references are given out in sequence, nearly every order is at
+//! home: each operation looks at one slot and tests what a predictor knows.
 
 use crate::arena::{self, Arena, ArenaFull};
 use crate::cpu;
@@ -40,6 +44,13 @@ pub struct Standing {
     packed: u64,
     qty: u32,
     instrument: Instrument,
+}
+
+/// Where a new order goes: the orders from `at` to the empty slot `until` move one slot on.
+#[derive(Clone, Copy, Debug)]
+pub struct Vacancy {
+    at: usize,
+    until: usize,
 }
 
 /// Why an order cannot be added.
@@ -107,69 +118,124 @@ impl<'m> OrderTable<'m> {
         cpu::prefetch(slot.cast::<u64>().wrapping_add(2));
     }
 
-    /// The slot of `order` and what it holds.
-    #[inline]
-    pub fn find(&self, order: u64) -> Option<(usize, Standing)> {
-        let mut at = self.home(order);
-        for _ in 0..=MAX_PROBE {
-            let slot = self.slots.get(at)?;
-            if !self.taken(slot) {
+    /// The slot of `order`.
+    #[inline(always)]
+    pub fn find(&self, order: u64) -> Option<usize> {
+        let home = self.home(order);
+        let slot = self.slots.get(home)?;
+        if slot.order == order && self.taken(slot) { Some(home) } else { self.find_displaced(order) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_displaced(&self, order: u64) -> Option<usize> {
+        for displaced in 0..=MAX_PROBE {
+            let at = (self.home(order) + displaced) & self.mask;
+            let slot = &self.slots[at];
+            if !self.taken(slot) || self.displaced(at) < displaced {
                 return None;
             }
             if slot.order == order {
-                return Some((at, slot.standing));
+                return Some(at);
             }
-            at = (at + 1) & self.mask;
         }
         None
     }
 
-    /// An empty slot for `order`.
-    #[inline]
-    pub fn vacancy(&self, order: u64) -> Result<usize, NoRoom> {
-        let mut at = self.home(order);
-        for _ in 0..=MAX_PROBE {
-            let Some(slot) = self.slots.get(at) else { return Err(NoRoom::Full) };
-            if !self.taken(slot) {
-                return if self.live < self.capacity { Ok(at) } else { Err(NoRoom::Full) };
+    /// What stands in a slot that [`find`](Self::find) gave.
+    #[inline(always)]
+    pub fn standing(&self, at: usize) -> &Standing {
+        &self.slots[at].standing
+    }
+
+    /// Where to put `order`.
+    #[inline(always)]
+    pub fn vacancy(&self, order: u64) -> Result<Vacancy, NoRoom> {
+        let home = self.home(order);
+        if self.live < self.capacity && self.slots.get(home).is_some_and(|slot| !self.taken(slot)) {
+            return Ok(Vacancy { at: home, until: home });
+        }
+        self.make_way(order)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_way(&self, order: u64) -> Result<Vacancy, NoRoom> {
+        if self.find(order).is_some() {
+            return Err(NoRoom::Duplicate);
+        }
+        if self.live == self.capacity {
+            return Err(NoRoom::Full);
+        }
+        let home = self.home(order);
+        let mut at = None;
+        for displaced in 0..=MAX_PROBE {
+            let here = (home + displaced) & self.mask;
+            if !self.taken(&self.slots[here]) {
+                return Ok(Vacancy { at: at.unwrap_or(here), until: here });
             }
-            if slot.order == order {
-                return Err(NoRoom::Duplicate);
+            if self.displaced(here) < displaced {
+                at = at.or(Some(here));
             }
-            at = (at + 1) & self.mask;
         }
         Err(NoRoom::ProbeTooLong)
     }
 
-    /// Put `order` into a slot that [`vacancy`](Self::vacancy) found.
-    #[inline]
-    pub fn fill(&mut self, at: usize, order: u64, mut standing: Standing) {
+    /// Put `order` where [`vacancy`](Self::vacancy) said.
+    #[inline(always)]
+    pub fn fill(&mut self, vacancy: Vacancy, order: u64, mut standing: Standing) {
+        if vacancy.at != vacancy.until {
+            self.shift(vacancy);
+        }
         standing.packed |= self.session << SESSION_SHIFT;
-        self.slots[at] = Slot { order, standing };
+        self.slots[vacancy.at] = Slot { order, standing };
         self.live += 1;
     }
 
+    /// Move the orders in the way one slot on, into the empty slot behind them.
+    #[cold]
+    #[inline(never)]
+    fn shift(&mut self, vacancy: Vacancy) {
+        let mut hole = vacancy.until;
+        while hole != vacancy.at {
+            let before = hole.wrapping_sub(1) & self.mask;
+            self.slots[hole] = self.slots[before];
+            hole = before;
+        }
+    }
+
     /// `qty` shares fewer, of more.
-    #[inline]
+    #[inline(always)]
     pub fn reduce(&mut self, at: usize, qty: u32) {
         self.slots[at].standing.qty -= qty;
     }
 
-    /// Empty a slot and move back what was displaced by it.
-    #[inline]
+    /// Empty a slot.
+    #[inline(always)]
     pub fn remove(&mut self, at: usize) {
-        let mut hole = at;
-        let mut next = (at + 1) & self.mask;
-        while self.taken(&self.slots[next]) {
-            let displaced = next.wrapping_sub(self.home(self.slots[next].order)) & self.mask;
-            if displaced >= next.wrapping_sub(hole) & self.mask {
-                self.slots[hole] = self.slots[next];
-                hole = next;
-            }
-            next = (next + 1) & self.mask;
+        let next = (at + 1) & self.mask;
+        if self.taken(&self.slots[next]) && self.displaced(next) > 0 {
+            self.remove_and_shift(at);
+        } else {
+            self.slots[at].standing.packed = 0;
         }
-        self.slots[hole] = Slot::zeroed();
         self.live -= 1;
+    }
+
+    /// Empty a slot and move back what was displaced by it.
+    #[cold]
+    #[inline(never)]
+    fn remove_and_shift(&mut self, at: usize) {
+        let mut hole = at;
+        loop {
+            let next = (hole + 1) & self.mask;
+            if !self.taken(&self.slots[next]) || self.displaced(next) == 0 {
+                break;
+            }
+            self.slots[hole] = self.slots[next];
+            hole = next;
+        }
+        self.slots[hole].standing.packed = 0;
     }
 
     /// No order stands any more.
@@ -182,12 +248,19 @@ impl<'m> OrderTable<'m> {
         }
     }
 
-    #[inline]
-    fn taken(&self, slot: &Slot) -> bool {
-        slot.standing.packed >> SESSION_SHIFT == self.session
+    /// How far the order in a taken slot is from home.
+    #[inline(always)]
+    fn displaced(&self, at: usize) -> usize {
+        at.wrapping_sub(self.home(self.slots[at].order)) & self.mask
     }
 
-    #[inline]
+    #[inline(always)]
+    fn taken(&self, slot: &Slot) -> bool {
+        // No order is of a session to come.
+        slot.standing.packed >= self.session << SESSION_SHIFT
+    }
+
+    #[inline(always)]
     fn home(&self, order: u64) -> usize {
         order as usize & self.mask
     }

@@ -220,8 +220,7 @@ fn a_million_events_equal_a_naive_book_after_every_one() {
         for i in 0..1_000_000 {
             let element = feed.next();
             naive.apply(&element);
-            books.prefetch(&element);
-            books.prefetch_levels(&element);
+            announce(books, &element);
             if let Some(instrument) = books.apply(&element) {
                 assert!(!books.book(instrument).stale());
                 naive.check(books, instrument.0);
@@ -289,8 +288,7 @@ fn level_feeds_equal_a_naive_book_after_every_update() {
             let instrument = Instrument(random.below(5) as u32);
             let element = Element::Level { instrument, side, complete: i % 3 == 0, qty, price };
             naive.apply(&element);
-            books.prefetch(&element);
-            books.prefetch_levels(&element);
+            announce(books, &element);
             assert_eq!(books.apply(&element), Some(instrument));
             assert_eq!(books.book(instrument).complete(), i % 3 == 0);
             assert!(!books.book(instrument).stale());
@@ -343,14 +341,14 @@ fn a_full_order_table_makes_the_instrument_stale_and_the_others_not() {
 #[test]
 fn a_full_level_pool_makes_the_instrument_stale() {
     with_books(BookConfig { instruments: 2, orders: 64, depth_levels: 8, spill_levels: 16 }, |books| {
-        for i in 0..17 {
+        for i in 0..25 {
             books.apply(&add(0, Side::Buy, 10, i, 10_000 + 100 * i as i64));
-            assert_eq!(books.book(Instrument(0)).stale(), i == 16);
+            assert_eq!(books.book(Instrument(0)).stale(), i == 24);
         }
         assert_eq!(books.counters().level_pool_full, 1);
-        assert_eq!(books.book(Instrument(0)).bids().len(), 16);
+        assert_eq!(books.book(Instrument(0)).bids().len(), 24);
         // The order that did not fit is unknown to what follows.
-        assert_eq!(books.apply(&Element::Delete { instrument: Instrument(0), order: 16 }), None);
+        assert_eq!(books.apply(&Element::Delete { instrument: Instrument(0), order: 24 }), None);
         assert_eq!(books.counters().unknown_order, 1);
     });
 }
@@ -518,8 +516,7 @@ fn any_elements_in_any_order_never_panic() {
         let config = BookConfig { instruments: 5, orders, depth_levels: depth, spill_levels: spill };
         with_books(config, |books| {
             for element in &elements {
-                books.prefetch(element);
-                books.prefetch_levels(element);
+                announce(books, element);
                 books.apply(element);
                 for i in 0..6 {
                     let book = books.book(Instrument(i));
@@ -530,4 +527,11 @@ fn any_elements_in_any_order_never_panic() {
             }
         });
     });
+}
+
+/// Both announcements, which change nothing, of whatever instrument and order.
+fn announce(books: &Books<'_>, element: &Element) {
+    let instrument = element.hint().unwrap_or(Instrument(u32::MAX));
+    books.prefetch(instrument, u64::MAX - u64::from(instrument.0));
+    books.prefetch_levels(element);
 }

@@ -14,7 +14,14 @@ pub(super) struct Deep;
 
 impl Deep {
     #[inline]
-    pub fn packet(&self, state: &mut State<'_>, payload: &[u8], head: &Packet, window: &mut Window) -> Verdict {
+    pub fn packet(
+        &self,
+        state: &mut State<'_>,
+        payload: &[u8],
+        head: &Packet,
+        window: &mut Window,
+        mut ahead: impl FnMut(Instrument, u64),
+    ) -> Verdict {
         let segment = match iextp::Segment::parse(payload) {
             Ok(segment) if segment.header().protocol() == iextp::DEEP => segment,
             _ => {
@@ -40,7 +47,7 @@ impl Deep {
             match message {
                 Ok(message) => {
                     if next.wrapping_sub(header.sequence) >= skip {
-                        self.message(state, message, next, window);
+                        self.message(state, message, next, window, &mut ahead);
                     }
                     next = next.wrapping_add(1);
                 }
@@ -51,8 +58,15 @@ impl Deep {
         if count == 0 { Verdict::Dropped } else { verdict }
     }
 
-    #[inline]
-    fn message(&self, state: &mut State<'_>, message: &[u8], sequence: u64, window: &mut Window) {
+    #[inline(always)]
+    fn message(
+        &self,
+        state: &mut State<'_>,
+        message: &[u8],
+        sequence: u64,
+        window: &mut Window,
+        ahead: &mut impl FnMut(Instrument, u64),
+    ) {
         let message = match deep10::parse(message) {
             Ok(message) => message,
             Err(Error::UnknownType(kind)) => {
@@ -68,8 +82,8 @@ impl Deep {
         };
         state.by_type[usize::from(message.kind())] += 1;
         match message {
-            Message::BuyLevel(m) => level(state, Side::Buy, m, window),
-            Message::SellLevel(m) => level(state, Side::Sell, m, window),
+            Message::BuyLevel(m) => level(state, Side::Buy, m, window, ahead),
+            Message::SellLevel(m) => level(state, Side::Sell, m, window, ahead),
             Message::Trade(m) => {
                 if let Some(instrument) = wanted(state, m.symbol(), window) {
                     state.push(Element::Trade { instrument, qty: m.size(), price: Price(m.price()) }, window);
@@ -92,9 +106,16 @@ impl Deep {
     }
 }
 
-#[inline]
-fn level(state: &mut State<'_>, side: Side, m: deep10::PriceLevel<'_>, window: &mut Window) {
+#[inline(always)]
+fn level(
+    state: &mut State<'_>,
+    side: Side,
+    m: deep10::PriceLevel<'_>,
+    window: &mut Window,
+    ahead: &mut impl FnMut(Instrument, u64),
+) {
     let Some(instrument) = wanted(state, m.symbol(), window) else { return };
+    ahead(instrument, 0);
     let price = Price(m.price());
     state.push(Element::Level { instrument, side, complete: m.complete(), qty: m.size(), price }, window);
 }

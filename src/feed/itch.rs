@@ -33,7 +33,14 @@ impl<'m> Itch<'m> {
     }
 
     #[inline]
-    pub fn packet(&mut self, state: &mut State<'_>, payload: &[u8], head: &Packet, window: &mut Window) -> Verdict {
+    pub fn packet(
+        &mut self,
+        state: &mut State<'_>,
+        payload: &[u8],
+        head: &Packet,
+        window: &mut Window,
+        mut ahead: impl FnMut(Instrument, u64),
+    ) -> Verdict {
         let Ok(packet) = moldudp64::Packet::parse(payload) else {
             state.counters.bad_header += 1;
             return Verdict::Dropped;
@@ -61,7 +68,7 @@ impl<'m> Itch<'m> {
             match message {
                 Ok(message) => {
                     if next.wrapping_sub(header.sequence) >= skip {
-                        self.message(state, message, next, window);
+                        self.message(state, message, next, window, &mut ahead);
                     }
                     next = next.wrapping_add(1);
                 }
@@ -73,8 +80,15 @@ impl<'m> Itch<'m> {
         if header.count == 0 { Verdict::Dropped } else { verdict }
     }
 
-    #[inline]
-    fn message(&mut self, state: &mut State<'_>, message: &[u8], sequence: u64, window: &mut Window) {
+    #[inline(always)]
+    fn message(
+        &mut self,
+        state: &mut State<'_>,
+        message: &[u8],
+        sequence: u64,
+        window: &mut Window,
+        ahead: &mut impl FnMut(Instrument, u64),
+    ) {
         let message = match itch50::parse(message) {
             Ok(message) => message,
             Err(Error::UnknownType(kind)) => {
@@ -82,11 +96,7 @@ impl<'m> Itch<'m> {
                 state.by_type[usize::from(kind)] += 1;
                 return;
             }
-            Err(_) => {
-                state.counters.wrong_length += 1;
-                state.lose(sequence, sequence.wrapping_add(1).max(sequence), window);
-                return;
-            }
+            Err(_) => return wrong(state, sequence, window),
         };
         state.by_type[usize::from(message.kind())] += 1;
         // Each is written straight into its place: a copy of what was just written would wait for the stores.
@@ -95,33 +105,41 @@ impl<'m> Itch<'m> {
                 let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
                 let Some(side) = side(m.side()) else { return wrong(state, sequence, window) };
                 let price = Price(i64::from(m.price()));
+                ahead(instrument, m.order());
                 state.push(Element::Add { instrument, side, qty: m.shares(), order: m.order(), price }, window);
             }
             Message::AddOrderMpid(m) => {
                 let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
                 let Some(side) = side(m.side()) else { return wrong(state, sequence, window) };
                 let price = Price(i64::from(m.price()));
+                ahead(instrument, m.order());
                 state.push(Element::Add { instrument, side, qty: m.shares(), order: m.order(), price }, window);
             }
             Message::OrderExecuted(m) => {
                 let Some(instrument) = self.located(state, m.locate()) else { return };
+                ahead(instrument, m.order());
                 state.push(Element::Execute { instrument, qty: m.shares(), order: m.order() }, window);
             }
             Message::OrderExecutedPrice(m) => {
                 let Some(instrument) = self.located(state, m.locate()) else { return };
+                ahead(instrument, m.order());
                 state.push(Element::Execute { instrument, qty: m.shares(), order: m.order() }, window);
             }
             Message::OrderCancel(m) => {
                 let Some(instrument) = self.located(state, m.locate()) else { return };
+                ahead(instrument, m.order());
                 state.push(Element::Reduce { instrument, qty: m.shares(), order: m.order() }, window);
             }
             Message::OrderDelete(m) => {
                 let Some(instrument) = self.located(state, m.locate()) else { return };
+                ahead(instrument, m.order());
                 state.push(Element::Delete { instrument, order: m.order() }, window);
             }
             Message::OrderReplace(m) => {
                 let Some(instrument) = self.located(state, m.locate()) else { return };
                 let price = Price(i64::from(m.price()));
+                ahead(instrument, m.order());
+                ahead(instrument, m.new_order());
                 state.push(
                     Element::Replace { instrument, qty: m.shares(), order: m.order(), new_order: m.new_order(), price },
                     window,
@@ -167,12 +185,18 @@ impl<'m> Itch<'m> {
     }
 
     /// The instrument of a message that names its stock.
-    #[inline]
+    #[inline(always)]
     fn named(&mut self, state: &mut State<'_>, locate: u16, stock: [u8; 8], window: &mut Window) -> Option<Instrument> {
-        let entry = &mut self.locates[usize::from(locate)];
-        if *entry > UNWANTED {
-            return Some(Instrument(*entry - 2));
+        match self.locates[usize::from(locate)] {
+            UNNAMED | UNWANTED => self.name(state, locate, stock, window),
+            entry => Some(Instrument(entry - 2)),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn name(&mut self, state: &mut State<'_>, locate: u16, stock: [u8; 8], window: &mut Window) -> Option<Instrument> {
+        let entry = &mut self.locates[usize::from(locate)];
         if *entry == UNNAMED {
             *entry = state.instrument(Symbol(stock), window).map_or(UNWANTED, |i| i.0 + 2);
             if *entry > UNWANTED {
@@ -184,7 +208,7 @@ impl<'m> Itch<'m> {
     }
 
     /// The instrument of a message that has only a locate.
-    #[inline]
+    #[inline(always)]
     fn located(&self, state: &mut State<'_>, locate: u16) -> Option<Instrument> {
         match self.locates[usize::from(locate)] {
             UNNAMED => state.counters.unknown_instrument += 1,
@@ -204,7 +228,7 @@ fn side(letter: u8) -> Option<Side> {
     }
 }
 
-/// A message with a value that the specification does not have: as good as lost.
+/// A message with a length or a value that the specification does not have: as good as lost.
 #[cold]
 fn wrong(state: &mut State<'_>, sequence: u64, window: &mut Window) {
     state.counters.wrong_length += 1;

@@ -179,12 +179,19 @@ impl<'m> Feed<'m> {
     }
 
     /// Decode one payload into `window`, which has room for a packet. Of `head`, everything but sequence and count is
-    /// passed on as it is.
+    /// passed on as it is. The instrument of each book event, and each of its orders, is told to `ahead` at once, so that
+    /// their memory can be asked for; a price level has order 0.
     #[inline]
-    pub fn packet(&mut self, payload: &[u8], head: Packet, window: &mut Window) -> Verdict {
+    pub fn packet(
+        &mut self,
+        payload: &[u8],
+        head: &Packet,
+        window: &mut Window,
+        ahead: impl FnMut(Instrument, u64),
+    ) -> Verdict {
         match &mut self.decoder {
-            Decoder::Itch(itch) => itch.packet(&mut self.state, payload, &head, window),
-            Decoder::Deep(deep) => deep.packet(&mut self.state, payload, &head, window),
+            Decoder::Itch(itch) => itch.packet(&mut self.state, payload, head, window, ahead),
+            Decoder::Deep(deep) => deep.packet(&mut self.state, payload, head, window, ahead),
         }
     }
 
@@ -218,9 +225,28 @@ impl State<'_> {
     /// `None`: nothing of it is new. Otherwise how many messages to skip.
     #[inline]
     fn open(&mut self, header: &Header, head: &Packet, window: &mut Window) -> Option<u64> {
+        let expected = !self.restart
+            && match self.channels.get_mut(head.channel as usize) {
+                Some(channel) if self.sequenced => {
+                    let line = usize::from(head.line).min(MAX_LINES - 1);
+                    channel.follows(line, header.session, header.sequence, header.count.into())
+                }
+                _ => !self.sequenced,
+            };
+        if expected {
+            self.head(header.sequence, head, window);
+            return Some(0);
+        }
+        self.judge(header, head, window)
+    }
+
+    /// The same for a packet that is not simply the next one.
+    #[cold]
+    #[inline(never)]
+    fn judge(&mut self, header: &Header, head: &Packet, window: &mut Window) -> Option<u64> {
         let count = u64::from(header.count);
         let admit = if self.sequenced {
-            let Some(channel) = self.channels.get_mut(usize::from(head.channel)) else {
+            let Some(channel) = self.channels.get_mut(head.channel as usize) else {
                 self.counters.bad_header += 1;
                 return None;
             };
@@ -236,7 +262,7 @@ impl State<'_> {
         self.counters.duplicate_messages += admit.skip;
         let mut restart = std::mem::take(&mut self.restart);
         if admit.start {
-            let starts = &mut self.starts[usize::from(head.channel)];
+            let starts = &mut self.starts[head.channel as usize];
             *starts += 1;
             if *starts > self.epoch {
                 self.epoch = *starts;
@@ -247,12 +273,7 @@ impl State<'_> {
             self.counters.duplicate_packets += 1;
             return None;
         }
-        // Field by field into its place: a copy of what was just written would wait for the stores.
-        let Packet { arrival_ns, rx_tsc, parsed_tsc, burst_size, burst_position, line, channel, .. } = *head;
-        let sequence = header.sequence.wrapping_add(admit.skip);
-        let opened =
-            Packet { arrival_ns, rx_tsc, parsed_tsc, sequence, count: 0, burst_size, burst_position, line, channel };
-        self.push(Element::Packet(opened), window);
+        self.head(header.sequence.wrapping_add(admit.skip), head, window);
         if restart {
             self.counters.session_starts += 1;
             self.push(Element::SessionStart, window);
@@ -263,12 +284,22 @@ impl State<'_> {
         Some(admit.skip)
     }
 
+    /// The head of a packet, as yet without elements.
+    #[inline(always)]
+    fn head(&mut self, sequence: u64, head: &Packet, window: &mut Window) {
+        // Field by field into its place: a copy of what was just written would wait for the stores.
+        let Packet { arrival_ns, rx_tsc, parsed_tsc, burst_size, burst_position, line, channel, .. } = *head;
+        let opened =
+            Packet { arrival_ns, rx_tsc, parsed_tsc, sequence, count: 0, burst_size, burst_position, line, channel };
+        self.push(Element::Packet(opened), window);
+    }
+
     /// Close the packet opened at `mark`, of which messages up to `next` were delivered. A packet that announced none
     /// was a heartbeat, whatever its head meant for the books.
     #[inline]
-    fn close(&mut self, mark: usize, channel: u8, next: u64, window: &mut Window) -> Verdict {
+    fn close(&mut self, mark: usize, channel: u32, next: u64, window: &mut Window) -> Verdict {
         if self.sequenced {
-            self.channels[usize::from(channel)].delivered(next);
+            self.channels[channel as usize].delivered(next);
         }
         if window.close(mark) == 0 {
             return Verdict::Nothing;
@@ -308,7 +339,7 @@ impl State<'_> {
         }
     }
 
-    /// The instrument of a symbol, announced in the window at first sight.
+    /// The instrument of a symbol, defined in the window at first sight.
     #[inline]
     fn instrument(&mut self, symbol: Symbol, window: &mut Window) -> Option<Instrument> {
         match self.symbols.lookup(symbol) {
@@ -339,7 +370,7 @@ mod tests {
         let mut window = Window::new(0);
         // MoldUDP64: session, first sequence, count, then a thousand messages of no length.
         let payload = [&b"SESSION-AA"[..], &7u64.to_be_bytes(), &1000u16.to_be_bytes(), &[0; 2000]].concat();
-        assert_eq!(feed.packet(&payload, Packet::default(), &mut window), Verdict::Elements);
+        assert_eq!(feed.packet(&payload, &Packet::default(), &mut window, |_, _| {}), Verdict::Elements);
         assert_eq!(window.rest()[1..], [Element::Gap { expected: 7, found: 1007 }]);
         let c = feed.counters();
         assert_eq!((c.wrong_length, c.gaps, c.lost_messages, c.window_full), (1000, 1, 1000, 0));

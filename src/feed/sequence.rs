@@ -30,7 +30,7 @@ const REORDERED: u64 = 4096;
 const WINS_BACK: u32 = 32;
 
 /// Sequence state of one channel.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Channel {
     session: Option<u128>,
     previous: Option<u128>,
@@ -44,7 +44,7 @@ pub struct Channel {
 }
 
 /// What is known of one line: its own next sequence, and how many restarts it has shown.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Line {
     next: u64,
     restarts: u32,
@@ -108,6 +108,23 @@ impl Channel {
         verdict
     }
 
+    /// Whether the packet that holds messages `sequence .. sequence + count` is simply the next one, as nearly all are.
+    /// If so it is admitted whole, as [`admit`](Self::admit) would; if not, nothing happened.
+    #[inline(always)]
+    pub fn follows(&mut self, line: usize, session: u128, sequence: u64, count: u64) -> bool {
+        let Line { next, restarts } = self.lines[line];
+        // A line whose own sequence is ahead of this packet may be showing a restart.
+        let next_one = self.session == Some(session)
+            && sequence == self.next
+            && (1..=sequence).contains(&next)
+            && restarts == self.restarts;
+        if next_one {
+            self.late = 0;
+            self.lines[line].next = sequence.saturating_add(count);
+        }
+        next_one
+    }
+
     /// The messages before `next` have been delivered.
     #[inline]
     pub fn delivered(&mut self, next: u64) {
@@ -125,7 +142,11 @@ mod tests {
     use super::*;
 
     fn feed(c: &mut Channel, line: usize, session: u128, sequence: u64, count: u64, one: bool) -> Admit {
+        let mut short = c.clone();
         let a = c.admit(line, session, sequence, count, one);
+        if short.follows(line, session, sequence, count) {
+            assert_eq!((a, &*c), (Admit::default(), &short), "what follows is admitted whole");
+        }
         if !a.late {
             c.delivered(sequence + count);
         }

@@ -12,51 +12,52 @@ pub const MAX_PACKET_ELEMENTS: usize = 320;
 /// A bounded queue of elements with whole packets in it.
 #[derive(Debug)]
 pub struct Window {
-    elements: Vec<Element>,
+    elements: Box<[Element]>,
+    filled: usize,
     taken: usize,
 }
 
 impl Window {
     /// A window for `elements` elements, at least one packet's worth. Allocates once.
     pub fn new(elements: usize) -> Self {
-        Window { elements: Vec::with_capacity(elements.max(MAX_PACKET_ELEMENTS)), taken: 0 }
+        let elements = vec![Element::SessionStart; elements.max(MAX_PACKET_ELEMENTS)].into_boxed_slice();
+        Window { elements, filled: 0, taken: 0 }
     }
 
     /// Whether any packet fits.
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.elements.capacity() - self.elements.len() >= MAX_PACKET_ELEMENTS
+        self.elements.len() - self.filled >= MAX_PACKET_ELEMENTS
     }
 
     /// Append one element; false, and nothing done, when the window is full.
     #[inline(always)]
     pub fn push(&mut self, element: Element) -> bool {
-        if self.elements.len() == self.elements.capacity() {
-            return false;
-        }
-        self.elements.push(element);
+        let Some(place) = self.elements.get_mut(self.filled) else { return false };
+        *place = element;
+        self.filled += 1;
         true
     }
 
     /// The element pushed last.
     #[inline]
     pub fn last(&mut self) -> Option<&mut Element> {
-        self.elements.last_mut()
+        self.elements[..self.filled].last_mut()
     }
 
     /// Elements held, drained ones included: a position for [`Window::close`].
     #[inline]
     pub fn mark(&self) -> usize {
-        self.elements.len()
+        self.filled
     }
 
     /// Set the count in the packet head pushed at `mark`; without any element after it the head is taken back.
     /// Returns the number of elements after the head.
     #[inline]
     pub fn close(&mut self, mark: usize) -> usize {
-        let count = self.elements.len() - mark - 1;
+        let count = self.filled - mark - 1;
         if count == 0 {
-            self.elements.truncate(mark);
+            self.filled = mark;
             return 0;
         }
         if let Element::Packet(Packet { count: field, .. }) = &mut self.elements[mark] {
@@ -65,17 +66,11 @@ impl Window {
         count
     }
 
-    /// The elements from `mark` on.
-    #[inline]
-    pub fn since(&self, mark: usize) -> &[Element] {
-        &self.elements[mark..]
-    }
-
     /// Write the parse stamp into every packet head from `mark` on.
     #[inline]
     pub fn stamp(&mut self, mark: usize, parsed_tsc: u64) {
         let mut at = mark;
-        while let Some(Element::Packet(head)) = self.elements.get_mut(at) {
+        while let Some(Element::Packet(head)) = self.elements[..self.filled].get_mut(at) {
             head.parsed_tsc = parsed_tsc;
             at += 1 + usize::from(head.count);
         }
@@ -84,16 +79,16 @@ impl Window {
     /// What has not been drained yet.
     #[inline]
     pub fn rest(&self) -> &[Element] {
-        &self.elements[self.taken..]
+        &self.elements[self.taken..self.filled]
     }
 
     /// Drain `n` elements from the front; an empty window starts again at its beginning.
     #[inline]
     pub fn take(&mut self, n: usize) {
         self.taken += n;
-        debug_assert!(self.taken <= self.elements.len());
-        if self.taken == self.elements.len() {
-            self.elements.clear();
+        debug_assert!(self.taken <= self.filled);
+        if self.taken == self.filled {
+            self.filled = 0;
             self.taken = 0;
         }
     }
@@ -101,7 +96,7 @@ impl Window {
     /// Nothing left to drain.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.taken == self.elements.len()
+        self.taken == self.filled
     }
 }
 

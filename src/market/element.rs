@@ -5,29 +5,13 @@ use super::{Instrument, Price, Side, Symbol};
 /// One 64-byte element of the parse → strategy link. A `Packet` comes first and says how many of the elements
 /// after it belong to it; strategy decides when the last of them has been applied, never at the end of a burst.
 ///
-/// Events about an order have the same fields at the same offsets (`repr(u8)` keeps the order they are written in), so
-/// that asking for an order's memory does not branch on what happened to it.
+/// Heads and book events have their channel or instrument at the same offset (`repr(u8)` keeps the order in which fields
+/// are written), so that [`Element::hint`] does not branch on what comes next, which no predictor knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8, align(64))]
 pub enum Element {
     /// Head of a packet: `count` elements follow.
     Packet(Packet),
-    /// A new session: every book of the venue is empty and fresh again.
-    SessionStart,
-    /// Messages `expected..found` of a channel were lost: every book of the venue is stale until the session restarts.
-    Gap {
-        /// First missing sequence number.
-        expected: u64,
-        /// First sequence number that arrived instead.
-        found: u64,
-    },
-    /// First sight of an instrument: its index and symbol. Precedes every other event of that instrument.
-    Define {
-        /// Index given to it.
-        instrument: Instrument,
-        /// Its symbol.
-        symbol: Symbol,
-    },
     /// An order was added to the book.
     Add {
         /// The exchange's reference, unique within a session.
@@ -81,16 +65,32 @@ pub enum Element {
     },
     /// A price level now holds `qty` shares; 0 removes it (DEEP 8 and 5).
     Level {
+        /// The level.
+        price: Price,
         /// Whose book.
         instrument: Instrument,
+        /// Shares at the level.
+        qty: u32,
         /// Its side.
         side: Side,
         /// The last update of an atomic event: only now is the book consistent.
         complete: bool,
-        /// Shares at the level.
-        qty: u32,
-        /// The level.
-        price: Price,
+    },
+    /// A new session: every book of the venue is empty and fresh again.
+    SessionStart,
+    /// Messages `expected..found` of a channel were lost: every book of the venue is stale until the session restarts.
+    Gap {
+        /// First missing sequence number.
+        expected: u64,
+        /// First sequence number that arrived instead.
+        found: u64,
+    },
+    /// First sight of an instrument: its index and symbol. Precedes every other event of that instrument.
+    Define {
+        /// Index given to it.
+        instrument: Instrument,
+        /// Its symbol.
+        symbol: Symbol,
     },
     /// A trade that does not touch the book (ITCH P and Q, DEEP T).
     Trade {
@@ -114,7 +114,17 @@ impl Element {
     /// The instrument whose book this event may change.
     #[inline]
     pub fn instrument(&self) -> Option<Instrument> {
+        match self {
+            Element::Packet(_) => None,
+            _ => self.hint(),
+        }
+    }
+
+    /// An instrument whose memory this element may want: that of a book event, and any for a packet's head.
+    #[inline(always)]
+    pub fn hint(&self) -> Option<Instrument> {
         match *self {
+            Element::Packet(Packet { channel, .. }) => Some(Instrument(channel)),
             Element::Add { instrument, .. }
             | Element::Execute { instrument, .. }
             | Element::Reduce { instrument, .. }
@@ -128,25 +138,26 @@ impl Element {
 
 /// Head of a packet on the parse → strategy link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Packet {
     /// The one time that strategy and risk know, in ns: the capture stamp, or rx TSC scaled once a burst.
     pub arrival_ns: u64,
+    /// Which sequence domain of the feed. In an element, where an event has its instrument.
+    pub channel: u32,
+    /// Elements that follow.
+    pub count: u16,
+    /// Packets in the receive burst.
+    pub burst_size: u16,
     /// TSC when the burst was received.
     pub rx_tsc: u64,
     /// TSC when the burst was parsed.
     pub parsed_tsc: u64,
     /// Sequence number of the packet's first message.
     pub sequence: u64,
-    /// Elements that follow.
-    pub count: u16,
-    /// Packets in the receive burst.
-    pub burst_size: u16,
-    /// This packet's position in it, from 0.
+    /// This packet's position in the burst, from 0.
     pub burst_position: u16,
     /// Which line (A = 0, B = 1 …) delivered it.
     pub line: u8,
-    /// Which sequence domain of the feed.
-    pub channel: u8,
 }
 
 /// Trading state of an instrument.

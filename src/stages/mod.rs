@@ -183,14 +183,14 @@ impl<S: Strategy> Segment for Chain<'_, S> {
         match (parse, strategy) {
             (Some(parse), Some(strategy)) => {
                 work += parse.take(rx.as_mut());
-                work += parse.decode(|element| strategy.prefetch(element));
+                work += parse.decode(|instrument, order| strategy.prefetch(instrument, order));
                 let n = strategy.apply(parse.window().rest(), &mut down);
                 parse.window().take(n);
                 work + n
             }
             (Some(parse), None) => {
                 work += parse.take(rx.as_mut());
-                work += parse.decode(|_| {});
+                work += parse.decode(|_, _| {});
                 work + parse.push()
             }
             (None, Some(strategy)) => work + strategy.take(&mut down),

@@ -9,7 +9,7 @@ use super::{Ledger, Rx, Shared};
 use crate::cpu::rdtsc;
 use crate::dpdk::{Burst, Checksum, Frame, free_burst, ring::Consumer, ring::Producer};
 use crate::feed::{Feed, Verdict, Window};
-use crate::market::{Element, Packet};
+use crate::market::{Element, Instrument, Packet};
 use crate::port::Arrival;
 use crate::wire::{ethernet, ipv4, udp};
 use std::net::Ipv4Addr;
@@ -129,10 +129,9 @@ impl<'m> Parse<'m> {
         n
     }
 
-    /// Decode held frames into the window as far as it has room, calling `ahead` for each event so that its memory can
-    /// be asked for early.
+    /// Decode held frames into the window as far as it has room. `ahead` is told of each event, as [`Feed::packet`] says.
     #[inline]
-    pub fn decode(&mut self, mut ahead: impl FnMut(&Element)) -> usize {
+    pub fn decode(&mut self, mut ahead: impl FnMut(Instrument, u64)) -> usize {
         if self.frames.is_empty() {
             return 0;
         }
@@ -142,9 +141,7 @@ impl<'m> Parse<'m> {
             if !self.window.has_room() {
                 break;
             }
-            let mark = self.window.mark();
-            self.frame(i);
-            self.window.since(mark).iter().for_each(&mut ahead);
+            self.frame(i, &mut ahead);
             done += 1;
         }
         if self.parts.stamps {
@@ -218,7 +215,7 @@ impl<'m> Parse<'m> {
     }
 
     #[inline]
-    fn frame(&mut self, at: usize) {
+    fn frame(&mut self, at: usize, ahead: &mut impl FnMut(Instrument, u64)) {
         let Parse { parts, frames, window, counters, last_group, lap, .. } = self;
         let frame = &frames[at];
         // rx writes it into every frame; without it the frame did not come through rx.
@@ -255,9 +252,9 @@ impl<'m> Parse<'m> {
             burst_size: arrival.burst_size,
             burst_position: arrival.burst_position,
             line,
-            channel,
+            channel: channel.into(),
         };
-        match parts.feed.packet(payload, head, window) {
+        match parts.feed.packet(payload, &head, window, ahead) {
             Verdict::Elements => counters.accepted += 1,
             Verdict::Nothing => counters.empty += 1,
             Verdict::Dropped => {}

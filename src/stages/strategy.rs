@@ -10,6 +10,7 @@ use super::{Down, Ledger};
 use crate::book::Books;
 use crate::cpu::rdtsc;
 use crate::dpdk::ring::{Consumer, Producer};
+use crate::feed::MAX_PACKET_ELEMENTS;
 use crate::market::{Element, Instrument, Order, OrderEvent, OrderEventKind, Packet, Price};
 use crate::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
 use serde::Serialize;
@@ -53,7 +54,9 @@ pub struct StrategyStage<'m, S> {
     strategy: S,
     orders: Orders,
     known: Vec<InstrumentSpec>,
-    changed: Vec<Instrument>,
+    /// The instruments to decide on, and room for one that was there already.
+    changed: Box<[Instrument]>,
+    changes: usize,
     epoch: u32,
     head: Packet,
     remaining: u16,
@@ -79,7 +82,8 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             known: (0..instruments)
                 .map(|i| if i < parts.listed { parts.specs[i] } else { parts.default_spec })
                 .collect(),
-            changed: Vec::with_capacity(instruments.min(1024)),
+            changed: vec![Instrument(0); instruments.min(MAX_PACKET_ELEMENTS) + 1].into_boxed_slice(),
+            changes: 0,
             epoch: 0,
             head: Packet::default(),
             remaining: 0,
@@ -113,7 +117,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         if self.taken == self.filled {
             self.taken = 0;
             self.filled = self.parts.input.as_mut().map_or(0, |ring| ring.pop_slice(&mut intake));
-            intake[..self.filled].iter().for_each(|element| self.prefetch(element));
+            intake[..self.filled].iter().for_each(|element| self.announce(element));
         }
         let n = self.apply(&intake[self.taken..self.filled], down);
         self.taken += n;
@@ -121,13 +125,11 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         n
     }
 
-    /// Ask for the memory that an event and the decision after it will want.
-    #[inline]
-    pub fn prefetch(&self, element: &Element) {
-        self.parts.books.prefetch(element);
-        if let Some(instrument) = element.instrument() {
-            self.strategy.prefetch(instrument);
-        }
+    /// Ask for the memory that an event of `order` and the decision after it will want.
+    #[inline(always)]
+    pub fn prefetch(&self, instrument: Instrument, order: u64) {
+        self.parts.books.prefetch(instrument, order);
+        self.strategy.prefetch(instrument);
     }
 
     /// Apply elements in order until they end or an order has no room. Returns how many were applied.
@@ -136,16 +138,38 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         for element in elements.iter().take(LEVELS_AHEAD) {
             self.parts.books.prefetch_levels(element);
         }
-        for (i, element) in elements.iter().enumerate() {
+        let mut at = 0;
+        while let Some(element) = elements.get(at) {
             if !self.waiting.is_empty() {
-                return i;
+                break;
             }
-            if let Some(ahead) = elements.get(i + LEVELS_AHEAD) {
+            if let Some(ahead) = elements.get(at + LEVELS_AHEAD) {
                 self.parts.books.prefetch_levels(ahead);
             }
-            self.element(element, down);
+            at += 1;
+            match element {
+                Element::Packet(head) => self.begin(head),
+                _ => self.event(element, down),
+            }
         }
-        elements.len()
+        at
+    }
+
+    /// What [`prefetch`](Self::prefetch) is told by parse on the same lcore.
+    #[inline]
+    fn announce(&self, element: &Element) {
+        match *element {
+            Element::Add { order, instrument, .. }
+            | Element::Execute { order, instrument, .. }
+            | Element::Reduce { order, instrument, .. }
+            | Element::Delete { order, instrument, .. } => self.prefetch(instrument, order),
+            Element::Replace { order, instrument, new_order, .. } => {
+                self.prefetch(instrument, order);
+                self.prefetch(instrument, new_order);
+            }
+            Element::Level { instrument, .. } => self.prefetch(instrument, 0),
+            _ => {}
+        }
     }
 
     /// A response or local event for the strategy.
@@ -220,16 +244,50 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         self.orders.refused()
     }
 
-    #[inline]
-    fn element(&mut self, element: &Element, down: &mut Down<'_, '_>) {
-        if let Element::Packet(head) = element {
-            self.head = *head;
-            self.remaining = head.count;
-            self.orders.clear();
-            // 0 means never touched.
-            self.epoch = self.epoch.wrapping_add(1).max(1);
-            return;
+    #[inline(always)]
+    fn begin(&mut self, head: &Packet) {
+        self.head = *head;
+        self.remaining = head.count;
+        self.orders.clear();
+        // 0 means never touched.
+        self.epoch = self.epoch.wrapping_add(1).max(1);
+    }
+
+    #[inline(always)]
+    fn event(&mut self, element: &Element, down: &mut Down<'_, '_>) {
+        match element {
+            Element::Packet(_)
+            | Element::SessionStart
+            | Element::Gap { .. }
+            | Element::Define { .. }
+            | Element::Trade { .. }
+            | Element::Status { .. } => self.apart_from_books(element, down),
+            _ => {
+                if let Some(instrument) = self.parts.books.apply(element) {
+                    self.touch(instrument);
+                }
+            }
         }
+        self.remaining = self.remaining.saturating_sub(1);
+        if self.remaining == 0 {
+            self.end_of_packet(down);
+        }
+    }
+
+    /// Remember to decide on `instrument`, once a packet. Whether it is the packet's first touch is anyone's guess: no
+    /// branch.
+    #[inline(always)]
+    fn touch(&mut self, instrument: Instrument) {
+        let last = &mut self.parts.touched[instrument.0 as usize];
+        if let Some(place) = self.changed.get_mut(self.changes) {
+            *place = instrument;
+            self.changes += usize::from(*last != self.epoch);
+            *last = self.epoch;
+        }
+    }
+
+    #[inline(never)]
+    fn apart_from_books(&mut self, element: &Element, down: &mut Down<'_, '_>) {
         match element {
             Element::Define { instrument, symbol } => {
                 let known = &mut self.known[instrument.0 as usize];
@@ -247,19 +305,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
                 self.strategy.on_status(*instrument, *status, &mut self.orders);
                 self.hand_down(down);
             }
-            _ => {
-                if let Some(instrument) = self.parts.books.apply(element) {
-                    let last = &mut self.parts.touched[instrument.0 as usize];
-                    if *last != self.epoch && self.changed.len() < self.changed.capacity() {
-                        *last = self.epoch;
-                        self.changed.push(instrument);
-                    }
-                }
-            }
-        }
-        self.remaining = self.remaining.saturating_sub(1);
-        if self.remaining == 0 {
-            self.end_of_packet(down);
+            _ => {}
         }
     }
 
@@ -274,9 +320,9 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     #[inline]
     fn end_of_packet(&mut self, down: &mut Down<'_, '_>) {
         self.packets += 1;
-        let book_tsc = if self.parts.stamps && !self.changed.is_empty() { rdtsc() } else { 0 };
+        let book_tsc = if self.parts.stamps && self.changes > 0 { rdtsc() } else { 0 };
         self.orders.caused_by(&self.head, book_tsc);
-        for i in 0..self.changed.len() {
+        for i in 0..self.changes {
             let instrument = self.changed[i];
             let book = self.parts.books.book(instrument);
             if !book.complete() {
@@ -285,7 +331,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             self.strategy.on_book(&book, &mut self.orders);
             self.hand_down(down);
         }
-        self.changed.clear();
+        self.changes = 0;
         self.strategy.on_packet(&mut self.orders);
         self.hand_down(down);
     }

@@ -164,7 +164,7 @@ impl Orders {
             burst_size: self.cause.burst_size,
             burst_position: self.cause.burst_position,
             line: self.cause.line,
-            channel: self.cause.channel,
+            channel: self.cause.channel as u8,
             kind,
             side,
         });
