@@ -5,6 +5,7 @@
 
 use crate::cli::{Cli, Command};
 use crate::cmd::{self, Failure};
+use crate::cpu;
 use crate::pipeline::file::{FileError, KnownStrategy, parse_parameters};
 use crate::pipeline::launch::SegmentParts;
 use crate::stages::Segment;
@@ -77,6 +78,11 @@ impl Program {
     /// Do what the command line says: 0 when it was done, 2 when the command line or its input cannot be used, 1 when
     /// something else went wrong.
     pub fn main(&self) -> ExitCode {
+        if let Some(feature) = cpu::lacks() {
+            eprintln!("error: this program was built for x86-64-v3 and this CPU lacks {feature}");
+            eprintln!("help: build it for this CPU: RUSTFLAGS=\"-C target-cpu=native\" cargo build --release");
+            return ExitCode::from(2);
+        }
         let level = env_logger::Env::default().filter_or("TICKPATH_LOG", "warn,dpdk=error");
         // A host program may have a logger already: then its own is used.
         let _ = env_logger::Builder::from_env(level).try_init();

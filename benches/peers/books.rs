@@ -1,6 +1,8 @@
 //! Decode and book through `Feed::packet`, `Books::prefetch` and `StrategyStage::apply`, on a whole market and on a
-//! hundred symbols, in bursts and one message at a time.
+//! hundred symbols, in bursts and one message at a time. Beside them what itchy takes to decode the same messages and
+//! book nothing: it knows no books, but shows what a ns of this machine is worth.
 
+use super::decode::Yardstick;
 use super::driver::{Driver, Nothing, Sizes};
 use super::stream::{Stream, count};
 use super::table::{Rounds, Row, Target, note, row};
@@ -49,21 +51,24 @@ pub fn run(context: &mut Context) -> Result<(), Failure> {
         let full = Feeder { stream: Stream::new(&full), warm, burst: BURST };
         let alone = Config { messages_per_packet: Some(1), ..config };
         let alone = Feeder { stream: Stream::new(&alone), warm, burst: 1 };
-        let [mut bursts, mut filled, mut single] = [(); 3].map(|()| Rounds::default());
+        let yardstick = Yardstick::new(packets.stream.between(warm, u64::MAX));
+        let [mut bursts, mut filled, mut single, mut theirs] = [(); 4].map(|()| Rounds::default());
         let mut live = 0;
         for _ in 0..rounds {
+            theirs.push(yardstick.round());
             bursts.push(packets.round(&sizes, &mut region, &mut live));
             filled.push(full.round(&sizes, &mut region, &mut live));
             single.push(alone.round(&sizes, &mut region, &mut live));
         }
         let per_packet = packets.stream.messages() as f64 / packets.stream.all().count() as f64;
         let target = Some(Target::AtMost(market.at_most));
+        let peer = Some((Yardstick::NAME, theirs));
         let what = format!("{}, {per_packet:.1} a packet", market.name);
-        row(&Row { what: &what, unit: "ns/msg", ours: bursts, peer: None, target });
+        row(&Row { what: &what, unit: "ns/msg", ours: bursts, peer: peer.clone(), target });
         let what = format!("{}, {FULL} a packet", market.name);
-        row(&Row { what: &what, unit: "ns/msg", ours: filled, peer: None, target });
+        row(&Row { what: &what, unit: "ns/msg", ours: filled, peer: peer.clone(), target });
         let what = format!("{}, 1 a packet, packets one by one", market.name);
-        row(&Row { what: &what, unit: "ns/msg", ours: single, ..Row::default() });
+        row(&Row { what: &what, unit: "ns/msg", ours: single, peer, target: None });
         note(&format!("{live} live orders; bursts of {BURST} packets unless said otherwise"));
     }
     Ok(())

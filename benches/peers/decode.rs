@@ -83,6 +83,26 @@ fn time(work: impl FnOnce() -> usize) -> f64 {
     start.elapsed().as_nanos() as f64 / n.max(1) as f64
 }
 
+/// itchy over the messages of `payloads` that it knows, in pieces: what merely decoding costs the peer, on this machine
+/// and in this minute.
+pub struct Yardstick(Vec<Vec<u8>>);
+
+impl Yardstick {
+    pub const NAME: &str = "itchy, decoding alone";
+
+    pub fn new<'p>(payloads: impl Iterator<Item = &'p [u8]>) -> Yardstick {
+        let packets = payloads.filter_map(|p| moldudp64::Packet::parse(p).ok());
+        let messages: Vec<Vec<u8>> = packets.flat_map(|p| p.messages().flatten().map(<[u8]>::to_vec)).collect();
+        let known: Vec<Vec<u8>> = messages.into_iter().filter(|m| !UNKNOWN_TO_ITCHY.contains(&m[0])).collect();
+        Yardstick(pieces(&known, file))
+    }
+
+    /// ns a message of each piece.
+    pub fn round(&self) -> Vec<f64> {
+        self.0.iter().map(|piece| time(|| itchy(piece))).collect()
+    }
+}
+
 fn itchy(file: &[u8]) -> usize {
     let mut n = 0;
     for message in itchy::MessageStream::from_reader(file) {
@@ -178,7 +198,7 @@ fn drain(window: &mut Window) {
 
 fn messages_of(stream: &Stream) -> Vec<Vec<u8>> {
     let packets = stream.all().map(|p| moldudp64::Packet::parse(p).expect("generated packets are whole"));
-    packets.flat_map(|p| p.messages().flatten().map(<[u8]>::to_vec).collect::<Vec<_>>()).collect()
+    packets.flat_map(|p| p.messages().flatten().map(<[u8]>::to_vec)).collect()
 }
 
 fn framed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -80,7 +80,8 @@ impl Context {
         let path = self.folder.path().join("itch.pcap");
         let packets = self.folder.path().join("itch.packets");
         if !path.exists() {
-            let config = tickpath::synth::Config { messages: 200_000, symbols: 500, ..Default::default() };
+            // Long enough that the opening, which causes most orders, does not outweigh the day.
+            let config = tickpath::synth::Config { messages: 600_000, symbols: 500, ..Default::default() };
             let file = std::fs::File::create(&path).map_err(|e| Failure::Io(path.display().to_string(), e))?;
             let summary = tickpath::synth::write_pcap(&config, std::io::BufWriter::new(file))
                 .map_err(|e| Failure::Other(e.to_string()))?;

@@ -18,7 +18,7 @@ use bytemuck::{Pod, Zeroable};
 use std::hint::select_unpredictable;
 
 /// Levels in a cache line, the unit of `depth`, and the zeros before a run.
-const LINE: usize = 8;
+pub const LINE: usize = 8;
 const QTY_BITS: u32 = 29;
 /// Most shares in a level.
 pub const MAX_QTY: u64 = (1 << QTY_BITS) - 1;
@@ -129,10 +129,10 @@ impl<'m> LevelPool<'m> {
         self.free = [NONE; CLASSES];
     }
 
-    /// The words of a side, best last.
-    #[inline]
+    /// The words of a side, best last, behind a line of zeros.
+    #[inline(always)]
     pub fn words(&self, side: &SideHead) -> &[u64] {
-        &self.words[side.start()..side.end as usize]
+        &self.words[side.start() - LINE..side.end as usize]
     }
 
     /// Ask for the lines at the touch.
@@ -192,11 +192,18 @@ impl<'m> LevelPool<'m> {
         key: u64,
         change: impl Fn(u64) -> Result<u64, Refused>,
     ) -> Result<(), Refused> {
-        let words = self.words(head);
-        let place = words.partition_point(|&word| word >> QTY_BITS < key);
-        let stands = words.get(place).is_some_and(|&word| word >> QTY_BITS == key);
-        let shares = change(if stands { words[place] & MAX_QTY } else { 0 })?;
-        let mut at = head.start() + place;
+        // Line by line away from the touch: what is deeper is rarely much deeper, and ends at the zeros before the run.
+        let mut line = head.end as usize - LINE;
+        let mut at = loop {
+            let worse = worse(self.words[line..].first_chunk().expect("as long as what was behind"), key);
+            if worse > 0 {
+                break line + worse;
+            }
+            line -= LINE;
+        };
+        let word = self.words[at];
+        let stands = word >> QTY_BITS == key;
+        let shares = change(if stands { word & MAX_QTY } else { 0 })?;
         match (stands, shares) {
             (false, 0) => {}
             (true, 0) => {
@@ -213,8 +220,9 @@ impl<'m> LevelPool<'m> {
                 if head.len == head.most {
                     let class = head.class + 1;
                     let to = self.allocate(class).ok_or(Refused::PoolFull)?;
+                    let better = head.end as usize - at;
                     self.relocate(head, instrument, side, to, class);
-                    at = head.start() + place;
+                    at = head.end as usize - better;
                 }
                 self.words.copy_within(at..head.end as usize, at + 1);
                 self.words[at] = key << QTY_BITS | shares;

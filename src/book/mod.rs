@@ -202,7 +202,13 @@ impl<'m> Books<'m> {
                 stale: self.lost || head.flags & STALE != 0,
                 complete: head.flags & INCOMPLETE == 0,
             },
-            head => Book { instrument, bids: &[], asks: &[], stale: self.lost || head.is_none(), complete: true },
+            head => Book {
+                instrument,
+                bids: &[0; levels::LINE],
+                asks: &[0; levels::LINE],
+                stale: self.lost || head.is_none(),
+                complete: true,
+            },
         }
     }
 

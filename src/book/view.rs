@@ -1,6 +1,6 @@
 //! What a strategy sees of a book: levels best first, read in place.
 
-use super::levels;
+use super::levels::{self, LINE};
 use crate::market::{Instrument, Price, Side};
 
 /// A price level: what stands there, summed over its orders.
@@ -16,6 +16,7 @@ pub struct Level {
 #[derive(Clone, Copy, Debug)]
 pub struct Book<'b> {
     pub(super) instrument: Instrument,
+    /// Behind a line of zeros, each.
     pub(super) bids: &'b [u64],
     pub(super) asks: &'b [u64],
     pub(super) stale: bool,
@@ -51,13 +52,13 @@ impl<'b> Book<'b> {
     /// Bids, highest first.
     #[inline]
     pub fn bids(&self) -> Levels<'b> {
-        Levels { words: self.bids.iter(), side: Side::Buy }
+        Levels { words: self.bids[LINE..].iter(), side: Side::Buy }
     }
 
     /// Asks, lowest first.
     #[inline]
     pub fn asks(&self) -> Levels<'b> {
-        Levels { words: self.asks.iter(), side: Side::Sell }
+        Levels { words: self.asks[LINE..].iter(), side: Side::Sell }
     }
 
     /// Levels of `side`, best first.
@@ -67,6 +68,15 @@ impl<'b> Book<'b> {
             Side::Buy => self.bids(),
             Side::Sell => self.asks(),
         }
+    }
+
+    /// Shares at the eight best levels of `side`, best last; 0 where there is none. What many levels weigh together is
+    /// cheapest asked of this.
+    #[inline]
+    pub fn best_eight(&self, side: Side) -> [u64; 8] {
+        let words = if side == Side::Buy { self.bids } else { self.asks };
+        let best: &[u64; LINE] = words.last_chunk().expect("a line of zeros comes before the levels");
+        best.map(|word| word & levels::MAX_QTY)
     }
 
     /// The highest bid.

@@ -186,12 +186,15 @@ impl<S: Strategy> Segment for Chain<'_, S> {
                 work += parse.decode(|instrument, order| strategy.prefetch(instrument, order));
                 let n = strategy.apply(parse.window().rest(), &mut down);
                 parse.window().take(n);
+                parse.release();
                 work + n
             }
             (Some(parse), None) => {
                 work += parse.take(rx.as_mut());
                 work += parse.decode(|_, _| {});
-                work + parse.push()
+                work += parse.push();
+                parse.release();
+                work
             }
             (None, Some(strategy)) => work + strategy.take(&mut down),
             (None, None) => work + rx.as_mut().map_or(0, Rx::poll),

@@ -2,8 +2,8 @@
 //!
 //! In: frames from rx, fused or by ring. Out: for each accepted packet one `Packet` element and its events. Decodes
 //! Ethernet, VLAN tags, IPv4 and UDP, matches the destination to a line and channel, and hands the payload to the
-//! feed, which owns sequence state and the symbol filter. The frame is freed here. Never drops for want of room: it
-//! stops taking frames while a packet's worth of elements may not fit.
+//! feed, which owns sequence state and the symbol filter. The frame is freed here, once what was decoded has been
+//! handed on. Never drops for want of room: it stops taking frames while a packet's worth of elements may not fit.
 
 use super::{Ledger, Rx, Shared};
 use crate::cpu::rdtsc;
@@ -89,6 +89,8 @@ pub struct ParseCounters {
 pub struct Parse<'m> {
     parts: ParseParts<'m>,
     frames: Burst,
+    /// How many of them are decoded.
+    decoded: usize,
     window: Window,
     last_group: usize,
     lap: u32,
@@ -111,7 +113,16 @@ impl<'m> Parse<'m> {
     /// A stage over its parts.
     pub fn new(parts: ParseParts<'m>, shared: Arc<Shared>) -> Self {
         let window = Window::new(parts.window);
-        Parse { parts, frames: Burst::new(), window, last_group: 0, lap: 0, counters: ParseCounters::default(), shared }
+        Parse {
+            parts,
+            frames: Burst::new(),
+            decoded: 0,
+            window,
+            last_group: 0,
+            lap: 0,
+            counters: ParseCounters::default(),
+            shared,
+        }
     }
 
     /// Take a burst from rx (fused) or from the ring, once the last one is decoded. Returns the frames taken.
@@ -136,17 +147,26 @@ impl<'m> Parse<'m> {
             return 0;
         }
         let parsed_from = self.window.mark();
-        let mut done = 0;
         for i in 0..self.frames.len() {
             if !self.window.has_room() {
                 break;
             }
             self.frame(i, &mut ahead);
-            done += 1;
+            self.decoded += 1;
         }
         if self.parts.stamps {
             let parsed_tsc = rdtsc();
             self.window.stamp(parsed_from, parsed_tsc);
+        }
+        self.decoded
+    }
+
+    /// Free what is decoded: after the decisions, which need not wait for it.
+    #[inline]
+    pub fn release(&mut self) {
+        let done = std::mem::take(&mut self.decoded);
+        if done == 0 {
+            return;
         }
         if done == self.frames.len() {
             // Home with one call.
@@ -155,7 +175,6 @@ impl<'m> Parse<'m> {
             self.frames.drain(..done);
         }
         self.shared.count_frames(done as u64);
-        done
     }
 
     /// What is decoded and not yet handed on.

@@ -58,7 +58,6 @@ pub struct StrategyStage<'m, S> {
     changed: Box<[Instrument]>,
     changes: usize,
     epoch: u32,
-    head: Packet,
     remaining: u16,
     intake: Box<[Element]>,
     taken: usize,
@@ -85,7 +84,6 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             changed: vec![Instrument(0); instruments.min(MAX_PACKET_ELEMENTS) + 1].into_boxed_slice(),
             changes: 0,
             epoch: 0,
-            head: Packet::default(),
             remaining: 0,
             intake: vec![Element::SessionStart; INTAKE].into_boxed_slice(),
             taken: 0,
@@ -175,7 +173,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     /// A response or local event for the strategy.
     pub fn order_event(&mut self, event: &OrderEvent, down: &mut Down<'_, '_>) {
         self.orders.clear();
-        self.orders.caused_by(&self.head, 0);
+        self.orders.booked(0);
         self.strategy.on_order_event(event, &mut self.orders);
         self.hand_down(down);
     }
@@ -246,9 +244,8 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
 
     #[inline(always)]
     fn begin(&mut self, head: &Packet) {
-        self.head = *head;
+        self.orders.begin(head);
         self.remaining = head.count;
-        self.orders.clear();
         // 0 means never touched.
         self.epoch = self.epoch.wrapping_add(1).max(1);
     }
@@ -286,8 +283,21 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn apart_from_books(&mut self, element: &Element, down: &mut Down<'_, '_>) {
+        match element {
+            Element::Status { instrument, status } => {
+                self.strategy.on_status(*instrument, *status, &mut self.orders);
+                self.hand_down(down);
+            }
+            Element::Trade { .. } => {}
+            _ => self.rarely(element, down),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn rarely(&mut self, element: &Element, down: &mut Down<'_, '_>) {
         match element {
             Element::Define { instrument, symbol } => {
                 let known = &mut self.known[instrument.0 as usize];
@@ -300,11 +310,6 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             }
             Element::SessionStart => self.books_lost(element, BooksLost::SessionStart, down),
             Element::Gap { .. } => self.books_lost(element, BooksLost::Gap, down),
-            Element::Status { instrument, status } => {
-                self.orders.caused_by(&self.head, 0);
-                self.strategy.on_status(*instrument, *status, &mut self.orders);
-                self.hand_down(down);
-            }
             _ => {}
         }
     }
@@ -312,7 +317,6 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     #[cold]
     fn books_lost(&mut self, element: &Element, why: BooksLost, down: &mut Down<'_, '_>) {
         self.parts.books.apply(element);
-        self.orders.caused_by(&self.head, 0);
         self.strategy.on_books_lost(why, &mut self.orders);
         self.hand_down(down);
     }
@@ -320,8 +324,9 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     #[inline]
     fn end_of_packet(&mut self, down: &mut Down<'_, '_>) {
         self.packets += 1;
-        let book_tsc = if self.parts.stamps && self.changes > 0 { rdtsc() } else { 0 };
-        self.orders.caused_by(&self.head, book_tsc);
+        if self.parts.stamps && self.changes > 0 {
+            self.orders.booked(rdtsc());
+        }
         for i in 0..self.changes {
             let instrument = self.changed[i];
             let book = self.parts.books.book(instrument);

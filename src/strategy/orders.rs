@@ -90,11 +90,18 @@ impl Orders {
         }
     }
 
-    /// For the stage: orders from now on are caused by `packet`, whose last event was in the book at `book_tsc`.
-    #[inline]
-    pub fn caused_by(&mut self, packet: &Packet, book_tsc: u64) {
+    /// For the stage: orders from now on are caused by `packet`, with all of the capacity.
+    #[inline(always)]
+    pub fn begin(&mut self, packet: &Packet) {
         self.cause = *packet;
-        self.book_tsc = book_tsc;
+        self.book_tsc = 0;
+        self.clear();
+    }
+
+    /// For the stage: the packet's last event was in the book at `tsc`; 0 for orders that no book causes.
+    #[inline(always)]
+    pub fn booked(&mut self, tsc: u64) {
+        self.book_tsc = tsc;
     }
 
     /// For the stage: what was asked for and not yet [cleared](Self::clear).
@@ -110,8 +117,8 @@ impl Orders {
         self.pending.clear();
     }
 
-    /// For the stage: another packet begins, with all of the capacity.
-    #[inline]
+    /// For the stage: nothing is pending, and there is all of the capacity.
+    #[inline(always)]
     pub fn clear(&mut self) {
         self.handed_on = 0;
         self.pending.clear();
@@ -182,7 +189,8 @@ mod tests {
         orders.define(Instrument(1), Symbol(*b"AAPL    "));
         let packet =
             Packet { arrival_ns: 7, rx_tsc: 1, parsed_tsc: 2, sequence: 99, burst_size: 8, ..Packet::default() };
-        orders.caused_by(&packet, 3);
+        orders.begin(&packet);
+        orders.booked(3);
         let a = orders.enter(Instrument(1), Side::Sell, 100, Price(10_000)).unwrap();
         let b = orders.replace(Instrument(1), Side::Sell, a, 200, Price(10_100)).unwrap();
         orders.cancel(Instrument(1), Side::Sell, b).unwrap();

@@ -93,7 +93,9 @@ impl Default for QuoterParameters {
 pub struct Quoter {
     parameters: QuoterParameters,
     /// Weight of each level, in 1/256.
-    weights: [i64; 16],
+    weights: [u32; 16],
+    /// Those of the best eight, best last, when there are no more.
+    eight: Option<[u32; 8]>,
     /// Weight of a new price in the moving average, in 1/4,096.
     alpha: i64,
     /// `trend_percent` in 1/4,096.
@@ -170,10 +172,11 @@ impl Strategy for Quoter {
         let mut weight = 256;
         for slot in &mut weights[..p.levels as usize] {
             *slot = weight;
-            weight = weight * i64::from(100 - p.level_decay_percent) / 100;
+            weight = weight * (100 - p.level_decay_percent) / 100;
         }
         Ok(Quoter {
             weights,
+            eight: (p.levels <= 8).then(|| std::array::from_fn(|i| weights[7 - i])),
             alpha: (2 << FACTOR) / (i64::from(p.average_changes) + 1),
             trend: (i64::from(p.trend_percent) << FACTOR) / 100,
             quotes: vec![Quotes::default(); instruments].into_boxed_slice(),
@@ -233,7 +236,10 @@ impl Strategy for Quoter {
         };
         let (bid, ask) = (bid.price.0, ask.price.0);
 
-        let (buys, sells) = (self.weights.depth(book.bids()), self.weights.depth(book.asks()));
+        let (buys, sells) = match &self.eight {
+            Some(weights) => (eight(weights, book.best_eight(Side::Buy)), eight(weights, book.best_eight(Side::Sell))),
+            None => (depth(&self.weights, book.bids()), depth(&self.weights, book.asks())),
+        };
         // Depths have at most 29 + 8 + 4 bits; with no weight on what stands the sides count as equal.
         let imbalance = ((buys - sells) << FACTOR) / (buys + sells).max(1);
         let weighted = ((bid + ask) << (FRACTION - 1)) + (((ask - bid) * imbalance) << (FRACTION - FACTOR - 1));
@@ -510,16 +516,17 @@ impl Quotes {
     }
 }
 
-trait Weigh {
-    fn depth(&self, levels: Levels<'_>) -> i64;
+/// Weighted shares of a side.
+#[inline]
+fn depth(weights: &[u32; 16], levels: Levels<'_>) -> i64 {
+    let weighed = weights.iter().zip(levels).take_while(|(weight, _)| **weight > 0);
+    weighed.map(|(&weight, level)| u64::from(weight) * level.qty).sum::<u64>() as i64
 }
 
-impl Weigh for [i64; 16] {
-    /// Weighted shares of a side.
-    #[inline]
-    fn depth(&self, levels: Levels<'_>) -> i64 {
-        self.iter().zip(levels).take_while(|(weight, _)| **weight > 0).map(|(weight, l)| weight * l.qty as i64).sum()
-    }
+/// The same of the best eight levels alone, best last.
+#[inline]
+fn eight(weights: &[u32; 8], shares: [u64; 8]) -> i64 {
+    weights.iter().zip(shares).map(|(&weight, shares)| u64::from(weight) * shares).sum::<u64>() as i64
 }
 
 fn within<T: PartialOrd + std::fmt::Display>(name: &str, found: T, least: T, most: T) -> Result<(), String> {
@@ -598,7 +605,7 @@ mod tests {
         let books = Books::new(&config, &mut Arena::new(&mut region)).unwrap();
         let mut quoter = Quoter::new(parameters, 200).unwrap();
         let mut orders = Orders::new(room, 200);
-        orders.caused_by(&Packet::default(), 0);
+        orders.begin(&Packet::default());
         let spec = InstrumentSpec { symbol: Symbol(*b"TEST    "), lot: 100, tick: Price(TICK) };
         (0..200).for_each(|i| quoter.on_instrument(Instrument(i), &spec));
         test(&mut Desk { books, quoter, orders });
