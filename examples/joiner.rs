@@ -1,11 +1,11 @@
 //! A strategy of one's own, with its own `main`: it joins the best bid of every instrument and follows it. Say
-//! `"strategy": {"name": "joiner", "parameters": {"lots": 2}}` in a pipeline file, then
+//! `"strategy": {"name": "joiner", "parameters": {"shares": 200}}` in a pipeline file, then
 //! `cargo run --release --example joiner -- replay PIPELINE CAPTURE`.
 
 use tickpath::Program;
 use tickpath::book::Book;
 use tickpath::market::{Instrument, OrderEvent, OrderEventKind, Price, Side};
-use tickpath::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
+use tickpath::strategy::{BooksLost, Orders, Strategy};
 
 fn main() -> std::process::ExitCode {
     Program::shipped().strategy::<Joiner>().main()
@@ -14,13 +14,12 @@ fn main() -> std::process::ExitCode {
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
-    /// Size of each bid, in round lots, at least 1.
-    lots: std::num::NonZeroU32,
+    /// Size of each bid, at least 1.
+    shares: std::num::NonZeroU32,
 }
 
 #[derive(Clone, Default)]
 struct Bid {
-    lot: u32,
     id: u64,
     before: u64,
     price: Price,
@@ -28,7 +27,7 @@ struct Bid {
 }
 
 struct Joiner {
-    lots: u32,
+    shares: u32,
     bids: Vec<Bid>,
 }
 
@@ -37,19 +36,14 @@ impl Strategy for Joiner {
     type Parameters = Parameters;
 
     fn new(parameters: Parameters, instruments: usize) -> Result<Self, String> {
-        Ok(Joiner { lots: parameters.lots.get(), bids: vec![Bid::default(); instruments] })
-    }
-
-    fn on_instrument(&mut self, instrument: Instrument, spec: &InstrumentSpec) {
-        self.bids[instrument.0 as usize].lot = spec.lot;
+        Ok(Joiner { shares: parameters.shares.get(), bids: vec![Bid::default(); instruments] })
     }
 
     fn on_book(&mut self, book: &Book<'_>, orders: &mut Orders) {
         let instrument = book.instrument();
         let bid = &mut self.bids[instrument.0 as usize];
         let best = book.best_bid().filter(|_| !book.stale() && !book.crossed() && !book.locked());
-        let qty = self.lots * bid.lot;
-        // No room: what stood stands, and the next change of the book tries again.
+        let qty = self.shares;
         let done = match (best, bid.id) {
             (Some(best), 0) => orders.enter(instrument, Side::Buy, qty, best.price),
             (Some(best), id) if best.price != bid.price => orders.replace(instrument, Side::Buy, id, qty, best.price),
@@ -57,7 +51,7 @@ impl Strategy for Joiner {
             _ => return,
         };
         if let Some(id) = done {
-            *bid = Bid { id, before: bid.id, price: best.map_or(Price(0), |best| best.price), left: qty, ..*bid };
+            *bid = Bid { id, before: bid.id, price: best.map_or(Price(0), |best| best.price), left: qty };
         }
     }
 
@@ -71,7 +65,14 @@ impl Strategy for Joiner {
         }
     }
 
-    fn on_books_lost(&mut self, _why: BooksLost, _orders: &mut Orders) {
-        // Each bid goes with the next event of its instrument: the book is stale or empty then.
+    fn on_stop(&mut self, orders: &mut Orders) {
+        for (i, bid) in self.bids.iter_mut().enumerate().filter(|(_, bid)| bid.id != 0) {
+            if orders.cancel(Instrument(i as u32), Side::Buy, bid.id).is_some() {
+                (bid.id, bid.before) = (0, bid.id);
+            }
+        }
     }
+
+    /// Each bid goes with the next event of its instrument: the book is stale or empty then.
+    fn on_books_lost(&mut self, _why: BooksLost, _orders: &mut Orders) {}
 }

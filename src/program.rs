@@ -15,7 +15,7 @@ use serde_json::Value;
 use std::process::ExitCode;
 
 /// The strategies a program can run.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Program {
     strategies: Vec<StrategyEntry>,
 }
@@ -37,9 +37,13 @@ pub struct StrategyEntry {
 pub type Build = for<'m> fn(&Value, SegmentParts<'m>) -> Result<Box<dyn Segment + 'm>, String>;
 
 impl Program {
-    /// A program that knows no strategy.
+    /// A program that knows no strategy. On a CPU without the instructions it was built with it says so and ends with
+    /// exit code 2: here, because anything after this may use them.
     pub fn new() -> Program {
-        Program::default()
+        if let Some(feature) = cpu::lacks() {
+            refuse(feature);
+        }
+        Program { strategies: Vec::new() }
     }
 
     /// A program with the shipped strategies.
@@ -78,11 +82,6 @@ impl Program {
     /// Do what the command line says: 0 when it was done, 2 when the command line or its input cannot be used, 1 when
     /// something else went wrong.
     pub fn main(&self) -> ExitCode {
-        if let Some(feature) = cpu::lacks() {
-            eprintln!("error: this program was built for x86-64-v3 and this CPU lacks {feature}");
-            eprintln!("help: build it for this CPU: RUSTFLAGS=\"-C target-cpu=native\" cargo build --release");
-            return ExitCode::from(2);
-        }
         let level = env_logger::Env::default().filter_or("TICKPATH_LOG", "warn,dpdk=error");
         // A host program may have a logger already: then its own is used.
         let _ = env_logger::Builder::from_env(level).try_init();
@@ -97,6 +96,12 @@ impl Program {
     }
 }
 
+impl Default for Program {
+    fn default() -> Program {
+        Program::new()
+    }
+}
+
 fn build<'m, S: Strategy>(parameters: &Value, parts: SegmentParts<'m>) -> Result<Box<dyn Segment + 'm>, String> {
     let parsed = parse_parameters::<S::Parameters>(parameters).map_err(|err| err.to_string())?;
     Ok(Box::new(parts.chain(|instruments| S::new(parsed, instruments))?))
@@ -106,6 +111,14 @@ fn validate<S: Strategy>(parameters: &Value) -> Result<(), FileError> {
     let parsed = parse_parameters::<S::Parameters>(parameters)?;
     let made = S::new(parsed, 1).map(drop);
     made.map_err(|found| FileError::Invalid { at: String::new(), found, remedy: String::new() })
+}
+
+#[cold]
+#[inline(never)]
+fn refuse(feature: &str) -> ! {
+    eprintln!("error: this program was built for x86-64-v3 and this CPU lacks {feature}");
+    eprintln!("help: build it for this CPU: RUSTFLAGS=\"-C target-cpu=native\" cargo build --release");
+    std::process::exit(2)
 }
 
 fn report(failure: &Failure) -> ExitCode {

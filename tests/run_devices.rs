@@ -11,6 +11,7 @@ mod replay;
 
 use replay::{check, number, shipped, synth, text, tickpath, write_json};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -155,10 +156,59 @@ fn a_device_makes_the_same_orders_as_a_replay() {
     }
     assert_eq!(summary["packets"], packets);
     assert_eq!(summary["messages"], replayed.summary["messages"]);
-    assert_eq!(summary["orders"], replayed.summary["orders"]);
-    assert!(number(&summary["orders"]["enter"]) > 50);
+    let [ours, theirs] = [&summary["orders"], &replayed.summary["orders"]];
+    assert_eq!((&ours["enter"], &ours["replace"]), (&theirs["enter"], &theirs["replace"]));
+    assert!(number(&ours["enter"]) > 50);
     let bytes = |path: &Path| oracle::frames(path).into_iter().map(|frame| frame.bytes).collect::<Vec<_>>();
-    assert!(bytes(&expected) == bytes(&out), "the frames differ");
+    let (expected, out) = (bytes(&expected), bytes(&out));
+    let (same, at_end) = out.split_at(expected.len());
+    assert!(expected == same, "the frames differ");
+    // What still stood when it was told to stop is cancelled, and nothing else.
+    let stood = standing(&expected);
+    assert!(!stood.is_empty() && at_end.len() == stood.len());
+    assert!(standing(&out).is_empty());
+    assert_eq!(summary["counters"]["nasdaq"]["quoter pulled_stop"], stood.len());
+}
+
+#[test]
+fn a_run_whose_order_link_takes_nothing_ends_all_the_same_and_says_so() {
+    if !two_cpus() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (capture, _) = synth(folder.path(), "in.pcap", "--seed 13 --messages 12000 --symbols 40");
+    // Nobody reads from this ring, which holds 1,024 frames.
+    let vdevs = [format!("net_pcap0,rx_pcap={}", capture.display()), "net_ring1".to_owned()];
+    let mut command = tickpath();
+    command.arg("run").arg(write_json(folder.path(), "p.json", &on_devices("net_pcap0", "net_ring1"))).arg("--");
+    command.args(replay::eal()).args(vdevs.iter().map(|vdev| format!("--vdev={vdev}")));
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(wait_until_polling(&mut child));
+    std::thread::sleep(Duration::from_secs(1));
+    // SAFETY: a signal to a child that has not been waited for.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+    let output = replay::wait(child).expect("it hangs after the signal");
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("not drained: ") && said.contains("cancel at the exchange"), "{said}");
+}
+
+/// References of the orders that stand after these frames: OUCH 5.0 Enter, Replace and Cancel.
+fn standing(frames: &[Vec<u8>]) -> HashSet<u32> {
+    let mut standing = HashSet::new();
+    for frame in frames {
+        // Ethernet, IPv4 and UDP take 42 bytes, the head of a SoupBinTCP packet 3.
+        let message = &frame[45..];
+        let reference = |at: usize| u32::from_be_bytes(message[at..at + 4].try_into().unwrap());
+        let done = match message[0] {
+            b'O' => standing.insert(reference(1)),
+            b'U' => standing.remove(&reference(1)) && standing.insert(reference(5)),
+            b'X' => standing.remove(&reference(1)),
+            other => panic!("{other}"),
+        };
+        assert!(done, "a reference that is not new, or does not stand");
+    }
+    standing
 }
 
 #[test]

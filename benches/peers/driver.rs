@@ -72,6 +72,7 @@ impl<'m, S: Strategy> Driver<'m, S> {
             listed: 0,
             default_spec: InstrumentSpec { symbol: Symbol([b' '; 8]), lot: 100, tick: Price(100) },
             lossless: false,
+            cancel_at_end: false,
             stamps: false,
         };
         Ok(Driver {

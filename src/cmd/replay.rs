@@ -82,6 +82,10 @@ pub(super) fn conclude(
 /// An unbalanced ledger or a leaked mbuf is a failure, whatever else went well.
 fn verdict(outcome: &Outcome) -> Result<ExitCode, Failure> {
     let s = &outcome.summary;
+    if s.undrained {
+        let remedy = "see which link was down, and cancel at the exchange what still stands";
+        return Err(Failure::failed("it had not drained five seconds after it was told to stop", remedy.to_owned()));
+    }
     if s.conserved && s.mbufs_in_use == 0 {
         return Ok(ExitCode::SUCCESS);
     }

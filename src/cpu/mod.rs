@@ -36,8 +36,8 @@ pub fn lacks() -> Option<&'static str> {
     let extended = if __cpuid(0).eax >= 7 { __cpuid_count(7, 0).ebx } else { 0 };
     let amd = if __cpuid(0x8000_0000).eax > 0x8000_0000 { __cpuid(0x8000_0001).ecx } else { 0 };
     let needs = [
-        (cfg!(target_feature = "avx2"), basic.ecx & 1 << 27 != 0, "AVX state saved by the operating system"),
         (cfg!(target_feature = "avx2"), extended & 1 << 5 != 0, "AVX2"),
+        (cfg!(target_feature = "avx2"), basic.ecx & 1 << 27 != 0, "AVX state saved by the operating system"),
         (cfg!(target_feature = "bmi1"), extended & 1 << 3 != 0, "BMI1"),
         (cfg!(target_feature = "bmi2"), extended & 1 << 8 != 0, "BMI2"),
         (cfg!(target_feature = "fma"), basic.ecx & 1 << 12 != 0, "FMA"),

@@ -60,10 +60,11 @@ impl Default for HopTable {
 }
 
 impl HopTable {
-    /// Record one order whose doorbell rang at `doorbell_tsc`. An order without stamps (`--no-stamps`) is not recorded.
+    /// Record one order whose doorbell rang at `doorbell_tsc`. An order without stamps (`--no-stamps`), or that no packet
+    /// caused, is not recorded.
     #[inline]
     pub fn record(&mut self, order: &Order, doorbell_tsc: u64) {
-        if order.encoded_tsc == 0 {
+        if order.encoded_tsc == 0 || order.rx_tsc == 0 {
             return;
         }
         let stamps =

@@ -37,6 +37,9 @@ const ORDERS_A_PACKET: usize = 1024;
 /// Elements decoded ahead of the book.
 const WINDOW: usize = 512;
 
+/// How long a run may take to drain and to cancel what stands, once it was told to stop: a link that is down never does.
+const DRAIN: Duration = Duration::from_secs(5);
+
 /// The longest wait for captures to fill their windows before the first poll.
 const HEAD_START: Duration = Duration::from_secs(2);
 
@@ -237,6 +240,7 @@ pub fn launch(
     run_lcores(&eal, &mut work, &running, &mut progress)?;
     let wall_seconds = began.elapsed().as_secs_f64();
     let interrupted = plan.mode == Mode::Replay && stop.load(Ordering::Relaxed);
+    let undrained = shared.iter().any(|s| s.aborted());
 
     let mut venues: Vec<VenueReport> =
         plan.venues.iter().map(|v| VenueReport::new(&v.name, options.book_levels)).collect();
@@ -260,6 +264,7 @@ pub fn launch(
     let facts = RunFacts {
         eal_argv: eal.argv().to_vec(),
         interrupted,
+        undrained,
         plan_hash: format!("{:016x}", plan.hash),
         oversubscribed: plan.oversubscribed,
         mbufs_in_use,
@@ -298,12 +303,16 @@ fn run_lcores(
             })?;
         }
         let began = Instant::now();
+        let mut stopped_at = None;
         let all_drained = || running.drained.values().all(|flag| flag.load(Ordering::Acquire));
         while !all_drained() && !running.shared.iter().any(|s| s.aborted()) {
             std::thread::sleep(Duration::from_millis(5));
             let elapsed = began.elapsed();
             if running.stop.load(Ordering::Relaxed) {
                 running.shared.iter().for_each(|s| s.close_intake());
+                if stopped_at.get_or_insert(elapsed).saturating_add(DRAIN) < elapsed {
+                    running.shared.iter().for_each(|s| s.abort());
+                }
             }
             let sum = |of: fn(&Shared) -> u64| running.shared.iter().map(|s| of(s)).sum();
             progress(&Progress { frames: sum(Shared::frames), orders: sum(Shared::orders), elapsed });
@@ -528,6 +537,7 @@ impl Builder<'_> {
             listed,
             default_spec,
             lossless: self.plan.mode == Mode::Replay,
+            cancel_at_end: self.plan.mode == Mode::Run,
             stamps: self.options.stamps,
         };
         Ok((parts, Orders::new(ORDERS_A_PACKET, instruments)))

@@ -187,6 +187,8 @@ pub struct Summary {
     pub conserved: bool,
     /// A signal ended the run before its captures did.
     pub interrupted: bool,
+    /// It was told to stop and had not drained when it had to: what the ledger calls held is lost, and orders may stand.
+    pub undrained: bool,
     /// What the user should know about the input.
     pub warnings: Vec<String>,
     /// Frames still out of their pools at exit; must be 0.
@@ -219,6 +221,8 @@ pub struct RunFacts {
     pub oversubscribed: bool,
     /// A signal ended it before its captures did.
     pub interrupted: bool,
+    /// It was told to stop and had not drained when it had to: what the ledger calls held is lost, and orders may stand.
+    pub undrained: bool,
     /// Frames still out of their pools.
     pub mbufs_in_use: u64,
     /// Wall time of the run, used where no stamps were taken.
@@ -263,6 +267,7 @@ impl Summary {
             oversubscribed: facts.oversubscribed,
             conserved: venues.iter().all(VenueReport::is_conserved),
             interrupted: facts.interrupted,
+            undrained: facts.undrained,
             warnings: venues.iter().flat_map(|v| v.warnings.clone()).collect(),
             mbufs_in_use: facts.mbufs_in_use,
             tsc_hz: clock.hz(),
@@ -299,6 +304,9 @@ impl fmt::Display for Text<'_> {
         )?;
         if s.oversubscribed {
             writeln!(f, "oversubscribed: fewer CPUs than lcores; the times above are not worth comparing")?;
+        }
+        if s.undrained {
+            writeln!(f, "not drained: what the ledger calls held is lost, and orders may still stand")?;
         }
         if s.interrupted {
             writeln!(f, "interrupted: the captures were not replayed to their end, and no file was written")?;

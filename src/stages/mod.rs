@@ -212,10 +212,16 @@ impl<S: Strategy> Segment for Chain<'_, S> {
             && self.strategy.as_ref().is_none_or(StrategyStage::is_idle)
             && self.encode.as_ref().is_none_or(Encode::is_idle)
             && self.tx.as_ref().is_none_or(Tx::is_idle);
-        if idle {
-            self.drained.store(true, Ordering::Release);
+        if !idle {
+            return false;
         }
-        idle
+        if let Some(strategy) = &mut self.strategy
+            && !strategy.close(&mut Down { encode: self.encode.as_mut(), tx: self.tx.as_mut() })
+        {
+            return false;
+        }
+        self.drained.store(true, Ordering::Release);
+        true
     }
 
     fn is_aborted(&self) -> bool {

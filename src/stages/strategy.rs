@@ -43,6 +43,8 @@ pub struct StrategyParts<'m> {
     pub default_spec: InstrumentSpec,
     /// Keep orders that have no room (replay) instead of rejecting them.
     pub lossless: bool,
+    /// Have what stands cancelled before the end.
+    pub cancel_at_end: bool,
     /// Take `book_tsc` and `decided_tsc`.
     pub stamps: bool,
 }
@@ -64,6 +66,7 @@ pub struct StrategyStage<'m, S> {
     filled: usize,
     waiting: VecDeque<Order>,
     rejects: VecDeque<OrderEvent>,
+    closed: bool,
     packets: u64,
     decided: u64,
     sent: u64,
@@ -90,6 +93,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             filled: 0,
             waiting: VecDeque::with_capacity(capacity),
             rejects: VecDeque::with_capacity(capacity),
+            closed: false,
             packets: 0,
             decided: 0,
             sent: 0,
@@ -176,6 +180,20 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         self.orders.booked(0);
         self.strategy.on_order_event(event, &mut self.orders);
         self.hand_down(down);
+    }
+
+    /// After the last element: have what stands cancelled, in pieces. True when nothing was left to cancel.
+    pub fn close(&mut self, down: &mut Down<'_, '_>) -> bool {
+        if self.closed || !self.parts.cancel_at_end {
+            return true;
+        }
+        // No packet is the cause.
+        self.orders.begin(&Packet { arrival_ns: self.orders.arrival_ns(), ..Packet::default() });
+        self.strategy.on_stop(&mut self.orders);
+        // What comes back for want of room is asked for again.
+        self.closed = self.orders.pending().is_empty();
+        self.hand_down(down);
+        self.closed
     }
 
     /// Nothing held and nothing to be had.

@@ -146,6 +146,7 @@ struct Counters {
     pulled_halted: u64,
     pulled_restart: u64,
     pulled_limit: u64,
+    pulled_stop: u64,
     fills: u64,
     rejects: u64,
     local_rejects: u64,
@@ -288,6 +289,16 @@ impl Strategy for Quoter {
         self.sweep = 0;
     }
 
+    fn on_stop(&mut self, orders: &mut Orders) {
+        for (i, quotes) in self.quotes.iter_mut().enumerate() {
+            if orders.room() < 2 {
+                return;
+            }
+            let instrument = Instrument(i as u32);
+            self.counters.pulled_stop += quotes.pull(instrument, orders, &mut self.counters.cancelled);
+        }
+    }
+
     #[inline]
     fn on_packet(&mut self, orders: &mut Orders) {
         if self.sweep < self.quotes.len() {
@@ -306,6 +317,7 @@ impl Strategy for Quoter {
         see("pulled_halted", c.pulled_halted);
         see("pulled_restart", c.pulled_restart);
         see("pulled_limit", c.pulled_limit);
+        see("pulled_stop", c.pulled_stop);
         see("fills", c.fills);
         see("rejects", c.rejects);
         see("local_rejects", c.local_rejects);
