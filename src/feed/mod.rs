@@ -223,7 +223,7 @@ struct Header {
 impl State<'_> {
     /// Judge a packet by its header; open it in the window with what the judgement means for the books.
     /// `None`: nothing of it is new. Otherwise how many messages to skip.
-    #[inline]
+    #[inline(always)]
     fn open(&mut self, header: &Header, head: &Packet, window: &mut Window) -> Option<u64> {
         let expected = !self.restart
             && match self.channels.get_mut(head.channel as usize) {
