@@ -113,10 +113,15 @@ fn main() -> ExitCode {
     let mut failed = false;
     for part in PARTS.iter().filter(|p| wanted.is_empty() || wanted.iter().any(|w| *w == p.name)) {
         table::part(part.name, part.about);
+        let before = process::clock();
         if let Err(failure) = (part.run)(&mut context) {
             println!("  {} could not be measured: {failure}", part.name);
             failed = true;
         }
+        table::note(&format!(
+            "the CPU gave this thread {before:.1} GHz before this part and {:.1} after",
+            process::clock()
+        ));
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

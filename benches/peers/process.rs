@@ -2,10 +2,11 @@
 
 use super::Failure;
 use std::fs::File;
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tickpath::sys::affinity::{self, CpuSet};
 
 /// The program beside this bench, built with the same profile.
@@ -134,4 +135,20 @@ pub fn testpmd(folder: &Path, mode: &str, capture: &Path, packets: u64, seconds:
     }
     rates.sort_by(f64::total_cmp);
     Ok(rates[rates.len() / 2])
+}
+
+/// Cycles a ns that this thread gets now, in work that waits for itself: on a machine shared with others far fewer than
+/// the label says, and every figure in ns is to be read with it.
+pub fn clock() -> f64 {
+    const STEPS: u32 = 5_000_000;
+    let mut state = black_box(0x9e37_79b9_7f4a_7c15u64);
+    let start = Instant::now();
+    for _ in 0..STEPS {
+        // Six instructions of one cycle, each of which needs the one before.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+    }
+    black_box(state);
+    6.0 * f64::from(STEPS) / start.elapsed().as_nanos() as f64
 }

@@ -27,11 +27,13 @@ const FRACTION: u32 = 16;
 /// Fraction bits of factors.
 const FACTOR: u32 = 12;
 
-const HALTED: u32 = 1;
+const HALTED: u16 = 1;
 /// A pull came back: try again.
-const PULL: u32 = 2;
+const PULL: u16 = 2;
 /// The moving average holds a price of this session.
-const AVERAGED: u32 = 4;
+const AVERAGED: u16 = 4;
+/// Shares are held or owed.
+const POSITION: u16 = 8;
 
 const NO_ORDER: u64 = 0;
 
@@ -101,15 +103,16 @@ pub struct Quoter {
     /// `trend_percent` in 1/4,096.
     trend: i64,
     quotes: Box<[Quotes]>,
-    /// Times that every book was lost; quotes decided on before the last time have to go.
-    losses: u32,
+    /// Times that every book was lost; quotes decided on before the last time have to go. It wraps around after far more
+    /// losses than a sweep takes packets.
+    losses: u16,
     why: BooksLost,
     /// Instruments from here on may have quotes that have to go.
     sweep: usize,
     counters: Counters,
 }
 
-/// One instrument: what decisions need in the first line, what rejects need in the second.
+/// One instrument: what decisions need in the first line, what fills and rejects need in the second.
 #[derive(Clone, Debug, Default)]
 #[repr(C, align(64))]
 struct Quotes {
@@ -117,20 +120,22 @@ struct Quotes {
     ids: [u64; 2],
     prices: [i64; 2],
     qtys: [u32; 2],
+    /// Per side: shares to quote, whole lots within the position limit.
+    sizes: [u32; 2],
     /// Moving average of the weighted mid, fixed point.
     average: i64,
-    /// Shares held, short negative.
-    position: i32,
     /// Step of prices; 0: not quoted.
     tick: u32,
-    lot: u32,
-    flags: u32,
+    flags: u16,
+    /// `losses` when this instrument was last decided on.
+    losses: u16,
     /// Per side: what stood before the last order, until that is confirmed.
     old_ids: [u64; 2],
     old_prices: [i64; 2],
     old_qtys: [u32; 2],
-    /// `losses` when this instrument was last decided on.
-    losses: u32,
+    /// Shares held, short negative.
+    position: i32,
+    lot: u32,
 }
 
 const _: () = assert!(std::mem::offset_of!(Quotes, old_ids) == 64 && size_of::<Quotes>() == 128);
@@ -198,6 +203,7 @@ impl Strategy for Quoter {
         if spec.lot == 0 || spec.lot > largest {
             quotes.tick = 0;
         }
+        quotes.size(&self.parameters);
     }
 
     #[inline]
@@ -278,6 +284,9 @@ impl Strategy for Quoter {
         }
         let Some(quotes) = self.quotes.get_mut(event.instrument.0 as usize) else { return };
         quotes.learn(event);
+        if event.kind == OrderEventKind::Filled {
+            quotes.size(&self.parameters);
+        }
         if quotes.flags & PULL != 0 {
             self.sweep = self.sweep.min(event.instrument.0 as usize);
         }
@@ -356,7 +365,7 @@ impl Quotes {
     fn lean(&self, imbalance: i64, p: &QuoterParameters) -> i64 {
         let tick = i64::from(self.tick);
         let mut lean = (imbalance * tick * i64::from(p.imbalance_percent) / 100) << (FRACTION - FACTOR);
-        if self.position != 0 {
+        if self.flags & POSITION != 0 {
             let full = i64::from(p.max_position_lots) * i64::from(self.lot);
             let share = (i64::from(self.position).clamp(-full, full) << FACTOR) / full;
             lean -= (share * i64::from(p.skew_ticks) * tick) << (FRACTION - FACTOR);
@@ -381,7 +390,7 @@ impl Quotes {
         // Wanted prices, not yet on the grid; never through the market's other side.
         let wanted = [(fair - away) >> FRACTION, (fair + away) >> FRACTION];
         let bounds = [best_ask - tick, best_bid + tick];
-        let sizes = self.sizes(p);
+        let sizes = self.sizes;
         let slack = i64::from(p.requote_ticks) * tick;
         let moved = |side: usize| {
             let price = self.prices[side];
@@ -432,18 +441,18 @@ impl Quotes {
         }
     }
 
-    /// Shares to quote on each side: whole lots, within the position limit.
-    #[inline]
-    fn sizes(&self, p: &QuoterParameters) -> [u32; 2] {
+    /// Shares to quote on each side, at this position.
+    fn size(&mut self, p: &QuoterParameters) {
         let lot = i64::from(self.lot);
         let (quote, most) = (i64::from(p.quote_lots) * lot, i64::from(p.max_position_lots) * lot);
         let position = i64::from(self.position);
-        [most - position, most + position].map(|left| {
+        self.sizes = [most - position, most + position].map(|left| {
             if left >= quote {
                 return quote as u32;
             }
-            (left.max(0) / lot * lot) as u32
-        })
+            (left.max(0) / lot.max(1) * lot) as u32
+        });
+        self.flags = if position == 0 { self.flags & !POSITION } else { self.flags | POSITION };
     }
 
     /// Pull both sides; how many quotes went. Those that found no room go in the next sweep.
