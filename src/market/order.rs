@@ -46,6 +46,17 @@ pub struct Order {
     pub side: Side,
 }
 
+/// The largest values that an order session can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderLimits {
+    /// Order id.
+    pub id: u64,
+    /// Shares.
+    pub qty: u32,
+    /// Limit.
+    pub price: Price,
+}
+
 /// What an [`Order`] asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

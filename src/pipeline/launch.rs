@@ -540,7 +540,7 @@ impl Builder<'_> {
             cancel_at_end: self.plan.mode == Mode::Run,
             stamps: self.options.stamps,
         };
-        Ok((parts, Orders::new(ORDERS_A_PACKET, instruments)))
+        Ok((parts, Orders::new(ORDERS_A_PACKET, instruments).within(Encoder::LIMITS)))
     }
 
     fn encode<'m>(&mut self, arena: &mut Arena<'m>) -> Result<Encode<'m>, LaunchError> {

@@ -107,6 +107,7 @@ impl VenueReport {
             self.strategy.insert(format!("book {name}"), n);
         });
         self.strategy.insert("orders refused by collector".to_owned(), stage.refused_by_collector());
+        self.strategy.insert("orders the session cannot say".to_owned(), stage.unsayable());
         if self.book_levels > 0 {
             self.books = stage.book_lines(&self.name, self.book_levels);
         }

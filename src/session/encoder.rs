@@ -5,7 +5,7 @@
 //! displayed, for the firm's own account, not for a cross. Keeps no state of an order.
 
 use crate::arena::{Arena, ArenaFull, bytes};
-use crate::market::{Order, OrderKind, Side};
+use crate::market::{Order, OrderKind, OrderLimits, Price, Side};
 use crate::wire::{ouch50, soupbin};
 use bytemuck::{Pod, Zeroable};
 
@@ -46,6 +46,10 @@ pub struct Encoder<'m> {
 }
 
 impl<'m> Encoder<'m> {
+    /// What OUCH can say: references of 32 bits, fewer than 1,000,000 shares, prices up to 199,999.99.
+    pub const LIMITS: OrderLimits =
+        OrderLimits { id: u32::MAX as u64, qty: ouch50::MAX_QTY, price: Price(ouch50::MAX_PRICE as i64) };
+
     /// Bytes of the longest packet.
     pub const MAX_MESSAGE: usize = ENTER;
 
@@ -69,6 +73,9 @@ impl<'m> Encoder<'m> {
     pub fn encode(&mut self, order: &Order, out: &mut [u8]) -> Option<usize> {
         let user_ref = u32::try_from(order.id).ok()?;
         let price = u64::try_from(order.price.0).ok().filter(|&p| p <= ouch50::MAX_PRICE)?;
+        if order.qty > ouch50::MAX_QTY {
+            return None;
+        }
         match order.kind {
             OrderKind::Enter => {
                 let entry = self.table.get_mut(order.instrument.0 as usize)?;
@@ -212,6 +219,7 @@ mod tests {
         assert_eq!(encode(&order(OrderKind::Enter, 1 << 32)), None);
         assert_eq!(encode(&Order { price: Price(-1), ..order(OrderKind::Enter, 1) }), None);
         assert_eq!(encode(&Order { price: Price(2_000_000_000), ..order(OrderKind::Enter, 1) }), None);
+        assert_eq!(encode(&Order { qty: 1_000_000, ..order(OrderKind::Enter, 1) }), None);
         assert_eq!(encode(&Order { instrument: Instrument(2), ..order(OrderKind::Enter, 1) }), None);
     }
 }

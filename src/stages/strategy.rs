@@ -255,6 +255,11 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         serde_json::to_string(&line).expect("a book line is plain data")
     }
 
+    /// Orders that were refused because the order session cannot say them.
+    pub fn unsayable(&self) -> u64 {
+        self.orders.unsayable()
+    }
+
     /// Orders that the strategy's collector refused because one callback asked for too many.
     pub fn refused_by_collector(&self) -> u64 {
         self.orders.refused()

@@ -1,6 +1,6 @@
 //! Collects what a strategy asks for while it looks at one packet, stamped with the packet that caused it.
 
-use crate::market::{Instrument, Order, OrderKind, Packet, Price, Side, Symbol};
+use crate::market::{Instrument, Order, OrderKind, OrderLimits, Packet, Price, Side, Symbol};
 
 /// The orders of one packet, in the order they were asked for. Its capacity is fixed: what does not fit is refused at
 /// once, with `None`, and counted.
@@ -13,6 +13,8 @@ pub struct Orders {
     symbols: Box<[Symbol]>,
     next_id: u64,
     refused: u64,
+    limits: OrderLimits,
+    unsayable: u64,
     cause: Packet,
     book_tsc: u64,
 }
@@ -28,9 +30,19 @@ impl Orders {
             symbols: vec![Symbol([b' '; 8]); instruments].into_boxed_slice(),
             next_id: 1,
             refused: 0,
+            limits: OrderLimits { id: u64::MAX, qty: u32::MAX, price: Price(i64::MAX) },
+            unsayable: 0,
             cause: Packet::default(),
             book_tsc: 0,
         }
+    }
+
+    /// The same, which takes only what an order session can say: the first of an id, a quantity or a price beyond it is
+    /// refused here, where the strategy is told, and not on the way out.
+    #[must_use]
+    pub fn within(mut self, limits: OrderLimits) -> Orders {
+        self.limits = limits;
+        self
     }
 
     /// Arrival of the packet being looked at, in ns: the only time a strategy may use.
@@ -56,7 +68,7 @@ impl Orders {
         self.capacity - self.handed_on - self.pending.len()
     }
 
-    /// A new order for `qty` shares; its id, or `None` when there is no room for it.
+    /// A new order for `qty` shares; its id, or `None` when there is no room for it, or the order session cannot say it.
     #[inline]
     #[must_use = "an order without room does not stand"]
     pub fn enter(&mut self, instrument: Instrument, side: Side, qty: u32, price: Price) -> Option<u64> {
@@ -66,7 +78,8 @@ impl Orders {
         Some(id)
     }
 
-    /// Replace the standing order `id` of `side`; the id of the order in its place, or `None` when there is no room.
+    /// Replace the standing order `id` of `side`; the id of the order in its place, or `None` when there is no room for it,
+    /// or the order session cannot say it.
     #[inline]
     #[must_use = "without room the old order stands"]
     pub fn replace(&mut self, instrument: Instrument, side: Side, id: u64, qty: u32, price: Price) -> Option<u64> {
@@ -132,6 +145,11 @@ impl Orders {
         self.handed_on = handed_on;
     }
 
+    /// Orders refused because the order session cannot say them.
+    pub fn unsayable(&self) -> u64 {
+        self.unsayable
+    }
+
     /// Orders refused for want of room.
     pub fn refused(&self) -> u64 {
         self.refused
@@ -149,6 +167,12 @@ impl Orders {
         qty: u32,
         price: Price,
     ) -> Option<()> {
+        let OrderLimits { id: last, qty: most, price: highest } = self.limits;
+        let limits = (1..=most).contains(&qty) && (1..=highest.0).contains(&price.0);
+        if id > last || !(limits || kind == OrderKind::Cancel) {
+            self.unsayable += 1;
+            return None;
+        }
         let symbol = self.symbols.get(instrument.0 as usize);
         let (Some(&symbol), true) = (symbol, self.room() > 0) else {
             self.refused += 1;
@@ -182,6 +206,20 @@ impl Orders {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_session_cannot_say_is_refused_where_the_strategy_is_told() {
+        let limits = OrderLimits { id: 3, qty: 1_000, price: Price(50_000) };
+        let mut orders = Orders::new(9, 1).within(limits);
+        let mut enter = |qty, price| orders.enter(Instrument(0), Side::Buy, qty, Price(price));
+        for (qty, price) in [(0, 100), (1_001, 100), (1, 0), (1, -1), (1, 50_001)] {
+            assert_eq!(enter(qty, price), None);
+        }
+        assert_eq!((enter(1_000, 50_000), enter(1, 1), enter(1, 1), enter(1, 1)), (Some(1), Some(2), Some(3), None));
+        assert_eq!(orders.replace(Instrument(0), Side::Buy, 2, 1, Price(1)), None);
+        assert_eq!(orders.cancel(Instrument(0), Side::Buy, 2), Some(()));
+        assert_eq!((orders.unsayable(), orders.refused(), orders.pending().len()), (7, 0, 4));
+    }
 
     #[test]
     fn orders_carry_their_cause_and_rising_ids() {

@@ -9,6 +9,8 @@ use super::Error;
 
 /// Limit that stands for a market order in a cross.
 pub const MARKET_PRICE: u64 = 0x7fff_ffff;
+/// Most shares of an order: the specification asks for fewer than 1,000,000.
+pub const MAX_QTY: u32 = 999_999;
 /// Highest limit, 199,999.9900.
 pub const MAX_PRICE: u64 = 1_999_999_900;
 
