@@ -114,6 +114,8 @@ impl Strategy for Clumsy {
 
     fn on_order_event(&mut self, _: &OrderEvent, _: &mut Orders) {}
 
+    fn on_stop(&mut self, _: &mut Orders) {}
+
     fn on_books_lost(&mut self, _: BooksLost, _: &mut Orders) {}
 }
 
@@ -135,6 +137,8 @@ impl Strategy for Greedy {
     }
 
     fn on_order_event(&mut self, _: &OrderEvent, _: &mut Orders) {}
+
+    fn on_stop(&mut self, _: &mut Orders) {}
 
     fn on_books_lost(&mut self, _: BooksLost, _: &mut Orders) {}
 }

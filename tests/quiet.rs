@@ -317,5 +317,7 @@ impl Strategy for Wasteful {
 
     fn on_order_event(&mut self, _: &OrderEvent, _: &mut Orders) {}
 
+    fn on_stop(&mut self, _: &mut Orders) {}
+
     fn on_books_lost(&mut self, _: BooksLost, _: &mut Orders) {}
 }

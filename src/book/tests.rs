@@ -356,15 +356,13 @@ fn a_full_level_pool_makes_the_instrument_stale() {
 #[test]
 fn references_that_crowd_one_place_make_the_instrument_stale() {
     with_books(BookConfig { instruments: 2, orders: 100_000, depth_levels: 8, spill_levels: 0 }, |books| {
-        // Found by asking: references whose home is the same slot or next to it.
-        let mut crowd = 0;
+        // 2^19 slots: these have two homes between them, each with room for 129.
         for order in (0..).step_by(1 << 18).take(400) {
             books.apply(&add(0, Side::Buy, 1, order, 10_000));
-            crowd += 1;
         }
-        let standing = books.book(Instrument(0)).best_bid().unwrap().qty;
-        assert_eq!(standing + books.counters().probe_too_long, crowd);
-        assert_eq!(books.book(Instrument(0)).stale(), books.counters().probe_too_long > 0);
+        assert_eq!(books.book(Instrument(0)).best_bid().unwrap().qty, 2 * 129);
+        assert_eq!(books.counters().probe_too_long, 400 - 2 * 129);
+        assert!(books.book(Instrument(0)).stale() && !books.book(Instrument(1)).stale());
     });
 }
 

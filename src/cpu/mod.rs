@@ -4,7 +4,7 @@
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("tickpath reads the x86-64 time-stamp counter; no other architecture is supported");
 
-use std::arch::x86_64::{__cpuid, __cpuid_count, _MM_HINT_T0, _mm_pause, _mm_prefetch, _rdtsc};
+use std::arch::x86_64::{__cpuid, __cpuid_count, _MM_HINT_T0, _mm_pause, _mm_prefetch, _rdtsc, _xgetbv};
 
 /// The time-stamp counter, unordered with the instructions around it (`rdtsc`, not `rdtscp`: half the price).
 #[inline(always)]
@@ -35,9 +35,12 @@ pub fn lacks() -> Option<&'static str> {
     let basic = __cpuid(1);
     let extended = if __cpuid(0).eax >= 7 { __cpuid_count(7, 0).ebx } else { 0 };
     let amd = if __cpuid(0x8000_0000).eax > 0x8000_0000 { __cpuid(0x8000_0001).ecx } else { 0 };
+    // SAFETY: OSXSAVE says that XGETBV may be used.
+    let saved = basic.ecx & 1 << 27 != 0 && unsafe { _xgetbv(0) } & 6 == 6;
     let needs = [
         (cfg!(target_feature = "avx2"), extended & 1 << 5 != 0, "AVX2"),
-        (cfg!(target_feature = "avx2"), basic.ecx & 1 << 27 != 0, "AVX state saved by the operating system"),
+        (cfg!(target_feature = "avx2"), saved, "AVX registers saved by the operating system"),
+        (cfg!(target_feature = "f16c"), basic.ecx & 1 << 29 != 0, "F16C"),
         (cfg!(target_feature = "bmi1"), extended & 1 << 3 != 0, "BMI1"),
         (cfg!(target_feature = "bmi2"), extended & 1 << 8 != 0, "BMI2"),
         (cfg!(target_feature = "fma"), basic.ecx & 1 << 12 != 0, "FMA"),

@@ -161,6 +161,20 @@ mod tests {
     }
 
     #[test]
+    fn the_next_packet_follows_and_no_other() {
+        let mut c = Channel::default();
+        assert!(!c.follows(0, 1, 10, 5), "the first of a session");
+        feed(&mut c, 0, 1, 10, 5, false);
+        for (line, session, sequence) in [(0, 1, 16), (0, 1, 14), (0, 2, 15), (1, 1, 15)] {
+            assert!(!c.follows(line, session, sequence, 2), "{line} {session} {sequence}");
+        }
+        assert!(c.follows(0, 1, 15, 2));
+        c.delivered(17);
+        assert!(c.follows(0, 1, 17, 0), "a heartbeat");
+        assert!(c.follows(0, 1, 17, 1));
+    }
+
+    #[test]
     fn the_second_line_gives_only_what_is_new() {
         let mut c = Channel::default();
         feed(&mut c, 0, 1, 10, 5, false);

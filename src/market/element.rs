@@ -111,15 +111,6 @@ pub enum Element {
 }
 
 impl Element {
-    /// The instrument whose book this event may change.
-    #[inline]
-    pub fn instrument(&self) -> Option<Instrument> {
-        match self {
-            Element::Packet(_) => None,
-            _ => self.hint(),
-        }
-    }
-
     /// An instrument whose memory this element may want: that of a book event, and any for a packet's head.
     #[inline(always)]
     pub fn hint(&self) -> Option<Instrument> {

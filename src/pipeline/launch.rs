@@ -37,7 +37,8 @@ const ORDERS_A_PACKET: usize = 1024;
 /// Elements decoded ahead of the book.
 const WINDOW: usize = 512;
 
-/// How long a run may take to drain and to cancel what stands, once it was told to stop: a link that is down never does.
+/// How long a run may take to drain and to cancel what stands, once it was told to stop: a port that takes nothing would
+/// take for ever.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The longest wait for captures to fill their windows before the first poll.
@@ -236,11 +237,11 @@ pub fn launch(
     }
 
     let began = Instant::now();
-    let running = Running { shared: &shared, drained: &drained, stop };
+    let running = Running { mode: plan.mode, shared: &shared, drained: &drained, stop };
     run_lcores(&eal, &mut work, &running, &mut progress)?;
     let wall_seconds = began.elapsed().as_secs_f64();
     let interrupted = plan.mode == Mode::Replay && stop.load(Ordering::Relaxed);
-    let undrained = shared.iter().any(|s| s.aborted());
+    let undrained = !running.all_drained();
 
     let mut venues: Vec<VenueReport> =
         plan.venues.iter().map(|v| VenueReport::new(&v.name, options.book_levels)).collect();
@@ -282,9 +283,16 @@ struct LcoreWork<'m> {
 
 /// What the control thread watches while lcores run.
 struct Running<'a> {
+    mode: Mode,
     shared: &'a [Arc<Shared>],
     drained: &'a BTreeMap<(usize, Stage), Arc<AtomicBool>>,
     stop: &'a AtomicBool,
+}
+
+impl Running<'_> {
+    fn all_drained(&self) -> bool {
+        self.drained.values().all(|flag| flag.load(Ordering::Acquire))
+    }
 }
 
 fn run_lcores(
@@ -304,13 +312,13 @@ fn run_lcores(
         }
         let began = Instant::now();
         let mut stopped_at = None;
-        let all_drained = || running.drained.values().all(|flag| flag.load(Ordering::Acquire));
-        while !all_drained() && !running.shared.iter().any(|s| s.aborted()) {
+        while !running.all_drained() && !running.shared.iter().any(|s| s.aborted()) {
             std::thread::sleep(Duration::from_millis(5));
             let elapsed = began.elapsed();
             if running.stop.load(Ordering::Relaxed) {
                 running.shared.iter().for_each(|s| s.close_intake());
-                if stopped_at.get_or_insert(elapsed).saturating_add(DRAIN) < elapsed {
+                let late = stopped_at.get_or_insert(elapsed).saturating_add(DRAIN) < elapsed;
+                if late && running.mode == Mode::Run && !running.all_drained() {
                     running.shared.iter().for_each(|s| s.abort());
                 }
             }

@@ -3,7 +3,7 @@
 //! In: frames from rx, fused or by ring. Out: for each accepted packet one `Packet` element and its events. Decodes
 //! Ethernet, VLAN tags, IPv4 and UDP, matches the destination to a line and channel, and hands the payload to the
 //! feed, which owns sequence state and the symbol filter. The frame is freed here, once what was decoded has been
-//! handed on. Never drops for want of room: it stops taking frames while a packet's worth of elements may not fit.
+//! handed on as far as there was room. Never drops for want of room: it stops taking frames while a packet's worth of elements may not fit.
 
 use super::{Ledger, Rx, Shared};
 use crate::cpu::rdtsc;

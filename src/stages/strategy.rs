@@ -187,10 +187,10 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         if self.closed || !self.parts.cancel_at_end {
             return true;
         }
-        // No packet is the cause.
+        // What finds no room waits: nothing comes after it. No packet is the cause.
+        self.parts.lossless = true;
         self.orders.begin(&Packet { arrival_ns: self.orders.arrival_ns(), ..Packet::default() });
         self.strategy.on_stop(&mut self.orders);
-        // What comes back for want of room is asked for again.
         self.closed = self.orders.pending().is_empty();
         self.hand_down(down);
         self.closed

@@ -54,7 +54,7 @@ pub trait Strategy: Sized + Send + 'static {
 
     /// The venue closes: all that came has been decided on and nothing more will come. Cancel what stands, as far as there
     /// is room; it is asked again until it asks for nothing. Not called at the end of a replay.
-    fn on_stop(&mut self, _orders: &mut Orders) {}
+    fn on_stop(&mut self, orders: &mut Orders);
 
     /// The packet is done: the place for work in bounded pieces.
     #[inline]

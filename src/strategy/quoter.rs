@@ -65,8 +65,8 @@ pub struct QuoterParameters {
     /// A quote stays until it is this far from where it should be, in ticks: 1 to 10,000.
     #[schemars(range(min = 1, max = 10_000))]
     pub requote_ticks: u32,
-    /// Size of a quote, in round lots: 1 to 10,000.
-    #[schemars(range(min = 1, max = 10_000))]
+    /// Size of a quote, in round lots: 1 to 9,999.
+    #[schemars(range(min = 1, max = 9_999))]
     pub quote_lots: u32,
     /// Largest position, long or short, in round lots: 1 to 100,000. Quotes shrink as it is approached.
     #[schemars(range(min = 1, max = 100_000))]
@@ -103,12 +103,14 @@ pub struct Quoter {
     /// `trend_percent` in 1/4,096.
     trend: i64,
     quotes: Box<[Quotes]>,
-    /// Times that every book was lost; quotes decided on before the last time have to go. It wraps around after far more
-    /// losses than a sweep takes packets.
+    /// Times that every book was lost; quotes decided on before the last time have to go. It wraps around after more
+    /// losses, each with its packet, than the search takes packets to go round.
     losses: u16,
     why: BooksLost,
-    /// Instruments from here on may have quotes that have to go.
+    /// Where the search for quotes that have to go stands; it goes round.
     sweep: usize,
+    /// Instruments it has still to look at.
+    to_sweep: usize,
     counters: Counters,
 }
 
@@ -172,7 +174,7 @@ impl Strategy for Quoter {
         within("skew_ticks", p.skew_ticks, 0, 1_000)?;
         within("half_spread_ticks", p.half_spread_ticks, 1, 10_000)?;
         within("requote_ticks", p.requote_ticks, 1, 10_000)?;
-        within("quote_lots", p.quote_lots, 1, 10_000)?;
+        within("quote_lots", p.quote_lots, 1, 9_999)?;
         within("max_position_lots", p.max_position_lots, 1, 100_000)?;
         let mut weights = [0; 16];
         let mut weight = 256;
@@ -188,7 +190,8 @@ impl Strategy for Quoter {
             quotes: vec![Quotes::default(); instruments].into_boxed_slice(),
             losses: 0,
             why: BooksLost::SessionStart,
-            sweep: instruments,
+            sweep: 0,
+            to_sweep: 0,
             counters: Counters::default(),
             parameters,
         })
@@ -237,7 +240,7 @@ impl Strategy for Quoter {
             let pulled = pulled.expect("a book with a side missing has a reason above");
             *pulled += quotes.pull(instrument, orders, &mut counters.cancelled);
             if quotes.flags & PULL != 0 {
-                self.sweep = self.sweep.min(instrument.0 as usize);
+                self.to_sweep = self.quotes.len();
             }
             return;
         };
@@ -268,7 +271,7 @@ impl Strategy for Quoter {
                 quotes.flags |= HALTED;
                 self.counters.pulled_halted += quotes.pull(instrument, orders, &mut self.counters.cancelled);
                 if quotes.flags & PULL != 0 {
-                    self.sweep = self.sweep.min(instrument.0 as usize);
+                    self.to_sweep = self.quotes.len();
                 }
             }
             Status::ShortSaleRestricted | Status::ShortSaleFree => {}
@@ -288,14 +291,14 @@ impl Strategy for Quoter {
             quotes.size(&self.parameters);
         }
         if quotes.flags & PULL != 0 {
-            self.sweep = self.sweep.min(event.instrument.0 as usize);
+            self.to_sweep = self.quotes.len();
         }
     }
 
     fn on_books_lost(&mut self, why: BooksLost, _orders: &mut Orders) {
         self.losses = self.losses.wrapping_add(1);
         self.why = why;
-        self.sweep = 0;
+        self.to_sweep = self.quotes.len();
     }
 
     fn on_stop(&mut self, orders: &mut Orders) {
@@ -310,7 +313,7 @@ impl Strategy for Quoter {
 
     #[inline]
     fn on_packet(&mut self, orders: &mut Orders) {
-        if self.sweep < self.quotes.len() {
+        if self.to_sweep > 0 {
             self.sweep(orders);
         }
     }
@@ -339,7 +342,7 @@ impl Quoter {
     #[cold]
     fn sweep(&mut self, orders: &mut Orders) {
         let mut cancels = 0;
-        for _ in 0..SWEEP_INSTRUMENTS {
+        for _ in 0..SWEEP_INSTRUMENTS.min(self.to_sweep) {
             let Some(quotes) = self.quotes.get_mut(self.sweep) else { return };
             if quotes.losses != self.losses || quotes.flags & PULL != 0 {
                 if cancels + 2 > SWEEP_CANCELS || orders.room() < 2 {
@@ -354,7 +357,8 @@ impl Quoter {
                 quotes.losses = self.losses;
                 quotes.flags &= !AVERAGED;
             }
-            self.sweep += 1;
+            self.sweep = if self.sweep + 1 == self.quotes.len() { 0 } else { self.sweep + 1 };
+            self.to_sweep -= 1;
         }
     }
 }
@@ -432,11 +436,15 @@ impl Quotes {
                     self.stands(i, id, price, qty);
                     counters.quotes_entered += 1;
                 }
-            } else if (price != self.prices[i] || qty < self.qtys[i])
-                && let Some(id) = orders.replace(instrument, side, self.ids[i], qty, Price(price))
-            {
-                self.stands(i, id, price, qty);
-                counters.replaced += 1;
+            } else if price != self.prices[i] || qty < self.qtys[i] {
+                match orders.replace(instrument, side, self.ids[i], qty, Price(price)) {
+                    Some(id) => {
+                        self.stands(i, id, price, qty);
+                        counters.replaced += 1;
+                    }
+                    // There is room: the session cannot say it, and what stands is out of place.
+                    None => counters.pulled_limit += self.pull_side(instrument, side, orders, &mut counters.cancelled),
+                }
             }
         }
     }
@@ -562,7 +570,7 @@ mod tests {
     use super::*;
     use crate::arena::{self, Arena};
     use crate::book::{BookConfig, Books};
-    use crate::market::{Element, Order, OrderKind, Packet, Symbol};
+    use crate::market::{Element, Order, OrderKind, OrderLimits, Packet, Symbol};
 
     const TICK: i64 = 100;
 
@@ -646,6 +654,22 @@ mod tests {
             desk.book(3, 99_000, 101_000);
             assert_eq!(told(&desk.decide(3)), [(Enter, Buy, 99_800, 100), (Enter, Sell, 100_200, 100)]);
             assert_eq!(desk.counter("quotes_entered"), 2);
+        });
+    }
+
+    #[test]
+    fn a_quote_that_the_session_cannot_say_in_its_new_place_is_pulled() {
+        desk(plain(), 8, |desk| {
+            desk.book(3, 99_000, 101_000);
+            desk.decide(3);
+            let limits = OrderLimits { id: 99, qty: 999, price: Price(101_000) };
+            desk.orders = std::mem::replace(&mut desk.orders, Orders::new(1, 1)).within(limits);
+            desk.level(3, Buy, 99_000, 0);
+            desk.level(3, Sell, 101_000, 0);
+            desk.book(3, 100_000, 102_000);
+            // The bid goes to 100,800, beyond the ask that stood; the ask would go to 101,200.
+            assert_eq!(told(&desk.decide(3)), [(Cancel, Sell, 0, 0), (Replace, Buy, 100_800, 100)]);
+            assert_eq!((desk.counter("pulled_limit"), desk.orders.unsayable()), (1, 1));
         });
     }
 
