@@ -19,7 +19,7 @@ use crate::cpu;
 use crate::market::{Element, Instrument, Price, Side};
 use bytemuck::{Pod, Zeroable};
 use levels::{LevelPool, Refused, SideHead};
-use orders::{NoRoom, OrderTable, Standing};
+use orders::{Missing, NoRoom, OrderTable, Standing};
 
 /// Highest price a book holds, in 1/10,000: 1,717,986.9182. (ITCH 5.0 ends at 200,000.0000.)
 pub const MAX_PRICE: Price = Price(levels::MAX_PRICE as i64);
@@ -30,7 +30,7 @@ pub const MAX_LEVEL_QTY: u64 = levels::MAX_QTY;
 /// How much a venue's books hold. All of it is taken from the arena at launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BookConfig {
-    /// Instruments, indices `0..instruments`.
+    /// Instruments, indices `0..instruments`; at most 65,536.
     pub instruments: u32,
     /// Live orders over all instruments; 0 for feeds of price levels.
     pub orders: u32,
@@ -61,7 +61,8 @@ pub struct BookCounters {
     pub level_overflow: u64,
     /// No room for another live order. The instrument became stale.
     pub order_table_full: u64,
-    /// No slot for an order near enough to where it is looked up. The instrument became stale.
+    /// No slot for an order near enough to where it is looked up, or its reference has more than 40 bits. The instrument
+    /// became stale.
     pub probe_too_long: u64,
     /// No room for another deep level. The instrument became stale.
     pub level_pool_full: u64,
@@ -130,7 +131,11 @@ impl<'m> Books<'m> {
     ///
     /// # Errors
     /// [`ArenaFull`] when fewer than [`BookConfig::bytes`] are left.
+    ///
+    /// # Panics
+    /// When there are more than 65,536 instruments.
     pub fn new(config: &BookConfig, arena: &mut Arena<'m>) -> Result<Books<'m>, ArenaFull> {
+        assert!(config.instruments <= 1 << 16, "an order remembers its instrument in 16 bits");
         Ok(Books {
             heads: arena.slice("book heads", config.instruments as usize)?,
             levels: LevelPool::new(config.instruments, config.depth_levels, config.spill_levels, arena)?,
@@ -261,7 +266,7 @@ impl<'m> Books<'m> {
         };
         // The order enters the table only when its shares are in a level, so levels are always the sum of the table.
         match self.levels.update(&mut head.sides[side as usize], instrument, side, key, more) {
-            Ok(()) => self.orders.fill(vacancy, order, Standing::new(key, side, qty, instrument)),
+            Ok(()) => self.orders.fill(vacancy, instrument, order, Standing::new(key, side, qty)),
             Err(why) => refuse(why, head, &mut self.counters),
         }
         Some(instrument)
@@ -295,15 +300,16 @@ impl<'m> Books<'m> {
 
     #[inline(always)]
     fn find(&mut self, instrument: Instrument, order: u64) -> Option<usize> {
-        let Some(at) = self.orders.find(order) else {
-            self.counters.unknown_order += 1;
-            return None;
-        };
-        if self.orders.standing(at).instrument() != instrument {
-            self.counters.wrong_instrument += 1;
-            return None;
+        match self.orders.find(instrument, order) {
+            Ok(at) => Some(at),
+            Err(why) => {
+                match why {
+                    Missing::Unknown => self.counters.unknown_order += 1,
+                    Missing::OtherInstrument => self.counters.wrong_instrument += 1,
+                }
+                None
+            }
         }
-        Some(at)
     }
 
     #[inline(always)]

@@ -13,10 +13,13 @@ use bytemuck::{Pod, Zeroable};
 /// Farthest an order may stand from its home slot.
 const MAX_PROBE: usize = 128;
 
-const KEY_BITS: u32 = 34;
-const SIDE_BIT: u64 = 1 << KEY_BITS;
-const SESSION_SHIFT: u32 = KEY_BITS + 1;
+const ORDER_BITS: u32 = 40;
+/// Greatest reference.
+pub const MAX_ORDER: u64 = (1 << ORDER_BITS) - 1;
+const SESSION_SHIFT: u32 = ORDER_BITS + 16;
 const MAX_SESSION: u64 = (1 << (64 - SESSION_SHIFT)) - 1;
+const QTY_BITS: u32 = 29;
+const KEY_BITS: u32 = 34;
 
 /// Live orders of all instruments.
 #[derive(Debug)]
@@ -29,28 +32,34 @@ pub struct OrderTable<'m> {
     capacity: u32,
 }
 
+/// Sixteen bytes: neighbours in the feed are neighbours here, and the more of them a line holds the fewer misses.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Slot {
-    order: u64,
+    /// Session, instrument, order.
+    who: u64,
     standing: Standing,
 }
 
 /// What the table knows of an order.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[repr(C)]
-pub struct Standing {
-    /// Key, side, session.
-    packed: u64,
-    qty: u32,
-    instrument: Instrument,
-}
+#[repr(transparent)]
+pub struct Standing(u64);
 
 /// Where a new order goes: the orders from `at` to the empty slot `until` move one slot on.
 #[derive(Clone, Copy, Debug)]
 pub struct Vacancy {
     at: usize,
     until: usize,
+}
+
+/// Why an order is not found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// No such reference stands.
+    Unknown,
+    /// It stands in another instrument.
+    OtherInstrument,
 }
 
 /// Why an order cannot be added.
@@ -60,35 +69,30 @@ pub enum NoRoom {
     Duplicate,
     /// As many orders stand as the table is for.
     Full,
-    /// All slots near its home are taken.
+    /// All slots near its home are taken, or its reference is beyond [`MAX_ORDER`].
     ProbeTooLong,
 }
 
 impl Standing {
-    #[inline]
-    pub fn new(key: u64, side: Side, qty: u32, instrument: Instrument) -> Self {
-        let side = if side == Side::Sell { SIDE_BIT } else { 0 };
-        Standing { packed: key | side, qty, instrument }
+    /// `qty` is at most what a level holds.
+    #[inline(always)]
+    pub fn new(key: u64, side: Side, qty: u32) -> Self {
+        Standing((side as u64) << (KEY_BITS + QTY_BITS) | key << QTY_BITS | u64::from(qty))
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn key(&self) -> u64 {
-        self.packed & (SIDE_BIT - 1)
+        self.0 >> QTY_BITS & ((1 << KEY_BITS) - 1)
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn side(&self) -> Side {
-        if self.packed & SIDE_BIT == 0 { Side::Buy } else { Side::Sell }
+        if self.0 >> (KEY_BITS + QTY_BITS) == 0 { Side::Buy } else { Side::Sell }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn qty(&self) -> u32 {
-        self.qty
-    }
-
-    #[inline]
-    pub fn instrument(&self) -> Instrument {
-        self.instrument
+        (self.0 & ((1 << QTY_BITS) - 1)) as u32
     }
 }
 
@@ -110,36 +114,39 @@ impl<'m> OrderTable<'m> {
     }
 
     /// Ask for the home slot of `order`.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch(&self, order: u64) {
-        let slot = self.slots.as_ptr().wrapping_add(self.home(order));
-        cpu::prefetch(slot);
-        // Two slots in eight lie across two lines.
-        cpu::prefetch(slot.cast::<u64>().wrapping_add(2));
+        cpu::prefetch(self.slots.as_ptr().wrapping_add(self.home(order)));
     }
 
     /// The slot of `order`.
     #[inline(always)]
-    pub fn find(&self, order: u64) -> Option<usize> {
+    pub fn find(&self, instrument: Instrument, order: u64) -> Result<usize, Missing> {
         let home = self.home(order);
-        let slot = self.slots.get(home)?;
-        if slot.order == order && self.taken(slot) { Some(home) } else { self.find_displaced(order) }
+        match self.slots.get(home) {
+            Some(slot) if slot.who == self.who(instrument, order) && fits(instrument, order) => Ok(home),
+            _ => self.find_displaced(instrument, order),
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn find_displaced(&self, order: u64) -> Option<usize> {
+    fn find_displaced(&self, instrument: Instrument, order: u64) -> Result<usize, Missing> {
+        if order > MAX_ORDER || self.slots.is_empty() {
+            return Err(Missing::Unknown);
+        }
         for displaced in 0..=MAX_PROBE {
             let at = (self.home(order) + displaced) & self.mask;
             let slot = &self.slots[at];
             if !self.taken(slot) || self.displaced(at) < displaced {
-                return None;
+                break;
             }
-            if slot.order == order {
-                return Some(at);
+            if slot.who & MAX_ORDER == order {
+                let found = slot.who == self.who(instrument, order) && fits(instrument, order);
+                return if found { Ok(at) } else { Err(Missing::OtherInstrument) };
             }
         }
-        None
+        Err(Missing::Unknown)
     }
 
     /// What stands in a slot that [`find`](Self::find) gave.
@@ -152,7 +159,8 @@ impl<'m> OrderTable<'m> {
     #[inline(always)]
     pub fn vacancy(&self, order: u64) -> Result<Vacancy, NoRoom> {
         let home = self.home(order);
-        if self.live < self.capacity && self.slots.get(home).is_some_and(|slot| !self.taken(slot)) {
+        let free = self.slots.get(home).is_some_and(|slot| !self.taken(slot));
+        if free && self.live < self.capacity && order <= MAX_ORDER {
             return Ok(Vacancy { at: home, until: home });
         }
         self.make_way(order)
@@ -161,11 +169,15 @@ impl<'m> OrderTable<'m> {
     #[cold]
     #[inline(never)]
     fn make_way(&self, order: u64) -> Result<Vacancy, NoRoom> {
-        if self.find(order).is_some() {
+        // Of any instrument.
+        if self.find_displaced(Instrument(0), order) != Err(Missing::Unknown) {
             return Err(NoRoom::Duplicate);
         }
         if self.live == self.capacity {
             return Err(NoRoom::Full);
+        }
+        if order > MAX_ORDER {
+            return Err(NoRoom::ProbeTooLong);
         }
         let home = self.home(order);
         let mut at = None;
@@ -183,12 +195,11 @@ impl<'m> OrderTable<'m> {
 
     /// Put `order` where [`vacancy`](Self::vacancy) said.
     #[inline(always)]
-    pub fn fill(&mut self, vacancy: Vacancy, order: u64, mut standing: Standing) {
+    pub fn fill(&mut self, vacancy: Vacancy, instrument: Instrument, order: u64, standing: Standing) {
         if vacancy.at != vacancy.until {
             self.shift(vacancy);
         }
-        standing.packed |= self.session << SESSION_SHIFT;
-        self.slots[vacancy.at] = Slot { order, standing };
+        self.slots[vacancy.at] = Slot { who: self.who(instrument, order), standing };
         self.live += 1;
     }
 
@@ -207,7 +218,7 @@ impl<'m> OrderTable<'m> {
     /// `qty` shares fewer, of more.
     #[inline(always)]
     pub fn reduce(&mut self, at: usize, qty: u32) {
-        self.slots[at].standing.qty -= qty;
+        self.slots[at].standing.0 -= u64::from(qty);
     }
 
     /// Empty a slot.
@@ -217,7 +228,7 @@ impl<'m> OrderTable<'m> {
         if self.taken(&self.slots[next]) && self.displaced(next) > 0 {
             self.remove_and_shift(at);
         } else {
-            self.slots[at].standing.packed = 0;
+            self.slots[at].who = 0;
         }
         self.live -= 1;
     }
@@ -235,7 +246,7 @@ impl<'m> OrderTable<'m> {
             self.slots[hole] = self.slots[next];
             hole = next;
         }
-        self.slots[hole].standing.packed = 0;
+        self.slots[hole].who = 0;
     }
 
     /// No order stands any more.
@@ -251,19 +262,30 @@ impl<'m> OrderTable<'m> {
     /// How far the order in a taken slot is from home.
     #[inline(always)]
     fn displaced(&self, at: usize) -> usize {
-        at.wrapping_sub(self.home(self.slots[at].order)) & self.mask
+        at.wrapping_sub(self.home(self.slots[at].who & MAX_ORDER)) & self.mask
     }
 
     #[inline(always)]
     fn taken(&self, slot: &Slot) -> bool {
         // No order is of a session to come.
-        slot.standing.packed >= self.session << SESSION_SHIFT
+        slot.who >= self.session << SESSION_SHIFT
+    }
+
+    #[inline(always)]
+    fn who(&self, instrument: Instrument, order: u64) -> u64 {
+        self.session << SESSION_SHIFT | u64::from(instrument.0) << ORDER_BITS | order
     }
 
     #[inline(always)]
     fn home(&self, order: u64) -> usize {
         order as usize & self.mask
     }
+}
+
+/// Whether both have no more bits than a slot has for them.
+#[inline(always)]
+fn fits(instrument: Instrument, order: u64) -> bool {
+    order | u64::from(instrument.0) << (ORDER_BITS - 16) <= MAX_ORDER
 }
 
 /// Slots for `orders` live ones: at most a third are taken. Every operation misses the cache once however large the table

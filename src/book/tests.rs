@@ -367,6 +367,27 @@ fn references_that_crowd_one_place_make_the_instrument_stale() {
 }
 
 #[test]
+fn a_reference_or_an_instrument_of_too_many_bits_touches_no_other_order() {
+    with_books(SMALL, |books| {
+        let long = 1 << 40;
+        books.apply(&add(0, Side::Buy, 10, 5, 10_000));
+        for element in [
+            Element::Delete { instrument: Instrument(0), order: long + 5 },
+            Element::Delete { instrument: Instrument(1 << 16), order: 5 },
+            Element::Delete { instrument: Instrument(1), order: 5 },
+        ] {
+            assert_eq!(books.apply(&element), None);
+        }
+        assert_eq!((books.counters().unknown_order, books.counters().wrong_instrument), (1, 2));
+        assert!(!books.book(Instrument(1)).stale());
+        assert_eq!(books.apply(&add(1, Side::Buy, 10, long + 5, 10_000)), Some(Instrument(1)));
+        assert!(books.book(Instrument(1)).stale() && books.book(Instrument(1)).best_bid().is_none());
+        assert_eq!((books.counters().probe_too_long, books.live_orders()), (1, 1));
+        assert_eq!(books.book(Instrument(0)).best_bid().unwrap().qty, 10);
+    });
+}
+
+#[test]
 fn a_gap_makes_every_book_stale_until_the_session_restarts() {
     with_books(SMALL, |books| {
         books.apply(&add(0, Side::Buy, 10, 1, 10_000));
