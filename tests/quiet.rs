@@ -7,7 +7,7 @@ mod common;
 #[path = "common/replay.rs"]
 mod replay;
 
-use replay::{number, on_lcores, shipped, synth, text, write_json};
+use replay::{number, on_lcores, shipped, synth, text, two_cpus, write_json};
 use serde_json::{Value, json};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
@@ -56,14 +56,6 @@ fn case(name: &str) -> Case {
         "net_ring" => live("net_ring0", "net_ring1", &["--vdev=net_ring0", "--vdev=net_ring1"]),
         other => panic!("{other}"),
     }
-}
-
-fn two_cpus() -> bool {
-    let enough = std::thread::available_parallelism().unwrap().get() >= 2;
-    if !enough {
-        println!("skipped: needs a CPU for the lcore and one for control");
-    }
-    enough
 }
 
 // ---- system calls -------------------------------------------------------------------------------------------------

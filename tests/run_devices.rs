@@ -9,7 +9,7 @@ mod oracle;
 #[path = "common/replay.rs"]
 mod replay;
 
-use replay::{check, number, shipped, synth, text, tickpath, write_json};
+use replay::{check, number, shipped, synth, text, tickpath, two_cpus, write_json};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::Path;
@@ -72,14 +72,6 @@ fn wait_until_polling(child: &mut Child) -> bool {
         std::thread::sleep(Duration::from_millis(10));
     }
     false
-}
-
-fn two_cpus() -> bool {
-    let enough = std::thread::available_parallelism().unwrap().get() >= 2;
-    if !enough {
-        println!("skipped: `run` needs a CPU for the lcore and one for control");
-    }
-    enough
 }
 
 #[test]

@@ -19,11 +19,14 @@ use std::hint::select_unpredictable;
 
 /// Levels in a cache line, the unit of `depth`, and the zeros before a run.
 pub const LINE: usize = 8;
-const QTY_BITS: u32 = 29;
+/// Bits of shares in a word.
+pub const QTY_BITS: u32 = 29;
+/// Bits of the key above them.
+pub const KEY_BITS: u32 = 34;
 /// Most shares in a level.
 pub const MAX_QTY: u64 = (1 << QTY_BITS) - 1;
 /// Greatest price.
-pub const MAX_PRICE: u64 = (1 << 34) - 2;
+pub const MAX_PRICE: u64 = (1 << KEY_BITS) - 2;
 /// A run of class `c` is `2^c` times as long as one in place, up to 65,535 words.
 const CLASSES: usize = 16;
 /// Its line from `LINE - at` on selects the words of a line from `at` on.

@@ -5,6 +5,7 @@
 //! displaced anyone shows in the very next slot, and as references are given out in sequence, nearly every order is at
 //! home: each operation looks at one slot and tests what a predictor knows.
 
+use super::levels::{KEY_BITS, MAX_QTY, QTY_BITS};
 use crate::arena::{self, Arena, ArenaFull};
 use crate::cpu;
 use crate::market::{Instrument, Side};
@@ -18,8 +19,6 @@ const ORDER_BITS: u32 = 40;
 pub const MAX_ORDER: u64 = (1 << ORDER_BITS) - 1;
 const SESSION_SHIFT: u32 = ORDER_BITS + 16;
 const MAX_SESSION: u64 = (1 << (64 - SESSION_SHIFT)) - 1;
-const QTY_BITS: u32 = 29;
-const KEY_BITS: u32 = 34;
 
 /// Live orders of all instruments.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ struct Slot {
     standing: Standing,
 }
 
-/// What the table knows of an order.
+/// What the table knows of an order: its side above the word that a level of its key and shares would be.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Standing(u64);
@@ -92,7 +91,7 @@ impl Standing {
 
     #[inline(always)]
     pub fn qty(&self) -> u32 {
-        (self.0 & ((1 << QTY_BITS) - 1)) as u32
+        (self.0 & MAX_QTY) as u32
     }
 }
 

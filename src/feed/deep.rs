@@ -3,10 +3,10 @@
 //! Symbols travel in every message. A price level update carries a flag that ends an atomic event; only then is the
 //! book consistent. The protocol keeps its session id and begins again at sequence 1.
 
-use super::{Header, State, Verdict, Window};
+use super::{Header, Opened, State, Verdict, Window};
 use crate::market::{Element, Instrument, Packet, Price, Side, Status, Symbol};
 use crate::wire::deep10::{self, Message};
-use crate::wire::{Error, iextp};
+use crate::wire::iextp;
 
 /// Decoder without state of its own.
 #[derive(Debug)]
@@ -42,20 +42,10 @@ impl Deep {
         if count == 0 {
             state.counters.heartbeats += 1;
         }
-        let mut next = header.sequence;
-        for message in segment.messages() {
-            match message {
-                Ok(message) => {
-                    if next.wrapping_sub(header.sequence) >= skip {
-                        self.message(state, message, next, window, &mut ahead);
-                    }
-                    next = next.wrapping_add(1);
-                }
-                Err(_) => next = state.truncated(next, &header, window),
-            }
-        }
-        let verdict = state.close(mark, head.channel, next, window);
-        if count == 0 { Verdict::Dropped } else { verdict }
+        let opened = Opened { header: &header, mark, channel: head.channel, skip };
+        state.deliver(opened, segment.messages(), window, |state, message, sequence, window| {
+            self.message(state, message, sequence, window, &mut ahead);
+        })
     }
 
     #[inline(always)]
@@ -69,16 +59,7 @@ impl Deep {
     ) {
         let message = match deep10::parse(message) {
             Ok(message) => message,
-            Err(Error::UnknownType(kind)) => {
-                state.counters.unknown_types += 1;
-                state.by_type[usize::from(kind)] += 1;
-                return;
-            }
-            Err(_) => {
-                state.counters.wrong_length += 1;
-                state.lose(sequence, sequence.wrapping_add(1).max(sequence), window);
-                return;
-            }
+            Err(why) => return state.refused(&why, sequence, window),
         };
         state.by_type[usize::from(message.kind())] += 1;
         match message {

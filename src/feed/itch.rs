@@ -3,11 +3,11 @@
 //! Instruments travel as stock locate codes, valid for a day; a table of all 65,536 maps them to indexes. It is filled
 //! by the first message that names the symbol beside the locate, so a capture that begins in mid-session works too.
 
-use super::{Header, State, Verdict, Window};
+use super::{Header, Opened, State, Verdict, Window};
 use crate::arena::{Arena, ArenaFull, bytes};
 use crate::market::{Element, Instrument, Packet, Price, Side, Status, Symbol};
 use crate::wire::itch50::{self, Message};
-use crate::wire::{Error, moldudp64};
+use crate::wire::moldudp64;
 
 /// Locate codes: all values of a u16.
 const LOCATES: usize = 1 << 16;
@@ -63,21 +63,10 @@ impl<'m> Itch<'m> {
             moldudp64::Kind::Heartbeat => state.counters.heartbeats += 1,
             moldudp64::Kind::EndOfSession => state.counters.ends_of_session += 1,
         }
-        let mut next = header.sequence;
-        for message in packet.messages() {
-            match message {
-                Ok(message) => {
-                    if next.wrapping_sub(header.sequence) >= skip {
-                        self.message(state, message, next, window, &mut ahead);
-                    }
-                    next = next.wrapping_add(1);
-                }
-                Err(_) => next = state.truncated(next, &header, window),
-            }
-        }
-        let verdict = state.close(mark, head.channel, next, window);
-        // A heartbeat is in the ledger as such, even when it showed a gap and so made elements.
-        if header.count == 0 { Verdict::Dropped } else { verdict }
+        let opened = Opened { header: &header, mark, channel: head.channel, skip };
+        state.deliver(opened, packet.messages(), window, |state, message, sequence, window| {
+            self.message(state, message, sequence, window, &mut ahead);
+        })
     }
 
     #[inline(always)]
@@ -91,26 +80,21 @@ impl<'m> Itch<'m> {
     ) {
         let message = match itch50::parse(message) {
             Ok(message) => message,
-            Err(Error::UnknownType(kind)) => {
-                state.counters.unknown_types += 1;
-                state.by_type[usize::from(kind)] += 1;
-                return;
-            }
-            Err(_) => return wrong(state, sequence, window),
+            Err(why) => return state.refused(&why, sequence, window),
         };
         state.by_type[usize::from(message.kind())] += 1;
         // Each is written straight into its place: a copy of what was just written would wait for the stores.
         match message {
             Message::AddOrder(m) => {
                 let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
-                let Some(side) = side(m.side()) else { return wrong(state, sequence, window) };
+                let Some(side) = side(m.side()) else { return state.wrong(sequence, window) };
                 let price = Price(i64::from(m.price()));
                 ahead(instrument, m.order());
                 state.push(Element::Add { instrument, side, qty: m.shares(), order: m.order(), price }, window);
             }
             Message::AddOrderMpid(m) => {
                 let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
-                let Some(side) = side(m.side()) else { return wrong(state, sequence, window) };
+                let Some(side) = side(m.side()) else { return state.wrong(sequence, window) };
                 let price = Price(i64::from(m.price()));
                 ahead(instrument, m.order());
                 state.push(Element::Add { instrument, side, qty: m.shares(), order: m.order(), price }, window);
@@ -226,13 +210,6 @@ fn side(letter: u8) -> Option<Side> {
         b'S' => Some(Side::Sell),
         _ => None,
     }
-}
-
-/// A message with a length or a value that the specification does not have: as good as lost.
-#[cold]
-fn wrong(state: &mut State<'_>, sequence: u64, window: &mut Window) {
-    state.counters.wrong_length += 1;
-    state.lose(sequence, sequence.wrapping_add(1).max(sequence), window);
 }
 
 #[inline]

@@ -16,6 +16,7 @@ pub use window::{MAX_PACKET_ELEMENTS, Window};
 
 use crate::arena::{Arena, ArenaFull};
 use crate::market::{Element, Instrument, Packet, Symbol};
+use crate::wire;
 use std::collections::BTreeMap;
 
 /// Feed protocols.
@@ -220,6 +221,15 @@ struct Header {
     restarts_at_one: bool,
 }
 
+/// A packet that was opened in the window.
+struct Opened<'h> {
+    header: &'h Header,
+    mark: usize,
+    channel: u32,
+    /// Messages at its front that are known already.
+    skip: u64,
+}
+
 impl State<'_> {
     /// Judge a packet by its header; open it in the window with what the judgement means for the books.
     /// `None`: nothing of it is new. Otherwise how many messages to skip.
@@ -294,18 +304,58 @@ impl State<'_> {
         self.push(Element::Packet(opened), window);
     }
 
-    /// Close the packet opened at `mark`, of which messages up to `next` were delivered. A packet that announced none
-    /// was a heartbeat, whatever its head meant for the books.
-    #[inline]
-    fn close(&mut self, mark: usize, channel: u32, next: u64, window: &mut Window) -> Verdict {
+    /// Hand each message of the packet opened at `mark` to `decode`, but for the first `skip`, and close the packet.
+    #[inline(always)]
+    fn deliver<'p>(
+        &mut self,
+        opened: Opened<'_>,
+        messages: impl Iterator<Item = Result<&'p [u8], wire::Error>>,
+        window: &mut Window,
+        mut decode: impl FnMut(&mut Self, &'p [u8], u64, &mut Window),
+    ) -> Verdict {
+        let Opened { header, mark, channel, skip } = opened;
+        let mut next = header.sequence;
+        for message in messages {
+            match message {
+                Ok(message) => {
+                    if next.wrapping_sub(header.sequence) >= skip {
+                        decode(self, message, next, window);
+                    }
+                    next = next.wrapping_add(1);
+                }
+                Err(_) => next = self.truncated(next, header, window),
+            }
+        }
         if self.sequenced {
             self.channels[channel as usize].delivered(next);
         }
-        if window.close(mark) == 0 {
-            return Verdict::Nothing;
+        let elements = window.close(mark) > 0;
+        self.packets += u64::from(elements);
+        // A heartbeat is in the ledger as such, even when it showed a gap and so made elements.
+        match (header.count, elements) {
+            (0, _) => Verdict::Dropped,
+            (_, true) => Verdict::Elements,
+            (_, false) => Verdict::Nothing,
         }
-        self.packets += 1;
-        Verdict::Elements
+    }
+
+    /// A message that cannot be decoded: of a type unknown, or as good as lost.
+    #[cold]
+    fn refused(&mut self, why: &wire::Error, sequence: u64, window: &mut Window) {
+        match why {
+            wire::Error::UnknownType(kind) => {
+                self.counters.unknown_types += 1;
+                self.by_type[usize::from(*kind)] += 1;
+            }
+            _ => self.wrong(sequence, window),
+        }
+    }
+
+    /// A message with a length or a value that the specification does not have: as good as lost.
+    #[cold]
+    fn wrong(&mut self, sequence: u64, window: &mut Window) {
+        self.counters.wrong_length += 1;
+        self.lose(sequence, sequence.wrapping_add(1).max(sequence), window);
     }
 
     /// The packet ended before message `next`: what it announced beyond is gone. Returns the sequence after it.

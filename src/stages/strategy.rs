@@ -276,12 +276,12 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     #[inline(always)]
     fn event(&mut self, element: &Element, down: &mut Down<'_, '_>) {
         match element {
-            Element::Packet(_)
-            | Element::SessionStart
-            | Element::Gap { .. }
-            | Element::Define { .. }
-            | Element::Trade { .. }
-            | Element::Status { .. } => self.apart_from_books(element, down),
+            Element::Status { instrument, status } => {
+                self.strategy.on_status(*instrument, *status, &mut self.orders);
+                self.hand_down(down);
+            }
+            Element::Define { .. } | Element::SessionStart | Element::Gap { .. } => self.rarely(element, down),
+            Element::Packet(_) | Element::Trade { .. } => {}
             _ => {
                 if let Some(instrument) = self.parts.books.apply(element) {
                     self.touch(instrument);
@@ -303,18 +303,6 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             *place = instrument;
             self.changes += usize::from(*last != self.epoch);
             *last = self.epoch;
-        }
-    }
-
-    #[inline(always)]
-    fn apart_from_books(&mut self, element: &Element, down: &mut Down<'_, '_>) {
-        match element {
-            Element::Status { instrument, status } => {
-                self.strategy.on_status(*instrument, *status, &mut self.orders);
-                self.hand_down(down);
-            }
-            Element::Trade { .. } => {}
-            _ => self.rarely(element, down),
         }
     }
 

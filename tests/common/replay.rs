@@ -246,3 +246,12 @@ pub fn text(bytes: &[u8]) -> String {
 pub fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
 }
+
+/// Whether there is a CPU for an lcore and one for control, without which a test of `run` says that it is skipped.
+pub fn two_cpus() -> bool {
+    let enough = std::thread::available_parallelism().unwrap().get() >= 2;
+    if !enough {
+        println!("skipped: needs a CPU for the lcore and one for control");
+    }
+    enough
+}
