@@ -15,6 +15,7 @@ pub mod book;
 #[allow(unsafe_code)]
 pub mod cpu;
 pub mod feed;
+pub mod host;
 pub mod market;
 pub mod pipeline;
 pub mod session;

@@ -1,0 +1,5 @@
+//! What this host is and what happens on it, read from `/proc` and `/sys` under a root that tests can replace. Reads
+//! only; what cannot be read is absent.
+
+pub mod evidence;
+pub mod fingerprint;

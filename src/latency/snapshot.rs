@@ -1,0 +1,144 @@
+//! The state of a running pipeline as plain data: what the recorder publishes once an interval, `/status` serves as JSON,
+//! `top` draws and the metrics are made of. Cumulative since the start unless a field says otherwise.
+
+use super::hop::Hop;
+use super::interval::Interval;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything there is to see.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// `tickpath --version`, first line.
+    pub version: String,
+    /// The run's id: that of its trace files.
+    pub run: String,
+    /// `replay` or `run`.
+    pub command: String,
+    /// Hash of the plan.
+    pub plan_hash: String,
+    /// Since the first poll.
+    pub uptime_seconds: f64,
+    /// Length of the last interval.
+    pub interval_seconds: f64,
+    /// Fewer CPUs than lcores: times say nothing.
+    pub oversubscribed: bool,
+    /// The run has ended; this is its last state.
+    pub ended: bool,
+    /// By venue, in the pipeline file's order.
+    pub venues: Vec<VenueSnapshot>,
+    /// What the host did in the last interval.
+    pub interval: Interval,
+    /// The recorder's own account.
+    pub recorder: RecorderSnapshot,
+    /// What is wrong now.
+    pub alarms: Vec<Alarm>,
+}
+
+/// One venue.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VenueSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Frames that parse is done with.
+    pub frames: u64,
+    /// Order messages sent.
+    pub orders: u64,
+    /// The stages in packet order.
+    pub stages: Vec<StageSnapshot>,
+    /// Hops that have been measured, in packet order.
+    pub hops: Vec<HopSnapshot>,
+    /// Records whose stamps were out of order.
+    pub negative: u64,
+}
+
+/// One stage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StageSnapshot {
+    /// `rx`, `parse`, `strategy`, `encode` or `tx`.
+    pub stage: String,
+    /// Its lcore.
+    pub lcore: u32,
+    /// What is counted: `frames` or `orders`.
+    pub unit: String,
+    /// What came in.
+    pub incoming: u64,
+    /// What was passed on.
+    pub outgoing: u64,
+    /// What was dropped, by reason; every reason is there, also those that never happened.
+    pub dropped: BTreeMap<String, u64>,
+    /// What it holds.
+    pub held: u64,
+    /// Bursts that were not empty: `incoming / bursts` is the mean burst. 0 for stages without bursts.
+    pub bursts: u64,
+}
+
+/// One hop: all since the start, and the last interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HopSnapshot {
+    /// Which.
+    pub hop: Hop,
+    /// Since the start.
+    pub total: Percentiles,
+    /// In the last interval.
+    pub interval: Percentiles,
+    /// Budget of the median, in ns.
+    pub budget_p50_ns: Option<f64>,
+    /// Budget of the 99th percentile, in ns.
+    pub budget_p99_ns: Option<f64>,
+}
+
+/// A distribution in a few numbers, in ns. All 0 when `count` is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Percentiles {
+    /// Values.
+    pub count: u64,
+    /// Least.
+    pub min: f64,
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+    /// 99th.
+    pub p99: f64,
+    /// 99.9th.
+    pub p999: f64,
+    /// 99.99th.
+    pub p9999: f64,
+    /// Greatest.
+    pub max: f64,
+}
+
+/// The recorder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecorderSnapshot {
+    /// Records taken from the rings.
+    pub records: u64,
+    /// Records that found their ring full.
+    pub lost_ring: u64,
+    /// Records that could not be written.
+    pub lost_disk: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Files begun.
+    pub files: u64,
+}
+
+/// Something that a person should look at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Alarm {
+    /// `budget`, `drift`, `clock`, `recorder`, `loss`: stable, for labels.
+    pub kind: String,
+    /// Whose; empty for the whole program.
+    pub venue: String,
+    /// Which hop, if any.
+    pub hop: Option<Hop>,
+    /// A sentence.
+    pub text: String,
+}

@@ -1,0 +1,8 @@
+//! Trace files: a head, then blocks with checksums, of records or of evidence. `docs/trace.md` describes the bytes.
+//!
+//! A file is only ever appended to, a block at a time by one write, so a crash costs the last block at most; a reader
+//! finds its way past whatever is damaged and says what that cost.
+
+mod header;
+
+pub use header::{CaptureId, ClockFit, Header, VenueHeader};
