@@ -440,7 +440,7 @@ fn replay(sources: Vec<CaptureSource>, max: usize) -> Vec<(usize, u32, u64)> {
     let mut all = Vec::new();
     while !replay.ended() {
         let before = all.len();
-        let taken = replay.burst(max, 0, |line, next| {
+        let taken = replay.burst(max, 0, |line, next, _| {
             // Every fifth time there is no room.
             let room = (all.len() + before) % 5 != 4 || all.len() == before;
             if room {
@@ -491,7 +491,7 @@ fn a_paced_replay_hands_out_what_is_due_and_nothing_else() {
     while !replay.primed() {
         std::thread::yield_now();
     }
-    let mut due_at = |tsc| replay.burst(64, tsc, |_, _| true);
+    let mut due_at = |tsc| replay.burst(64, tsc, |_, _, _| true);
     assert_eq!([due_at(5000), due_at(5000), due_at(5099), due_at(5100)], [1, 0, 0, 1]);
     assert_eq!(due_at(5350), 2);
     // The second lap follows the first at once.

@@ -4,7 +4,7 @@ use tickpath::arena::{self, Arena, ArenaFull};
 use tickpath::book::{Book, BookConfig, Books};
 use tickpath::feed::{Feed, FeedConfig, Protocol, Window};
 use tickpath::market::{OrderEvent, Packet, Price, Symbol};
-use tickpath::stages::{Down, StrategyParts, StrategyStage};
+use tickpath::stages::{Down, Stamps, StrategyParts, StrategyStage};
 use tickpath::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
 
 /// A venue that listens to everything.
@@ -73,7 +73,9 @@ impl<'m, S: Strategy> Driver<'m, S> {
             default_spec: InstrumentSpec { symbol: Symbol([b' '; 8]), lot: 100, tick: Price(100) },
             lossless: false,
             cancel_at_end: false,
-            stamps: false,
+            book_stamps: Stamps::OFF,
+            stamps: Stamps::OFF,
+            sampler: None,
         };
         Ok(Driver {
             feed: Feed::new(&sizes.feed, arena)?,

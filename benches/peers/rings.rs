@@ -25,6 +25,9 @@ const ELEMENT: Element = Element::Packet(Packet {
     burst_position: 7,
     line: 8,
     channel: 9,
+    stamp_domain: 0,
+    waiting: 10,
+    stamp: 11,
 });
 
 pub fn run(context: &mut Context) -> Result<(), Failure> {

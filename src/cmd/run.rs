@@ -26,6 +26,7 @@ pub fn execute(args: RunArgs, program: &Program) -> Result<ExitCode, Failure> {
         orders: None,
         book_levels: if args.books.is_some() { BOOK_LEVELS } else { 0 },
         stamps: !args.no_stamps,
+        waits: BTreeMap::new(),
     };
     conclude(&plan, program, &options, args.books.as_deref(), args.summary.as_deref())
 }

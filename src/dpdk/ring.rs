@@ -34,6 +34,15 @@ pub struct Slots<'a, T> {
     filled: usize,
 }
 
+/// How full a ring is, for who watches it.
+#[derive(Clone)]
+pub struct Gauge(Arc<dyn Fill>);
+
+trait Fill: Send + Sync {
+    fn len(&self) -> usize;
+    fn capacity(&self) -> usize;
+}
+
 #[derive(Debug)]
 struct Ring<T> {
     raw: NonNull<dpdk_sys::rte_ring>,
@@ -152,6 +161,14 @@ impl<T: Send> Producer<T> {
     #[inline]
     pub fn capacity(&self) -> usize {
         self.ring.capacity as usize
+    }
+
+    /// A gauge of this ring.
+    pub fn gauge(&self) -> Gauge
+    where
+        T: 'static,
+    {
+        Gauge(self.ring.clone())
     }
 
     /// The most elements that were ever seen inside, as counted when something was sent.
@@ -311,6 +328,30 @@ impl<T: Send> Drop for Taken<'_, T> {
     fn drop(&mut self) {
         // SAFETY: exactly `len` elements were taken by consume_start.
         unsafe { dpdk_sys::shim_ring_consume_finish(self.consumer.ring.raw.as_ptr(), self.len) }
+    }
+}
+
+impl Gauge {
+    /// Elements waiting at about this moment.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Elements it holds at most.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+}
+
+impl<T: Send> Fill for Ring<T> {
+    fn len(&self) -> usize {
+        // SAFETY: the ring lives while `self` does; the count reads two words and changes nothing.
+        unsafe { dpdk_sys::shim_ring_count(self.raw.as_ptr()) as usize }
+    }
+
+    fn capacity(&self) -> usize {
+        self.capacity as usize
     }
 }
 

@@ -299,8 +299,21 @@ impl State<'_> {
     fn head(&mut self, sequence: u64, head: &Packet, window: &mut Window) {
         // Field by field into its place: a copy of what was just written would wait for the stores.
         let Packet { arrival_ns, rx_tsc, parsed_tsc, burst_size, burst_position, line, channel, .. } = *head;
-        let opened =
-            Packet { arrival_ns, rx_tsc, parsed_tsc, sequence, count: 0, burst_size, burst_position, line, channel };
+        let Packet { waiting, stamp, stamp_domain, .. } = *head;
+        let opened = Packet {
+            arrival_ns,
+            channel,
+            count: 0,
+            burst_size,
+            rx_tsc,
+            parsed_tsc,
+            sequence,
+            burst_position,
+            line,
+            stamp_domain,
+            waiting,
+            stamp,
+        };
         self.push(Element::Packet(opened), window);
     }
 

@@ -75,7 +75,8 @@ impl Hop {
     }
 }
 
-/// Ticks of each of [`Hop::SOFTWARE`] of a *sent* record. `None` when its stamps are out of order: TSCs that disagree.
+/// Ticks of each of [`Hop::SOFTWARE`] of a *sent* record that a packet caused (`rx_tsc` is not 0). `None` when its stamps
+/// are out of order: TSCs that disagree.
 pub fn software(record: &Record) -> Option<[u64; 5]> {
     let r = record;
     let stamps = [r.rx_tsc, r.parsed_tsc, r.book_tsc, r.decided_tsc, r.encoded_tsc, r.doorbell_tsc];

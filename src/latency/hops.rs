@@ -1,22 +1,18 @@
-//! The hop table: how long each hop of each order took, from the stamps its `Order` carried, as HDR histograms in
-//! TSC ticks. Lives on the tx lcore, is filled after the doorbell, and allocates nothing after launch.
+//! How long each hop took: records come in, HDR histograms in TSC ticks and the printed table come out. Kept by the
+//! recorder, off the packet's path.
 
+use super::budget::Budget;
 use super::clock::Clock;
-use crate::market::Order;
+use super::hop::{self, Hop};
+use super::record::{Kind, Record};
+use super::snapshot::Percentiles;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Names of the hops, in packet order; the last is the whole way.
-pub const HOPS: [&str; 6] =
-    ["rx→parsed", "parsed→book", "book→decided", "decided→encoded", "encoded→doorbell", "rx→doorbell"];
-
-/// Longest span told apart, in ticks: over a minute at any clock rate.
-const MAX_TICKS: u64 = 1 << 38;
-
-/// One histogram for each of [`HOPS`].
+/// One histogram for each of [`Hop::ALL`].
 #[derive(Clone, Debug)]
 pub struct HopTable {
-    spans: [Histogram<u64>; 6],
+    spans: [Histogram<u64>; Hop::ALL.len()],
     /// Orders one of whose spans came out negative (stamps of two TSCs that disagree): not in the histograms.
     pub negative: u64,
     bursts: u64,
@@ -47,73 +43,140 @@ pub struct HopRow {
     pub p999_ns: f64,
     /// Slowest.
     pub max_ns: f64,
+    /// What p50 and p99 may be.
+    pub budget_ns: Option<[f64; 2]>,
+    /// One of them is more.
+    pub over_budget: bool,
 }
 
 impl Default for HopTable {
     fn default() -> Self {
-        let span = || {
-            // Bounds are constants within what the histogram accepts (1 ≤ low, 2·low ≤ high, digits ≤ 5).
-            Histogram::new_with_bounds(1, MAX_TICKS, 3).expect("constant bounds are valid")
-        };
+        // Three digits are within what the histogram accepts (0 to 5); it grows as far as its values go.
+        let span = || Histogram::new(3).expect("three digits are valid");
         HopTable { spans: std::array::from_fn(|_| span()), negative: 0, bursts: 0 }
     }
 }
 
 impl HopTable {
-    /// Record one order whose doorbell rang at `doorbell_tsc`. An order without stamps (`--no-stamps`), or that no packet
-    /// caused, is not recorded.
+    /// Count one record; `each` gets every hop it tells of, in ticks. An order that no packet caused tells of none.
     #[inline]
-    pub fn record(&mut self, order: &Order, doorbell_tsc: u64) {
-        if order.encoded_tsc == 0 || order.rx_tsc == 0 {
+    pub fn record(&mut self, record: &Record, mut each: impl FnMut(Hop, u64)) {
+        if record.kind() != Some(Kind::Sent) || record.rx_tsc == 0 {
             return;
         }
-        let stamps =
-            [order.rx_tsc, order.parsed_tsc, order.book_tsc, order.decided_tsc, order.encoded_tsc, doorbell_tsc];
-        if !stamps.is_sorted() {
+        let Some(spans) = hop::software(record) else {
             self.negative += 1;
             return;
+        };
+        let mut note = |hop: Hop, ticks: u64| {
+            // Histograms that grow take any value.
+            let _ = self.spans[hop.index()].record(ticks);
+            each(hop, ticks);
+        };
+        Hop::SOFTWARE.into_iter().zip(spans).for_each(|(hop, ticks)| note(hop, ticks));
+        note(Hop::RxDoorbell, spans.iter().sum());
+        if let Some(ticks) = hop::wire(record) {
+            note(Hop::WireRx, ticks);
         }
-        for (i, pair) in stamps.windows(2).enumerate() {
-            self.spans[i].saturating_record(pair[1] - pair[0]);
-        }
-        self.spans[5].saturating_record(doorbell_tsc - order.rx_tsc);
-        self.bursts += u64::from(order.burst_size);
+        self.bursts += u64::from(record.burst_size);
     }
 
     /// Add another table's orders to this one.
     pub fn merge(&mut self, other: &HopTable) {
         for (mine, theirs) in self.spans.iter_mut().zip(&other.spans) {
-            // Same bounds on both sides, so addition cannot fail.
+            // A histogram that grows takes any other.
             let _ = mine.add(theirs);
         }
         self.negative += other.negative;
         self.bursts += other.bursts;
     }
 
+    /// Forget everything, keep the memory.
+    pub fn clear(&mut self) {
+        self.spans.iter_mut().for_each(Histogram::reset);
+        (self.negative, self.bursts) = (0, 0);
+    }
+
     /// Mean receive burst of the packets that caused orders: a time without it says little.
     pub fn mean_burst(&self) -> f64 {
-        let n = self.spans[5].len();
+        let n = self.span(Hop::RxDoorbell).len();
         if n == 0 { 0.0 } else { self.bursts as f64 / n as f64 }
     }
 
-    /// The table in ns. Empty when nothing was measured.
-    pub fn rows(&self, clock: &Clock) -> Vec<HopRow> {
-        if self.spans[5].is_empty() {
-            return Vec::new();
+    /// The histogram of one hop, in ticks.
+    pub fn span(&self, hop: Hop) -> &Histogram<u64> {
+        &self.spans[hop.index()]
+    }
+
+    /// One hop in a few numbers.
+    pub fn percentiles(&self, hop: Hop, clock: &Clock) -> Percentiles {
+        let h = self.span(hop);
+        if h.is_empty() {
+            return Percentiles::default();
         }
-        let row = |(hop, h): (&&'static str, &Histogram<u64>)| {
-            let at = |q: f64| ns_of(clock, h.value_at_quantile(q));
-            HopRow {
-                hop,
-                count: h.len(),
-                min_ns: ns_of(clock, h.min()),
-                p50_ns: at(0.5),
-                p90_ns: at(0.9),
-                p99_ns: at(0.99),
-                p999_ns: at(0.999),
-                max_ns: ns_of(clock, h.max()),
-            }
+        let at = |q: f64| ns_of(clock, h.value_at_quantile(q));
+        Percentiles {
+            count: h.len(),
+            min: ns_of(clock, h.min()),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            p9999: at(0.9999),
+            max: ns_of(clock, h.max()),
+        }
+    }
+
+    /// The table in ns: the hops that were measured, in packet order, beside what they may take.
+    pub fn rows(&self, clock: &Clock, budget: &Budget) -> Vec<HopRow> {
+        let measured = Hop::ALL.into_iter().map(|hop| (hop, self.percentiles(hop, clock))).filter(|(_, p)| p.count > 0);
+        let row = |(hop, p): (Hop, Percentiles)| HopRow {
+            hop: hop.name(),
+            count: p.count,
+            min_ns: p.min,
+            p50_ns: p.p50,
+            p90_ns: p.p90,
+            p99_ns: p.p99,
+            p999_ns: p.p999,
+            max_ns: p.max,
+            budget_ns: budget.of(hop).map(|a| [a.p50_ns, a.p99_ns]),
+            over_budget: budget.of(hop).is_some_and(|a| p.p50 > a.p50_ns || p.p99 > a.p99_ns),
         };
-        HOPS.iter().zip(&self.spans).map(row).collect()
+        measured.map(row).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(stamps: [u64; 6]) -> Record {
+        let [rx_tsc, parsed_tsc, book_tsc, decided_tsc, encoded_tsc, doorbell_tsc] = stamps;
+        let kind = Kind::Sent as u8;
+        Record { kind, rx_tsc, parsed_tsc, book_tsc, decided_tsc, encoded_tsc, doorbell_tsc, ..Record::default() }
+    }
+
+    #[test]
+    fn every_hop_of_an_order_is_counted_once() {
+        let mut table = HopTable::default();
+        let mut told = Vec::new();
+        table.record(&sent([100, 110, 130, 160, 200, 250]), |hop, ticks| told.push((hop, ticks)));
+        let expected = Hop::SOFTWARE.into_iter().zip([10, 20, 30, 40, 50]).chain([(Hop::RxDoorbell, 150)]);
+        assert_eq!(told, expected.collect::<Vec<_>>());
+        let due = Record { stamp: 93, stamp_domain: 2, ..sent([100, 110, 130, 160, 200, 250]) };
+        table.record(&due, |_, _| {});
+        assert_eq!((table.span(Hop::WireRx).len(), table.span(Hop::WireRx).max()), (1, 7));
+        assert_eq!(table.span(Hop::RxDoorbell).len(), 2);
+    }
+
+    #[test]
+    fn stamps_that_disagree_and_orders_without_a_cause_are_kept_apart() {
+        let mut table = HopTable::default();
+        let none = |_, _| panic!("no hop can be told");
+        table.record(&sent([100, 90, 130, 160, 200, 250]), none);
+        table.record(&sent([0, 0, 0, 160, 200, 250]), none);
+        table.record(&Record { kind: Kind::Sampled as u8, ..sent([100, 110, 130, 160, 0, 0]) }, none);
+        assert_eq!(table.negative, 1);
+        assert!(table.rows(&Clock::fit(), &Budget::default()).is_empty());
     }
 }

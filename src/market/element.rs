@@ -149,6 +149,12 @@ pub struct Packet {
     pub burst_position: u16,
     /// Which line (A = 0, B = 1 …) delivered it.
     pub line: u8,
+    /// Whose clock `stamp` is, as in a record of the trace; 0 for none.
+    pub stamp_domain: u8,
+    /// Frames that waited in the ring from rx when its burst was taken; 0 where rx and parse are fused.
+    pub waiting: u16,
+    /// When it was on the wire.
+    pub stamp: u64,
 }
 
 /// Trading state of an instrument.

@@ -26,6 +26,8 @@ pub struct Order {
     pub encoded_tsc: u64,
     /// First sequence number of the causing packet.
     pub sequence: u64,
+    /// When that was on the wire, in the domain that `stamp_domain` says; 0 without a stamp.
+    pub stamp: u64,
     /// Symbol, for the encoder's table.
     pub symbol: Symbol,
     /// The instrument.
@@ -36,6 +38,8 @@ pub struct Order {
     pub burst_size: u16,
     /// Its position in it.
     pub burst_position: u16,
+    /// What waited in the rings rx→parse, parse→strategy, strategy→encode, encode→tx; 0 where fused.
+    pub waiting: [u16; 4],
     /// Line that delivered it.
     pub line: u8,
     /// Channel that delivered it.
@@ -44,6 +48,8 @@ pub struct Order {
     pub kind: OrderKind,
     /// Side. Unused in a cancel.
     pub side: Side,
+    /// Whose clock `stamp` is, as in a record of the trace; 0 for none.
+    pub stamp_domain: u8,
 }
 
 /// The largest values that an order session can say.

@@ -13,7 +13,8 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use std::fmt;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::str::FromStr;
 
 /// A Tickpath pipeline: ports, lcores and venues. Durations, addresses and sizes say their units in the key's description.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +32,9 @@ pub struct PipelineFile {
     /// Settings of single lcores. An lcore not listed here spins when it is idle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lcores: Vec<LcoreFile>,
+    /// What is recorded of every order, and where it goes. Not part of the plan's hash.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub record: RecordFile,
     /// The venues: each is one chain of stages from its feed to its orders.
     pub venues: Vec<VenueFile>,
 }
@@ -93,6 +97,75 @@ pub enum Idle {
     Yield,
 }
 
+/// The record of every order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct RecordFile {
+    /// Folder that trace files are written to; none are unless it is set, here or by `--trace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+    /// A trace file is followed by the next after so many megabytes (10⁶ bytes).
+    pub file_megabytes: FileMegabytes,
+    /// And after so many minutes.
+    pub file_minutes: FileMinutes,
+    /// One packet in so many, of those that cause no order, is recorded too; 0 for none.
+    pub sample_every: SampleEvery,
+    /// How often histograms, evidence and metrics are renewed, in ms.
+    pub interval_ms: IntervalMs,
+    /// Records that the ring from each strategy and tx stage to the recorder holds; what does not fit is lost and counted.
+    pub ring_depth: Depth,
+    /// CPUs of the recorder's thread; unless set, the main lcore's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cpus: Vec<Cpu>,
+    /// Address and port that serve `/metrics` and `/status`, or `off`. Unless set: `127.0.0.1:9464` for `run`, `off` for
+    /// `replay`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Listen>,
+}
+
+/// What a hop may take, in ns.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct AllowanceFile {
+    /// Median.
+    pub p50_ns: Nanoseconds,
+    /// 99th percentile.
+    pub p99_ns: Nanoseconds,
+}
+
+/// What the hops of a venue's orders may take. Unless set: the reference figures of a well-tuned host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct BudgetFile {
+    /// Wire, or the moment a paced replay was due, to the receive burst.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire_rx: Option<AllowanceFile>,
+    /// Receive burst to parsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rx_parsed: Option<AllowanceFile>,
+    /// Parsed to the packet's last event in the book.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parsed_book: Option<AllowanceFile>,
+    /// Book to decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub book_decided: Option<AllowanceFile>,
+    /// Decision to the finished message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_encoded: Option<AllowanceFile>,
+    /// Message to the transmit doorbell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoded_doorbell: Option<AllowanceFile>,
+    /// Receive burst to doorbell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rx_doorbell: Option<AllowanceFile>,
+    /// Doorbell to the exchange's first answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doorbell_ack: Option<AllowanceFile>,
+}
+
 /// One venue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -120,6 +193,9 @@ pub struct VenueFile {
     /// Numbers of mbufs, where the derived ones do not suit.
     #[serde(default)]
     pub pools: PoolsFile,
+    /// What the hops of its orders may take. Not part of the plan's hash.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub budget: BudgetFile,
 }
 
 /// The market data of a venue.
@@ -422,6 +498,18 @@ pub type LiveOrders = Within<1, 268_435_456>;
 pub type DepthLevels = Within<1, 256>;
 /// Levels of the pool of deep levels.
 pub type SpillLevels = Within<0, 16_777_216>;
+/// Megabytes of a trace file.
+pub type FileMegabytes = Within<1, 65_536>;
+/// Minutes of a trace file.
+pub type FileMinutes = Within<1, 10_080>;
+/// One packet in so many; 0 for none.
+pub type SampleEvery = Within<0, 1_000_000_000>;
+/// Length of an interval in ms.
+pub type IntervalMs = Within<50, 60_000>;
+/// Kernel number of a CPU.
+pub type Cpu = Within<0, 8_191>;
+/// A time in ns, up to a second.
+pub type Nanoseconds = Within<1, 1_000_000_000>;
 /// Mbufs of a pool.
 pub type Mbufs = Within<1, 4_194_303>;
 
@@ -449,6 +537,16 @@ pub struct Group(pub SocketAddrV4);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Endpoint(pub SocketAddrV4);
+
+/// Where something is served: an address and port, or nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Listen {
+    /// Nowhere.
+    Off,
+    /// Here.
+    At(SocketAddr),
+}
 
 /// Unicast Ethernet address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -606,8 +704,27 @@ fn no_parameters() -> Value {
     Value::Object(serde_json::Map::new())
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn burst_of_32() -> Burst {
     Within(32)
+}
+
+impl Default for RecordFile {
+    fn default() -> Self {
+        RecordFile {
+            trace: None,
+            file_megabytes: Within(256),
+            file_minutes: Within(60),
+            sample_every: Within(64),
+            interval_ms: Within(1000),
+            ring_depth: Within(4096),
+            cpus: Vec::new(),
+            metrics: None,
+        }
+    }
 }
 
 impl Default for LossyRingFile {
@@ -953,6 +1070,7 @@ value_schema! {
     Tick: { "type": "number", "minimum": 0.0001, "maximum": 1000 }
     Group: { "type": "string", "pattern": r"^\d+\.\d+\.\d+\.\d+:\d+$" }
     Endpoint: { "type": "string", "pattern": r"^\d+\.\d+\.\d+\.\d+:\d+$" }
+    Listen: { "type": "string", "pattern": r"^(off|.+:\d+)$" }
     Mac: { "type": "string", "pattern": r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$" }
 }
 
@@ -1060,6 +1178,33 @@ fn unicast(address: SocketAddrV4) -> bool {
 impl From<Endpoint> for String {
     fn from(endpoint: Endpoint) -> String {
         endpoint.0.to_string()
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("off", _) => Ok(Listen::Off),
+            (_, Ok(address)) => Ok(Listen::At(address)),
+            _ => Err(format!("{text:?} is not an address: expected one such as 127.0.0.1:9464, or off")),
+        }
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Listen> for String {
+    fn from(listen: Listen) -> String {
+        match listen {
+            Listen::Off => "off".into(),
+            Listen::At(address) => address.to_string(),
+        }
     }
 }
 

@@ -9,22 +9,28 @@ use super::plan::{Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, Ven
 use super::report::{RunFacts, Summary, VenueReport};
 use crate::arena::{Arena, ArenaFull};
 use crate::book::{BookConfig, Books};
-use crate::dpdk::ring::{Consumer, Producer, spsc};
+use crate::dpdk::ring::{Consumer, Gauge, Producer, spsc};
 use crate::dpdk::sizes::HEADROOM;
 use crate::dpdk::{DpdkError, Eal, Frame, Lcore, Mempool, Region, Socket, ethdev, lcore};
 use crate::feed::{Feed, FeedConfig, Protocol};
+use crate::latency::board::{Ask, Board, Boards};
 use crate::latency::clock::Clock;
+use crate::latency::hop::Hop;
+use crate::latency::outlet::{Lost, Outlet};
+use crate::latency::record::Record;
+use crate::latency::recorder::{Recorder, RecorderParts, VenueParts};
+use crate::latency::snapshot::Snapshot;
 use crate::market::{Element, Order, OrderEvent};
 use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions};
 use crate::port::{self, FeedPort, OrderPort};
 use crate::program::Program;
 use crate::session::{Encoder, EncoderConfig, Endpoint, UdpTransport};
 use crate::stages::{
-    Chain, Encode, EncodeParts, Group, Idle, Parse, ParseParts, Rx, RxParts, Segment, Shared, StrategyParts, Tx,
-    TxParts, Verify, WhenFull,
+    Chain, Encode, EncodeParts, Group, Idle, Parse, ParseParts, Rx, RxParts, Sampler, Segment, Shared, Stamps,
+    StrategyParts, Tx, TxParts, Verify, Wait, WhenFull,
 };
 use crate::strategy::{InstrumentSpec, Orders};
-use crate::sys::affinity;
+use crate::sys::{affinity, thread};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,8 +63,10 @@ pub struct Options {
     pub orders: Option<PathBuf>,
     /// Levels a side of the final books to gather; 0 for none.
     pub book_levels: usize,
-    /// Take stamps on the path.
+    /// Take stamps on the path, and record every order.
     pub stamps: bool,
+    /// Time to be lost on purpose before a stage's stamp, by the stage that the hop leads to: for tests of the measurement.
+    pub waits: BTreeMap<Hop, Wait>,
 }
 
 /// How far a run has come.
@@ -109,6 +117,9 @@ pub enum LaunchError {
         /// Its own words.
         why: String,
     },
+    /// The kernel gives no thread for the recorder.
+    #[error("cannot start the recorder's thread: {0}; see the limits of this user (ulimit -u) and of its cgroup")]
+    Recorder(#[source] std::io::Error),
     /// An lcore stopped by a panic.
     #[error("{0}; this is a defect of tickpath or of the strategy")]
     Panic(lcore::Panicked),
@@ -198,9 +209,12 @@ pub fn launch(
     let shared: Vec<Arc<Shared>> = plan.venues.iter().map(|_| Arc::default()).collect();
     let mut wiring = Vec::new();
     for venue in &plan.venues {
-        wiring.push(Wiring::new(venue, &eal)?);
+        wiring.push(Wiring::new(venue, &eal, options.stamps)?);
     }
+    let links = plan.venues.iter().zip(&wiring).flat_map(|(venue, wiring)| wiring.gauges(&venue.name)).collect();
+    let watched = devices.watched(plan);
 
+    let ask = Ask::default();
     let mut work: Vec<LcoreWork<'_>> = Vec::new();
     let drained: BTreeMap<(usize, Stage), Arc<AtomicBool>> =
         plan.lcores.iter().flat_map(|l| &l.segments).map(|s| ((s.venue, s.last), Arc::default())).collect();
@@ -209,6 +223,7 @@ pub fn launch(
         for segment in &lcore.segments {
             let mut builder = Builder {
                 plan,
+                index: segment.venue,
                 venue: &plan.venues[segment.venue],
                 options,
                 clock: &clock,
@@ -233,12 +248,28 @@ pub fn launch(
             IdleFile::Pause => Idle::Pause,
             IdleFile::Yield => Idle::Yield,
         };
-        work.push(LcoreWork { id: lcore.id, idle, segments });
+        let boards = segments.iter().map(|segment| Arc::new(Board::new(&**segment)));
+        let boards = lcore.segments.iter().map(|s| s.venue).zip(boards).collect();
+        let boards = Boards { ask: ask.clone(), lcore: Arc::default(), segments: boards };
+        work.push(LcoreWork { id: lcore.id, idle, segments, boards });
     }
 
+    let recorder = RecorderParts {
+        venues: plan.venues.iter().zip(&mut wiring).map(|(venue, wiring)| wiring.recorded(venue)).collect(),
+        lcores: work.iter().map(|lcore| (lcore.id, lcore.boards.clone())).collect(),
+        links,
+        pools: pools.clone(),
+        devices: watched,
+        clock,
+        interval: Duration::from_millis(plan.record.interval_ms.into()),
+        ask,
+        run: snapshot(plan),
+    };
+    let recorder = Recorder::start(recorder, background(plan)).map_err(LaunchError::Recorder)?;
     let began = Instant::now();
     let running = Running { mode: plan.mode, shared: &shared, drained: &drained, stop };
     run_lcores(&eal, &mut work, &running, &mut progress)?;
+    let recorded = recorder.finish();
     let wall_seconds = began.elapsed().as_secs_f64();
     let interrupted = plan.mode == Mode::Replay && stop.load(Ordering::Relaxed);
     let undrained = !running.all_drained();
@@ -251,6 +282,9 @@ pub fn launch(
         }
     }
     venues.iter_mut().for_each(VenueReport::in_packet_order);
+    for ((report, hops), venue) in venues.iter_mut().zip(recorded.hops).zip(&plan.venues) {
+        (report.hops, report.budget) = (hops, venue.budget.clone());
+    }
     let mut clock = clock;
     clock.refine();
     for segment in work.into_iter().flat_map(|lcore| lcore.segments) {
@@ -270,6 +304,7 @@ pub fn launch(
         oversubscribed: plan.oversubscribed,
         mbufs_in_use,
         wall_seconds,
+        recorder: recorded.last.recorder,
     };
     Ok(Outcome { summary: Summary::new(&venues, &clock, facts), venues })
 }
@@ -279,6 +314,7 @@ struct LcoreWork<'m> {
     id: u32,
     idle: Idle,
     segments: Vec<Box<dyn Segment + 'm>>,
+    boards: Boards,
 }
 
 /// What the control thread watches while lcores run.
@@ -302,11 +338,12 @@ fn run_lcores(
     progress: &mut impl FnMut(&Progress),
 ) -> Result<(), LaunchError> {
     let panics = lcore::scope(eal, |scope| -> Result<(), DpdkError> {
-        for LcoreWork { id, idle, segments } in work.iter_mut() {
+        for LcoreWork { id, idle, segments, boards } in work.iter_mut() {
             let guard = AbortOnPanic(running.shared);
             scope.launch(Lcore::new(*id), move || {
                 let guard = guard;
-                crate::stages::run(segments, *idle);
+                boards.lcore.begin(thread::id());
+                crate::stages::run(segments, *idle, boards);
                 std::mem::forget(guard);
             })?;
         }
@@ -350,18 +387,52 @@ struct Wiring {
     strategy_encode: (Option<Producer<Order>>, Option<Consumer<Order>>),
     encode_tx: (Option<Producer<Frame>>, Option<Consumer<Frame>>),
     tx_strategy: (Option<Producer<OrderEvent>>, Option<Consumer<OrderEvent>>),
+    sampler: Option<Outlet>,
+    recorder: Option<Outlet>,
+    sources: Vec<(Consumer<Record>, Arc<Lost>)>,
 }
 
 impl Wiring {
-    fn new(venue: &VenuePlan, eal: &Eal) -> Result<Self, DpdkError> {
+    /// Rings to the recorder too, if it is to get anything.
+    fn new(venue: &VenuePlan, eal: &Eal, record: bool) -> Result<Self, DpdkError> {
         let links = &venue.links;
+        let mut sources = Vec::new();
+        let mut outlets = [None, None];
+        for (RingPlan { name, depth, node, .. }, outlet) in venue.records.iter().zip(&mut outlets).filter(|_| record) {
+            let (producer, consumer) = spsc(eal, name, *depth as usize, Socket::Node(*node))?;
+            let (made, lost) = Outlet::new(producer);
+            *outlet = Some(made);
+            sources.push((consumer, lost));
+        }
+        let [sampler, recorder] = outlets;
         Ok(Wiring {
+            sampler,
+            recorder,
+            sources,
             rx_parse: ends(&links.rx_parse, eal)?,
             parse_strategy: ends(&links.parse_strategy, eal)?,
             strategy_encode: ends(&links.strategy_encode, eal)?,
             encode_tx: ends(&links.encode_tx, eal)?,
             tx_strategy: ends(&links.tx_strategy, eal)?,
         })
+    }
+
+    /// What the recorder takes of it.
+    fn recorded(&mut self, venue: &VenuePlan) -> VenueParts {
+        let sources = std::mem::take(&mut self.sources);
+        VenueParts { name: venue.name.clone(), budget: venue.budget.clone(), sources }
+    }
+
+    /// Gauges of the rings between stages.
+    fn gauges(&self, venue: &str) -> Vec<(String, &'static str, Gauge)> {
+        let gauges = [
+            ("rx_parse", self.rx_parse.0.as_ref().map(Producer::gauge)),
+            ("parse_strategy", self.parse_strategy.0.as_ref().map(Producer::gauge)),
+            ("strategy_encode", self.strategy_encode.0.as_ref().map(Producer::gauge)),
+            ("encode_tx", self.encode_tx.0.as_ref().map(Producer::gauge)),
+            ("tx_strategy", self.tx_strategy.0.as_ref().map(Producer::gauge)),
+        ];
+        gauges.into_iter().filter_map(|(link, gauge)| Some((venue.to_owned(), link, gauge?))).collect()
     }
 }
 
@@ -417,11 +488,20 @@ impl Devices {
         }
         Ok(devices)
     }
+
+    /// Each device once, by its port's name.
+    fn watched(&self, plan: &Plan) -> Vec<(String, ethdev::Port)> {
+        let queues = self.rx.iter().map(|(at, queue)| (at.0, queue.port()));
+        let all: BTreeMap<usize, &ethdev::Port> =
+            queues.chain(self.tx.iter().map(|(at, queue)| (at.0, queue.port()))).collect();
+        all.into_iter().map(|(port, device)| (plan.ports[port].name.clone(), device.clone())).collect()
+    }
 }
 
 /// Builds the parts of one segment.
 struct Builder<'b> {
     plan: &'b Plan,
+    index: usize,
     venue: &'b VenuePlan,
     options: &'b Options,
     clock: &'b Clock,
@@ -446,6 +526,15 @@ impl Builder<'_> {
             drained: Arc::default(),
             shared: self.shared.clone(),
         })
+    }
+
+    /// How the stage at the end of `hop` takes its stamp.
+    fn stamps(&self, hop: Hop) -> Stamps {
+        match (self.options.stamps, self.options.waits.get(&hop)) {
+            (false, _) => Stamps::OFF,
+            (true, None) => Stamps::ON,
+            (true, Some(wait)) => Stamps::after(*wait),
+        }
     }
 
     fn rx(&mut self) -> Result<Rx, LaunchError> {
@@ -509,7 +598,7 @@ impl Builder<'_> {
             addressing: venue.feed.addressing == Check::Verify,
             ip_checksum: verify(venue.feed.ip_checksum),
             udp_checksum: verify(venue.feed.udp_checksum),
-            stamps: self.options.stamps,
+            stamps: self.stamps(Hop::RxParsed),
             window: WINDOW,
         };
         Ok(Parse::new(parts, self.shared.clone()))
@@ -546,7 +635,12 @@ impl Builder<'_> {
             default_spec,
             lossless: self.plan.mode == Mode::Replay,
             cancel_at_end: self.plan.mode == Mode::Run,
-            stamps: self.options.stamps,
+            book_stamps: self.stamps(Hop::ParsedBook),
+            stamps: self.stamps(Hop::BookDecided),
+            sampler: match self.plan.record.sample_every {
+                0 => None,
+                every => self.wiring.sampler.take().map(|outlet| Sampler { outlet, venue: self.index as u16, every }),
+            },
         };
         Ok((parts, Orders::new(ORDERS_A_PACKET, instruments).within(Encoder::LIMITS)))
     }
@@ -559,7 +653,7 @@ impl Builder<'_> {
             out: self.wiring.encode_tx.0.take(),
             pool: self.pools[venue.orders.pool].clone(),
             encoder: Encoder::new(&config, arena)?,
-            stamps: self.options.stamps,
+            stamps: self.stamps(Hop::DecidedEncoded),
         };
         Ok(Encode::new(parts))
     }
@@ -584,7 +678,8 @@ impl Builder<'_> {
             port,
             transport: UdpTransport::new(end(&orders.source), end(&orders.destination)),
             burst: usize::from(venue.stage(Stage::Tx).burst),
-            stamps: self.options.stamps,
+            stamps: self.stamps(Hop::EncodedDoorbell),
+            recorder: self.wiring.recorder.take().map(|outlet| (outlet, self.index as u16)),
         };
         Ok(Tx::new(parts, self.shared.clone()))
     }
@@ -677,6 +772,32 @@ fn open_sinks(plan: &Plan, options: &Options) -> Result<BTreeMap<String, Capture
         sinks.insert(venue.name.clone(), sink);
     }
     Ok(sinks)
+}
+
+/// What the recorder's thread does first: move to its CPUs, and step back behind everything else there.
+fn background(plan: &Plan) -> impl FnOnce() + Send + 'static {
+    let cpus: affinity::CpuSet = plan.record.cpus.iter().map(|&cpu| cpu as usize).collect();
+    move || {
+        if let Err(err) = affinity::set(&cpus) {
+            log::warn!("the recorder stays where it is: CPUs {cpus:?} are refused: {err}");
+        }
+        thread::step_back();
+    }
+}
+
+/// What snapshots of this run all say.
+fn snapshot(plan: &Plan) -> Snapshot {
+    Snapshot {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: match plan.mode {
+            Mode::Replay => "replay",
+            Mode::Run => "run",
+        }
+        .to_owned(),
+        plan_hash: format!("{:016x}", plan.hash),
+        oversubscribed: plan.oversubscribed,
+        ..Snapshot::default()
+    }
 }
 
 /// What an ordinary thread does first: move to the main lcore's CPUs, away from the stages. Where the kernel refuses,

@@ -5,14 +5,17 @@
 
 use super::eal_args::{EalArgs, ranges};
 use super::file::{
-    Check, ChecksumPolicy, Driver, Endpoint, EndpointFile, FeedProtocol, Idle, InstrumentFile, Mac, OrderProtocol,
-    PipelineFile, Transport, VenueFile, WhenFull, nearest,
+    AllowanceFile, BudgetFile, Check, ChecksumPolicy, Driver, Endpoint, EndpointFile, FeedProtocol, Idle,
+    InstrumentFile, Listen, Mac, OrderProtocol, PipelineFile, RecordFile, Transport, VenueFile, WhenFull, nearest,
 };
 use super::host::HostFacts;
 use crate::arena;
 use crate::book::BookConfig;
 use crate::dpdk::sizes::{HEADROOM, PRIVATE_BYTES, pool_bytes, ring_bytes};
 use crate::feed::{self, Feed, FeedConfig};
+use crate::latency::budget::{Allowance, Budget};
+use crate::latency::hop::Hop;
+use crate::latency::record::Record;
 use crate::market::{Element, Order, OrderEvent, Price, Symbol};
 use crate::session::{Encoder, EncoderConfig};
 use serde::{Serialize, Serializer};
@@ -49,6 +52,8 @@ pub struct Plan {
     pub no_huge: bool,
     /// Arguments for EAL after the program's name: derived ones, then the person's.
     pub eal_args: Vec<String>,
+    /// What is recorded, and where it goes.
+    pub record: RecordPlan,
     /// Bytes of EAL memory, by node.
     pub memory: Vec<NodeMemory>,
     /// Bytes of ordinary memory beside that: the windows that captures are inflated into.
@@ -126,6 +131,29 @@ pub struct VenuePlan {
     pub when_full: WhenFull,
     /// Arena bytes that each stage takes on its lcore.
     pub arenas: ArenasPlan,
+    /// Rings from the strategy and the tx stage to the recorder.
+    pub records: [RingPlan; 2],
+    /// What its hops may take.
+    pub budget: Budget,
+}
+
+/// The recorder.
+#[derive(Clone, Debug, Serialize)]
+pub struct RecordPlan {
+    /// Folder of trace files; `None` writes none.
+    pub trace: Option<String>,
+    /// Bytes after which a trace file is followed by the next.
+    pub file_bytes: u64,
+    /// Seconds after which it is.
+    pub file_seconds: u64,
+    /// One packet in so many that cause no order; 0 for none.
+    pub sample_every: u32,
+    /// Length of an interval in ms.
+    pub interval_ms: u32,
+    /// CPUs of its thread.
+    pub cpus: Vec<u32>,
+    /// Where `/metrics` and `/status` are served.
+    pub metrics: Option<std::net::SocketAddr>,
 }
 
 /// A venue's feed.
@@ -486,8 +514,9 @@ impl Plan {
 
         let mut pools = Vec::new();
         let mut venues = Vec::new();
+        let depth = file.record.ring_depth.value();
         for (v, venue) in file.venues.iter().enumerate() {
-            venues.push(plan_venue(v, venue, request.mode, &ports, &node_of, &home, &mut pools));
+            venues.push(plan_venue(v, venue, request.mode, &ports, &node_of, &home, &mut pools, depth));
         }
         for lcore in &mut lcores {
             lcore.arena_bytes = arena_bytes(&venues, lcore.id);
@@ -509,6 +538,7 @@ impl Plan {
             oversubscribed: placement.oversubscribed,
             no_huge,
             eal_args: Vec::new(),
+            record: plan_record(&file.record, request.mode, &placement.main_cpus),
             memory,
             capture_window_bytes: captures as u64 * CAPTURE_WINDOW_BYTES,
             shortfall: None,
@@ -610,9 +640,10 @@ impl fmt::Display for Stage {
 
 /// Identity of what a file asks for, whatever the host: 64-bit FNV-1a over `tickpath plan 1\n` and the file as compact
 /// JSON with its defaults filled in (those of `book`, `pools`, lots and ticks belong to the program), keys in schema
-/// order, `$schema` and `about` left out.
+/// order. What says nothing of the path is left out: `$schema`, `about`, `record` and the budgets.
 pub fn plan_hash(file: &PipelineFile) -> u64 {
-    let file = PipelineFile { schema: None, about: None, ..file.clone() };
+    let mut file = PipelineFile { schema: None, about: None, record: RecordFile::default(), ..file.clone() };
+    file.venues.iter_mut().for_each(|venue| venue.budget = BudgetFile::default());
     // Plain data with string keys: nothing in it can fail to become JSON.
     let json = serde_json::to_vec(&file).expect("a pipeline file is plain data");
     let bytes = b"tickpath plan 1\n".iter().chain(&json);
@@ -808,6 +839,7 @@ fn segments(file: &PipelineFile, id: u32) -> Vec<Segment> {
 
 // ---- venues -------------------------------------------------------------------------------------------------------
 
+#[allow(clippy::too_many_arguments)] // what a venue's plan depends on, each once
 fn plan_venue(
     v: usize,
     venue: &VenueFile,
@@ -816,6 +848,7 @@ fn plan_venue(
     node_of: &BTreeMap<u32, u32>,
     home: &dyn Fn(u32) -> u32,
     pools: &mut Vec<PoolPlan>,
+    record_depth: u32,
 ) -> VenuePlan {
     let book = plan_book(venue);
     let instruments = plan_instruments(&venue.instruments);
@@ -904,8 +937,67 @@ fn plan_venue(
             Mode::Replay => WhenFull::Wait,
             Mode::Run => venue.rings.rx_parse.when_full,
         },
+        records: [("strategy", strategy), ("tx", tx)].map(|(stage, lcore)| {
+            // Where it is written: the recorder is in no hurry.
+            let (element_bytes, bytes) = ring_size::<Record>(record_depth as usize);
+            let (depth, node) = (record_depth, home(node_of[&lcore]));
+            let (element_bytes, bytes) = (element_bytes as u32, bytes as u64);
+            RingPlan { name: format!("tp{v}.{stage}_records"), depth, element_bytes, node, bytes }
+        }),
+        budget: plan_budget(&venue.budget, &venue.stages.lcores()),
     }
 }
+
+/// A venue's budget: what the file says, or the reference figures of a well-tuned host. Those are ranges of a hop's typical
+/// time; their upper end is taken for the median and twice that for the 99th percentile, and a hop between two lcores has
+/// the time of a ring hop on top.
+fn plan_budget(file: &BudgetFile, lcores: &[u32; 5]) -> Budget {
+    const RING_NS: f64 = 100.0;
+    let ring = |from: Stage, to: Stage| match lcores[from as usize] == lcores[to as usize] {
+        true => 0.0,
+        false => RING_NS,
+    };
+    // In ns: receive poll 500, parse 800, book update 400, strategy 5,000 and order construction 500, encode 1,500, transmit
+    // submit 500, the whole way 12,000.
+    let reference = [
+        (Hop::WireRx, file.wire_rx, Some(500.0)),
+        (Hop::RxParsed, file.rx_parsed, Some(800.0 + ring(Stage::Rx, Stage::Parse))),
+        (Hop::ParsedBook, file.parsed_book, Some(400.0 + ring(Stage::Parse, Stage::Strategy))),
+        (Hop::BookDecided, file.book_decided, Some(5_500.0)),
+        (Hop::DecidedEncoded, file.decided_encoded, Some(1_500.0 + ring(Stage::Strategy, Stage::Encode))),
+        (Hop::EncodedDoorbell, file.encoded_doorbell, Some(500.0 + ring(Stage::Encode, Stage::Tx))),
+        (Hop::RxDoorbell, file.rx_doorbell, Some(12_000.0)),
+        (Hop::DoorbellAck, file.doorbell_ack, None),
+    ];
+    let allowance = |(hop, said, reference): (Hop, Option<AllowanceFile>, Option<f64>)| {
+        let said = said.map(|a| Allowance { p50_ns: a.p50_ns.value().into(), p99_ns: a.p99_ns.value().into() });
+        Some((hop, said.or(reference.map(|ns| Allowance { p50_ns: ns, p99_ns: 2.0 * ns }))?))
+    };
+    Budget(reference.into_iter().filter_map(allowance).collect())
+}
+
+fn plan_record(file: &RecordFile, mode: Mode, main_cpus: &[u32]) -> RecordPlan {
+    RecordPlan {
+        trace: file.trace.clone(),
+        file_bytes: u64::from(file.file_megabytes.value()) * 1_000_000,
+        file_seconds: u64::from(file.file_minutes.value()) * 60,
+        sample_every: file.sample_every.value(),
+        interval_ms: file.interval_ms.value(),
+        cpus: match file.cpus.is_empty() {
+            true => main_cpus.to_vec(),
+            false => file.cpus.iter().map(|cpu| cpu.value()).collect(),
+        },
+        metrics: match (file.metrics, mode) {
+            (Some(Listen::At(address)), _) => Some(address),
+            (Some(Listen::Off), _) | (None, Mode::Replay) => None,
+            (None, Mode::Run) => Some(METRICS),
+        },
+    }
+}
+
+/// Where a run serves its metrics unless told otherwise.
+const METRICS: std::net::SocketAddr =
+    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 
 fn endpoint(end: &EndpointFile) -> EndpointPlan {
     let EndpointFile { mac: Mac(mac), address: Endpoint(address) } = *end;
@@ -1114,6 +1206,9 @@ fn memory_by_node(venues: &[VenuePlan], lcores: &[LcorePlan], pools: &[PoolPlan]
         if let Link::Ring(ring) = link {
             on(ring.node, &|m| m.rings += ring.bytes);
         }
+    }
+    for ring in venues.iter().flat_map(|v| &v.records) {
+        on(ring.node, &|m| m.rings += ring.bytes);
     }
     for lcore in lcores {
         on(lcore.node, &|m| m.arenas += lcore.arena_bytes);

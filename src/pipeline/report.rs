@@ -1,8 +1,10 @@
 //! What a run did, gathered from the stages once their lcores have returned: the summary as plain data, as JSON and as
 //! text a person reads.
 
+use crate::latency::budget::Budget;
 use crate::latency::clock::Clock;
 use crate::latency::hops::{HopRow, HopTable, ns_of};
+use crate::latency::snapshot::RecorderSnapshot;
 use crate::market::OrderKind;
 use crate::stages::{Encode, Ledger, Parse, Rx, StrategyStage, Tx};
 use crate::strategy::Strategy;
@@ -33,6 +35,8 @@ pub struct VenueReport {
     pub elements: [u64; 2],
     /// The hop table.
     pub hops: HopTable,
+    /// What the hops may take.
+    pub budget: Budget,
     /// TSC of the first burst received; 0 when there was none.
     pub first_tsc: u64,
     /// TSC of the last doorbell; 0 when there was none.
@@ -125,7 +129,6 @@ impl VenueReport {
         self.orders = [OrderKind::Enter, OrderKind::Replace, OrderKind::Cancel].map(|kind| tx.sent(kind));
         self.ports.insert("tx refusals".to_owned(), tx.refusals());
         self.last_tsc = tx.last_tsc;
-        self.hops = tx.hops().clone();
     }
 
     /// Put the ledger into packet order: segments report in the order of their lcores.
@@ -194,6 +197,8 @@ pub struct Summary {
     pub warnings: Vec<String>,
     /// Frames still out of their pools at exit; must be 0.
     pub mbufs_in_use: u64,
+    /// What the recorder took, lost and wrote.
+    pub recorder: RecorderSnapshot,
     /// TSC rate in Hz, fitted against CLOCK_MONOTONIC_RAW.
     pub tsc_hz: f64,
     /// Error of that fit, in ppm.
@@ -228,6 +233,8 @@ pub struct RunFacts {
     pub mbufs_in_use: u64,
     /// Wall time of the run, used where no stamps were taken.
     pub wall_seconds: f64,
+    /// The recorder's account.
+    pub recorder: RecorderSnapshot,
 }
 
 impl Summary {
@@ -260,7 +267,7 @@ impl Summary {
             orders,
             seconds,
             ledger: venues.iter().map(|v| (v.name.clone(), v.ledger.clone())).collect(),
-            hops: venues.iter().map(|v| (v.name.clone(), v.hops.rows(clock))).collect(),
+            hops: venues.iter().map(|v| (v.name.clone(), v.hops.rows(clock, &v.budget))).collect(),
             mean_burst: venues.iter().map(|v| (v.name.clone(), v.hops.mean_burst())).collect(),
             counters: venues.iter().map(|v| (v.name.clone(), by_venue(v))).collect(),
             eal_argv: facts.eal_argv,
@@ -271,6 +278,7 @@ impl Summary {
             undrained: facts.undrained,
             warnings: venues.iter().flat_map(|v| v.warnings.clone()).collect(),
             mbufs_in_use: facts.mbufs_in_use,
+            recorder: facts.recorder,
             tsc_hz: clock.hz(),
             tsc_error_ppm: clock.error_ppm(),
         }
@@ -303,6 +311,10 @@ impl fmt::Display for Text<'_> {
             grouped(rate(s.packets, s.seconds)),
             grouped(rate(messages, s.seconds)),
         )?;
+        if s.recorder.lost_ring > 0 {
+            let (lost, all) = (s.recorder.lost_ring, s.recorder.lost_ring + s.recorder.records);
+            writeln!(f, "recorder: {} of {} records found their ring full and are lost", grouped(lost), grouped(all))?;
+        }
         if s.oversubscribed {
             writeln!(f, "oversubscribed: fewer CPUs than lcores; the times above are not worth comparing")?;
         }
@@ -370,14 +382,24 @@ fn venue_text(f: &mut fmt::Formatter<'_>, v: &VenueReport, s: &Summary) -> fmt::
     };
     writeln!(
         f,
-        "  {:<17} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>11}",
-        "hop (ns)", "orders", "min", "p50", "p90", "p99", "p99.9", "max"
+        "  {:<16} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9} {:>10}  {:>15}",
+        "hop (ns)", "orders", "min", "p50", "p90", "p99", "p99.9", "max", "budget p50, p99"
     )?;
     for r in rows {
+        let budget = r.budget_ns.map_or_else(String::new, |[p50, p99]| format!("{p50:.0}, {p99:.0}"));
         writeln!(
             f,
-            "  {:<17} {:>9} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>11.0}",
-            r.hop, r.count, r.min_ns, r.p50_ns, r.p90_ns, r.p99_ns, r.p999_ns, r.max_ns
+            "  {:<16} {:>9} {:>8.0} {:>8.0} {:>8.0} {:>8.0} {:>9.0} {:>10.0}  {:>15}{}",
+            r.hop,
+            r.count,
+            r.min_ns,
+            r.p50_ns,
+            r.p90_ns,
+            r.p99_ns,
+            r.p999_ns,
+            r.max_ns,
+            budget,
+            if r.over_budget { "  OVER" } else { "" },
         )?;
     }
     writeln!(f, "  packets that caused orders came in bursts of {:.1} on average", v.hops.mean_burst())?;

@@ -11,6 +11,7 @@ use super::capture::{CaptureSource, Next, Pace, Warning};
 use crate::cpu::rdtsc;
 use crate::dpdk::{BURST, Burst, Mempool, Port, RxQueue, free_burst};
 use crate::latency::clock::{Clock, Scale};
+use crate::latency::record::StampDomain;
 
 /// Frames fetched from the pool at a time for a replay, and so the most that a feed holds beside its packets.
 const SPARE: usize = 32;
@@ -175,7 +176,7 @@ impl Feed {
         let Feed { replay, replayed, counters, spare, out_of_frames, .. } = self;
         let now_tsc = if replay.is_paced() { rdtsc() } else { 0 };
         let mut arrivals = ArrayVec::<Arrival, BURST>::new();
-        replay.burst(max, now_tsc, |source, next| {
+        replay.burst(max, now_tsc, |source, next, due_tsc| {
             let line = replayed[source];
             let counters = &mut counters[usize::from(line)];
             if spare.is_empty() && !refill(spare, pool) {
@@ -194,7 +195,7 @@ impl Feed {
             counters.packets += 1;
             counters.bytes += next.record.bytes.len() as u64;
             counters.truncated += u64::from((next.record.bytes.len() as u32) < next.record.len);
-            arrivals.push(arrival(next, line));
+            arrivals.push(arrival(next, line, due_tsc));
             out.push(frame);
             true
         });
@@ -220,9 +221,12 @@ impl Feed {
 
 /// What a captured packet says of itself.
 #[inline(always)]
-fn arrival(next: &Next<'_>, line: u8) -> Arrival {
+fn arrival(next: &Next<'_>, line: u8, due_tsc: u64) -> Arrival {
+    let domain = if due_tsc == 0 { StampDomain::None } else { StampDomain::DueTsc };
     Arrival {
         arrival_ns: next.record.stamp_ns,
+        stamp: due_tsc,
+        stamp_domain: domain as u8,
         lap: next.lap,
         port: line,
         flags: if next.lap_start && next.lap > 0 { Arrival::NEW_SESSION } else { 0 },

@@ -21,6 +21,8 @@ pub struct Arrival {
     pub arrival_ns: u64,
     /// TSC after the receive burst; 0 when stamps are off.
     pub rx_tsc: u64,
+    /// When it was on the wire, in the domain that `stamp_domain` says; 0 without a stamp.
+    pub stamp: u64,
     /// Replay lap, from 0; always 0 on a NIC.
     pub lap: u32,
     /// Frames in the receive burst.
@@ -31,8 +33,10 @@ pub struct Arrival {
     pub port: u8,
     /// [`Arrival::NEW_SESSION`] or nothing.
     pub flags: u8,
+    /// [`StampDomain`](crate::latency::record::StampDomain) as a number.
+    pub stamp_domain: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
 }
 
 impl Arrival {

@@ -168,15 +168,18 @@ mod tests {
             decided_tsc: 0,
             encoded_tsc: 0,
             sequence: 0,
+            stamp: 0,
             symbol: Symbol(*b"CVLT    "),
             instrument: Instrument(1),
             qty: 300,
             burst_size: 1,
             burst_position: 0,
+            waiting: [0; 4],
             line: 0,
             channel: 0,
             kind,
             side: Side::Sell,
+            stamp_domain: 0,
         }
     }
 

@@ -4,10 +4,10 @@
 //! the finished protocol message; the order rides in the frame's private area. Writes a message into a copy of the
 //! instrument's prebuilt one. Never drops: it takes no order while it has no frame or no room behind it.
 
-use super::{Ledger, Tx};
-use crate::cpu::rdtsc;
+use super::{Ledger, Stamps, Tx};
 use crate::dpdk::ring::{Consumer, Producer};
 use crate::dpdk::{Frame, Mempool};
+use crate::latency::board::{Account, Count, Entry};
 use crate::market::Order;
 use crate::session::Encoder;
 
@@ -25,8 +25,8 @@ pub struct EncodeParts<'m> {
     pub pool: Mempool,
     /// The protocol and its table.
     pub encoder: Encoder<'m>,
-    /// Take `encoded_tsc`.
-    pub stamps: bool,
+    /// How `encoded_tsc` is taken.
+    pub stamps: Stamps,
 }
 
 /// The stage.
@@ -53,7 +53,7 @@ impl<'m> Encode<'m> {
         while n < 32 {
             let order = match self.held.take() {
                 Some(order) => order,
-                None => match self.parts.input.as_mut().and_then(Consumer::pop) {
+                None => match self.pop() {
                     Some(order) => order,
                     None => break,
                 },
@@ -99,7 +99,7 @@ impl<'m> Encode<'m> {
         };
         // Shorter than what was appended, so it fits.
         let _ = frame.set_len(HEADERS + len);
-        let encoded_tsc = if self.parts.stamps { rdtsc() } else { 0 };
+        let encoded_tsc = self.parts.stamps.take(order.decided_tsc);
         frame.set_private(Order { encoded_tsc, ..*order });
         match (&mut self.parts.out, tx) {
             (Some(ring), _) => {
@@ -113,6 +113,13 @@ impl<'m> Encode<'m> {
         true
     }
 
+    fn pop(&mut self) -> Option<Order> {
+        let ring = self.parts.input.as_mut()?;
+        let mut order = ring.pop()?;
+        order.waiting[2] = u16::try_from(1 + ring.len()).unwrap_or(u16::MAX);
+        Some(order)
+    }
+
     /// Nothing held and nothing to be had.
     pub fn is_idle(&self) -> bool {
         self.held.is_none() && self.parts.input.as_ref().is_none_or(Consumer::is_empty)
@@ -120,11 +127,7 @@ impl<'m> Encode<'m> {
 
     /// Orders in = frames out + dropped + held.
     pub fn ledger(&self) -> Ledger {
-        let held = u64::from(self.held.is_some());
-        Ledger::new("encode", "orders", self.orders + held)
-            .out(self.encoded)
-            .dropped("not encodable", self.unencodable)
-            .held(held)
+        Ledger::of(self)
     }
 
     /// Times that no frame was to be had.
@@ -135,5 +138,19 @@ impl<'m> Encode<'m> {
     /// Messages written, by kind.
     pub fn encoder(&self) -> &Encoder<'m> {
         &self.parts.encoder
+    }
+}
+
+impl Account for Encode<'_> {
+    fn account(&self, each: &mut dyn FnMut(Entry, u64)) {
+        let mut each = |count, n| each(Entry { stage: "encode", unit: "orders", count }, n);
+        let held = u64::from(self.held.is_some());
+        each(Count::In, self.orders + held);
+        each(Count::Out, self.encoded);
+        each(Count::Dropped("not encodable"), self.unencodable);
+        each(Count::Held, held);
+        if let Some(ring) = &self.parts.out {
+            each(Count::HighWater("encode_tx"), ring.high_water() as u64);
+        }
     }
 }

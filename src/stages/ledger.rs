@@ -1,5 +1,6 @@
 //! Conservation: what came into a stage left it, was dropped for a reason, or is still held.
 
+use crate::latency::board::{Account, Count};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 /// One stage's account.
@@ -26,6 +27,22 @@ impl Ledger {
     /// An account of `incoming` things.
     pub fn new(stage: &'static str, unit: &'static str, incoming: u64) -> Self {
         Ledger { stage, unit, incoming, outgoing: 0, dropped: Vec::new(), held: 0 }
+    }
+
+    /// The account of one stage's numbers.
+    pub fn of(stage: &dyn Account) -> Self {
+        let mut ledger = Ledger::new("", "", 0);
+        stage.account(&mut |entry, n| {
+            (ledger.stage, ledger.unit) = (entry.stage, entry.unit);
+            match entry.count {
+                Count::In => ledger.incoming = n,
+                Count::Out => ledger.outgoing = n,
+                Count::Held => ledger.held = n,
+                Count::Dropped(reason) if n > 0 => ledger.dropped.push((reason, n)),
+                Count::Dropped(_) | Count::Bursts | Count::HighWater(_) => {}
+            }
+        });
+        ledger
     }
 
     /// How many were passed on.

@@ -8,6 +8,7 @@ mod encode;
 mod ledger;
 mod parse;
 mod rx;
+mod stamp;
 mod strategy;
 mod tx;
 
@@ -15,10 +16,12 @@ pub use encode::{Encode, EncodeParts, HEADERS};
 pub use ledger::Ledger;
 pub use parse::{Group, Parse, ParseCounters, ParseParts, Verify};
 pub use rx::{Rx, RxParts, WhenFull};
-pub use strategy::{StrategyParts, StrategyStage};
+pub use stamp::{Stamps, Wait};
+pub use strategy::{Sampler, StrategyParts, StrategyStage};
 pub use tx::{Tx, TxParts};
 
 use crate::cpu;
+use crate::latency::board::{Account, Boards, Entry};
 use crate::market::Order;
 use crate::strategy::Strategy;
 use std::sync::Arc;
@@ -124,7 +127,7 @@ impl Down<'_, '_> {
 }
 
 /// What an lcore polls: one indirect call a segment a round.
-pub trait Segment: Send {
+pub trait Segment: Send + Account {
     /// Do a bounded amount of work; 0 when there was none.
     fn poll(&mut self) -> usize;
 
@@ -255,26 +258,57 @@ impl<S: Strategy> Segment for Chain<'_, S> {
     }
 }
 
+impl<S: Strategy> Account for Chain<'_, S> {
+    fn account(&self, each: &mut dyn FnMut(Entry, u64)) {
+        let Chain { rx, parse, strategy, encode, tx, .. } = self;
+        let stages: [Option<&dyn Account>; 5] = [
+            rx.as_ref().map(|s| s as _),
+            parse.as_ref().map(|s| s as _),
+            strategy.as_ref().map(|s| s as _),
+            encode.as_ref().map(|s| s as _),
+            tx.as_ref().map(|s| s as _),
+        ];
+        stages.into_iter().flatten().for_each(|stage| stage.account(each));
+    }
+}
+
 /// The poll loop of one lcore. Polls its segments round robin; a round that did nothing is followed by the idle
 /// policy. Returns when every segment has drained, or at once when told to abort. Makes no system call unless the
 /// policy is [`Idle::Yield`], and allocates nothing.
-pub fn run(segments: &mut [Box<dyn Segment + '_>], idle: Idle) {
+pub fn run(segments: &mut [Box<dyn Segment + '_>], idle: Idle, boards: &Boards) {
+    let (mut turn, mut polls, mut empty) = (0, 0, 0);
+    let publish = |segments: &[Box<dyn Segment + '_>], polls, empty| {
+        boards.lcore.publish(polls, empty);
+        for (segment, (_, board)) in segments.iter().zip(&boards.segments) {
+            // Through the box: the segment itself is what the board was made for.
+            board.publish(&**segment);
+        }
+    };
     loop {
+        let now = boards.ask.turn();
+        if now != turn {
+            turn = now;
+            publish(segments, polls, empty);
+        }
+        polls += 1;
         let mut work = 0;
+        if segments.iter().any(|segment| segment.is_aborted()) {
+            publish(segments, polls, empty);
+            return;
+        }
         for segment in segments.iter_mut() {
-            if segment.is_aborted() {
-                return;
-            }
             work += segment.poll();
         }
         if work > 0 {
             continue;
         }
+        empty += 1;
         let mut drained = true;
         for segment in segments.iter_mut() {
             drained &= segment.is_drained();
         }
         if drained {
+            publish(segments, polls, empty);
             return;
         }
         match idle {

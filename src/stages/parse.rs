@@ -5,10 +5,10 @@
 //! feed, which owns sequence state and the symbol filter. The frame is freed here, once what was decoded has been
 //! handed on as far as there was room. Never drops for want of room: it stops taking frames while a packet's worth of elements may not fit.
 
-use super::{Ledger, Rx, Shared};
-use crate::cpu::rdtsc;
+use super::{Ledger, Rx, Shared, Stamps};
 use crate::dpdk::{Burst, Checksum, Frame, free_burst, ring::Consumer, ring::Producer};
 use crate::feed::{Feed, Verdict, Window};
+use crate::latency::board::{Account, Count, Entry};
 use crate::market::{Element, Instrument, Packet};
 use crate::port::Arrival;
 use crate::wire::{ethernet, ipv4, udp};
@@ -58,8 +58,8 @@ pub struct ParseParts<'m> {
     pub ip_checksum: Verify,
     /// UDP checksum; 0 in the packet means absent and passes.
     pub udp_checksum: Verify,
-    /// Take `parsed_tsc`.
-    pub stamps: bool,
+    /// How `parsed_tsc` is taken.
+    pub stamps: Stamps,
     /// Elements decoded ahead of the book.
     pub window: usize,
 }
@@ -68,6 +68,7 @@ pub struct ParseParts<'m> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ParseCounters {
     frames: u64,
+    bursts: u64,
     accepted: u64,
     segmented: u64,
     not_ipv4: u64,
@@ -92,6 +93,8 @@ pub struct Parse<'m> {
     /// How many of them are decoded.
     decoded: usize,
     window: Window,
+    /// Frames that waited in the ring when this burst was taken.
+    waiting: u16,
     last_group: usize,
     lap: u32,
     counters: ParseCounters,
@@ -118,6 +121,7 @@ impl<'m> Parse<'m> {
             frames: Burst::new(),
             decoded: 0,
             window,
+            waiting: 0,
             last_group: 0,
             lap: 0,
             counters: ParseCounters::default(),
@@ -133,10 +137,17 @@ impl<'m> Parse<'m> {
         }
         let n = match (rx, &mut self.parts.input) {
             (Some(rx), _) => rx.receive(&mut self.frames),
-            (None, Some(ring)) => ring.pop_burst(&mut self.frames),
+            (None, Some(ring)) => {
+                let n = ring.pop_burst(&mut self.frames);
+                if n > 0 {
+                    self.waiting = u16::try_from(n + ring.len()).unwrap_or(u16::MAX);
+                }
+                n
+            }
             (None, None) => 0,
         };
         self.counters.frames += n as u64;
+        self.counters.bursts += u64::from(n > 0);
         n
     }
 
@@ -154,8 +165,8 @@ impl<'m> Parse<'m> {
             self.frame(i, &mut ahead);
             self.decoded += 1;
         }
-        if self.parts.stamps {
-            let parsed_tsc = rdtsc();
+        if self.parts.stamps.on() {
+            let parsed_tsc = self.parts.stamps.take(self.window.received(parsed_from));
             self.window.stamp(parsed_from, parsed_tsc);
         }
         self.decoded
@@ -202,25 +213,7 @@ impl<'m> Parse<'m> {
 
     /// Frames in = accepted + dropped + held.
     pub fn ledger(&self) -> Ledger {
-        let c = &self.counters;
-        let f = self.feed().counters();
-        Ledger::new("parse", "frames", c.frames)
-            .out(c.accepted)
-            .dropped("several segments", c.segmented)
-            .dropped("not IPv4", c.not_ipv4)
-            .dropped("malformed", c.malformed)
-            .dropped("IP fragment", c.fragment)
-            .dropped("not UDP", c.not_udp)
-            .dropped("IP checksum", c.ip_checksum)
-            .dropped("UDP checksum", c.udp_checksum)
-            .dropped("other group", c.other_group)
-            .dropped("heartbeat", f.heartbeats)
-            .dropped("end of session", f.ends_of_session)
-            .dropped("duplicate", f.duplicate_packets)
-            .dropped("session left", f.late_packets)
-            .dropped("bad feed header", f.bad_header)
-            .dropped("no event", c.empty)
-            .held(self.frames.len() as u64)
+        Ledger::of(self)
     }
 
     /// The feed, for its counters.
@@ -235,7 +228,7 @@ impl<'m> Parse<'m> {
 
     #[inline]
     fn frame(&mut self, at: usize, ahead: &mut impl FnMut(Instrument, u64)) {
-        let Parse { parts, frames, window, counters, last_group, lap, .. } = self;
+        let Parse { parts, frames, window, counters, last_group, lap, waiting, .. } = self;
         let frame = &frames[at];
         // rx writes it into every frame; without it the frame did not come through rx.
         let arrival: Arrival = frame.private().unwrap_or_default();
@@ -272,11 +265,46 @@ impl<'m> Parse<'m> {
             burst_position: arrival.burst_position,
             line,
             channel: channel.into(),
+            stamp: arrival.stamp,
+            stamp_domain: arrival.stamp_domain,
+            waiting: *waiting,
         };
         match parts.feed.packet(payload, &head, window, ahead) {
             Verdict::Elements => counters.accepted += 1,
             Verdict::Nothing => counters.empty += 1,
             Verdict::Dropped => {}
+        }
+    }
+}
+
+impl Account for Parse<'_> {
+    fn account(&self, each: &mut dyn FnMut(Entry, u64)) {
+        let mut each = |count, n| each(Entry { stage: "parse", unit: "frames", count }, n);
+        let c = &self.counters;
+        let f = self.feed().counters();
+        each(Count::In, c.frames);
+        each(Count::Out, c.accepted);
+        let dropped = [
+            ("several segments", c.segmented),
+            ("not IPv4", c.not_ipv4),
+            ("malformed", c.malformed),
+            ("IP fragment", c.fragment),
+            ("not UDP", c.not_udp),
+            ("IP checksum", c.ip_checksum),
+            ("UDP checksum", c.udp_checksum),
+            ("other group", c.other_group),
+            ("heartbeat", f.heartbeats),
+            ("end of session", f.ends_of_session),
+            ("duplicate", f.duplicate_packets),
+            ("session left", f.late_packets),
+            ("bad feed header", f.bad_header),
+            ("no event", c.empty),
+        ];
+        dropped.into_iter().for_each(|(reason, n)| each(Count::Dropped(reason), n));
+        each(Count::Held, self.frames.len() as u64);
+        each(Count::Bursts, c.bursts);
+        if let Some(ring) = &self.parts.out {
+            each(Count::HighWater("parse_strategy"), ring.high_water() as u64);
         }
     }
 }

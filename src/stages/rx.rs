@@ -6,6 +6,7 @@
 
 use super::{Ledger, Shared};
 use crate::dpdk::{Burst, Frame, Mempool, ring::Producer};
+use crate::latency::board::{Account, Count, Entry};
 use crate::port::{Arrival, Feed};
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ pub struct Rx {
     parts: RxParts,
     spill: Burst,
     frames: u64,
+    bursts: u64,
     ring_full: u64,
     first_tsc: u64,
     closed: bool,
@@ -48,7 +50,7 @@ pub struct Rx {
 impl Rx {
     /// A stage over its parts.
     pub fn new(parts: RxParts, shared: Arc<Shared>) -> Self {
-        Rx { parts, spill: Burst::new(), frames: 0, ring_full: 0, first_tsc: 0, closed: false, shared }
+        Rx { parts, spill: Burst::new(), frames: 0, bursts: 0, ring_full: 0, first_tsc: 0, closed: false, shared }
     }
 
     /// Fused: receive into `out` (empty), at most one burst. Returns the frames received.
@@ -88,12 +90,7 @@ impl Rx {
 
     /// Frames in = out + dropped.
     pub fn ledger(&self) -> Ledger {
-        let feed = &self.parts.feed;
-        let too_long: u64 = (0..feed.lines()).map(|line| feed.counters(line).too_long).sum();
-        Ledger::new("rx", "frames", self.frames + too_long)
-            .out(self.frames - self.ring_full)
-            .dropped("ring full", self.ring_full)
-            .dropped("too long for an mbuf", too_long)
+        Ledger::of(self)
     }
 
     /// The lines, for their counters.
@@ -118,6 +115,23 @@ impl Rx {
             self.first_tsc = first.map_or(0, |arrival| arrival.rx_tsc);
         }
         self.frames += n as u64;
+        self.bursts += u64::from(n > 0);
         n
+    }
+}
+
+impl Account for Rx {
+    fn account(&self, each: &mut dyn FnMut(Entry, u64)) {
+        let mut each = |count, n| each(Entry { stage: "rx", unit: "frames", count }, n);
+        let feed = &self.parts.feed;
+        let too_long: u64 = (0..feed.lines()).map(|line| feed.counters(line).too_long).sum();
+        each(Count::In, self.frames + too_long);
+        each(Count::Out, self.frames - self.ring_full);
+        each(Count::Dropped("ring full"), self.ring_full);
+        each(Count::Dropped("too long for an mbuf"), too_long);
+        each(Count::Bursts, self.bursts);
+        if let Some(ring) = &self.parts.out {
+            each(Count::HighWater("rx_parse"), ring.high_water() as u64);
+        }
     }
 }

@@ -6,11 +6,13 @@
 //! order without room comes back as a local reject in the same poll, or (in a replay, which is lossless) waits here
 //! and stops the intake of elements.
 
-use super::{Down, Ledger};
+use super::{Down, Ledger, Stamps};
 use crate::book::Books;
-use crate::cpu::rdtsc;
 use crate::dpdk::ring::{Consumer, Producer};
 use crate::feed::MAX_PACKET_ELEMENTS;
+use crate::latency::board::{Account, Count, Entry};
+use crate::latency::outlet::Outlet;
+use crate::latency::record::{Kind, Record};
 use crate::market::{Element, Instrument, Order, OrderEvent, OrderEventKind, Packet, Price};
 use crate::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
 use serde::Serialize;
@@ -45,8 +47,23 @@ pub struct StrategyParts<'m> {
     pub lossless: bool,
     /// Have what stands cancelled before the end.
     pub cancel_at_end: bool,
-    /// Take `book_tsc` and `decided_tsc`.
-    pub stamps: bool,
+    /// How `book_tsc` is taken.
+    pub book_stamps: Stamps,
+    /// How `decided_tsc` is taken.
+    pub stamps: Stamps,
+    /// Packets that cause no order, some of them, to the recorder.
+    pub sampler: Option<Sampler>,
+}
+
+/// Tells the recorder of one in so many packets that cause no order.
+#[derive(Debug)]
+pub struct Sampler {
+    /// To the recorder.
+    pub outlet: Outlet,
+    /// The venue's index.
+    pub venue: u16,
+    /// One packet in so many.
+    pub every: u32,
 }
 
 /// The stage, generic over the strategy so that its callbacks inline.
@@ -67,6 +84,10 @@ pub struct StrategyStage<'m, S> {
     waiting: VecDeque<Order>,
     rejects: VecDeque<OrderEvent>,
     closed: bool,
+    /// Packets until the next one is sampled.
+    unsampled: u32,
+    /// Orders decided before this packet.
+    decided_before: u64,
     packets: u64,
     decided: u64,
     sent: u64,
@@ -94,6 +115,8 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             waiting: VecDeque::with_capacity(capacity),
             rejects: VecDeque::with_capacity(capacity),
             closed: false,
+            unsampled: parts.sampler.as_ref().map_or(u32::MAX, |sampler| sampler.every),
+            decided_before: 0,
             packets: 0,
             decided: 0,
             sent: 0,
@@ -118,7 +141,12 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         let mut intake = std::mem::take(&mut self.intake);
         if self.taken == self.filled {
             self.taken = 0;
-            self.filled = self.parts.input.as_mut().map_or(0, |ring| ring.pop_slice(&mut intake));
+            if let Some(ring) = &mut self.parts.input {
+                self.filled = ring.pop_slice(&mut intake);
+                if self.filled > 0 {
+                    self.orders.waited(u16::try_from(self.filled + ring.len()).unwrap_or(u16::MAX));
+                }
+            }
             intake[..self.filled].iter().for_each(|element| self.announce(element));
         }
         let n = self.apply(&intake[self.taken..self.filled], down);
@@ -206,10 +234,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
 
     /// Orders decided = handed to encode + rejected for want of room + held.
     pub fn ledger(&self) -> Ledger {
-        Ledger::new("strategy", "orders", self.decided)
-            .out(self.sent)
-            .dropped("no room (local reject)", self.local_rejects)
-            .held(self.waiting.len() as u64)
+        Ledger::of(self)
     }
 
     /// Packets applied.
@@ -268,6 +293,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     #[inline(always)]
     fn begin(&mut self, head: &Packet) {
         self.orders.begin(head);
+        self.decided_before = self.decided;
         self.remaining = head.count;
         // 0 means never touched.
         self.epoch = self.epoch.wrapping_add(1).max(1);
@@ -335,8 +361,8 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     #[inline]
     fn end_of_packet(&mut self, down: &mut Down<'_, '_>) {
         self.packets += 1;
-        if self.parts.stamps && self.changes > 0 {
-            self.orders.booked(rdtsc());
+        if self.parts.book_stamps.on() && self.changes > 0 {
+            self.orders.booked(self.parts.book_stamps.take(self.orders.cause().parsed_tsc));
         }
         for i in 0..self.changes {
             let instrument = self.changed[i];
@@ -350,6 +376,51 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         self.changes = 0;
         self.strategy.on_packet(&mut self.orders);
         self.hand_down(down);
+        self.unsampled -= 1;
+        if self.unsampled == 0 {
+            self.sample();
+        }
+    }
+
+    /// Tell the recorder of this packet, or of the next, if this one caused an order.
+    #[cold]
+    #[inline(never)]
+    fn sample(&mut self) {
+        self.unsampled = 1;
+        let Some(sampler) = self.parts.sampler.as_mut() else {
+            self.unsampled = u32::MAX;
+            return;
+        };
+        if self.decided != self.decided_before {
+            return;
+        }
+        self.unsampled = sampler.every;
+        let decided_tsc = Stamps::ON.take(0);
+        let Packet { arrival_ns, channel, rx_tsc, parsed_tsc, sequence, stamp, stamp_domain, .. } =
+            *self.orders.cause();
+        let Packet { burst_size, burst_position, line, waiting, .. } = *self.orders.cause();
+        let book_tsc = match self.orders.book_tsc() {
+            0 => decided_tsc,
+            booked => booked,
+        };
+        sampler.outlet.push(Record {
+            kind: Kind::Sampled as u8,
+            venue: sampler.venue,
+            occupancy: [waiting, self.orders.waiting(), 0, 0],
+            channel: channel as u8,
+            arrival_ns,
+            stamp,
+            stamp_domain,
+            rx_tsc,
+            parsed_tsc,
+            book_tsc,
+            decided_tsc,
+            sequence,
+            burst_size,
+            burst_position,
+            line,
+            ..Record::default()
+        });
     }
 
     /// After a callback: pass on what it asked for, which mostly is nothing.
@@ -363,7 +434,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     /// Pass on what the last callback asked for, ring the doorbell, and tell the strategy what found no room.
     #[inline(never)]
     fn pass_on(&mut self, down: &mut Down<'_, '_>) {
-        let decided_tsc = if self.parts.stamps { rdtsc() } else { 0 };
+        let decided_tsc = self.parts.stamps.take(self.orders.book_tsc());
         for order in self.orders.pending() {
             order.decided_tsc = decided_tsc;
             if order.book_tsc == 0 {
@@ -405,6 +476,19 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             down.ring_doorbell();
         }
         n
+    }
+}
+
+impl<S: Strategy> Account for StrategyStage<'_, S> {
+    fn account(&self, each: &mut dyn FnMut(Entry, u64)) {
+        let mut each = |count, n| each(Entry { stage: "strategy", unit: "orders", count }, n);
+        each(Count::In, self.decided);
+        each(Count::Out, self.sent);
+        each(Count::Dropped("no room (local reject)"), self.local_rejects);
+        each(Count::Held, self.waiting.len() as u64);
+        if let Some(ring) = &self.parts.out {
+            each(Count::HighWater("strategy_encode"), ring.high_water() as u64);
+        }
     }
 }
 

@@ -2,15 +2,16 @@
 //!
 //! In: frames from encode, fused or by ring, their first 42 bytes blank. Out: complete frames at the port's doorbell.
 //! Owns the port's transmit side and everything below the protocol message: Ethernet, IPv4 and UDP headers patched
-//! from a template (the TCP session takes this place later). Copies the order's record out before the call, because
-//! accepted frames are the driver's. A frame that the port refuses stays here and is tried again; none is dropped.
+//! from a template (the TCP session takes this place later). Copies the order out before the call, because accepted
+//! frames are the driver's, and hands its record with every stamp to the recorder after it. A frame that the port refuses stays here and is tried again; none is dropped.
 
 use super::encode::HEADERS;
-use super::{Ledger, Shared};
-use crate::cpu::rdtsc;
+use super::{Ledger, Shared, Stamps};
 use crate::dpdk::ring::{Consumer, Producer};
 use crate::dpdk::{Burst, Frame};
-use crate::latency::hops::HopTable;
+use crate::latency::board::{Account, Count, Entry};
+use crate::latency::outlet::Outlet;
+use crate::latency::record::{Kind, Record};
 use crate::market::{Order, OrderEvent, OrderKind};
 use crate::port::OrderPort;
 use crate::session::UdpTransport;
@@ -30,8 +31,10 @@ pub struct TxParts {
     pub transport: UdpTransport,
     /// Most frames a doorbell, 1 to 64.
     pub burst: usize,
-    /// Take the doorbell stamp and keep the hop table.
-    pub stamps: bool,
+    /// How the doorbell's stamp is taken.
+    pub stamps: Stamps,
+    /// To the recorder, as this venue.
+    pub recorder: Option<(Outlet, u16)>,
 }
 
 /// The stage.
@@ -40,9 +43,9 @@ pub struct Tx {
     frames: Burst,
     records: ArrayVec<Order, 64>,
     stamps_ns: ArrayVec<u64, 64>,
-    hops: HopTable,
     incoming: u64,
     sent: u64,
+    bursts: u64,
     refusals: u64,
     foreign: u64,
     /// Sent messages by kind.
@@ -60,9 +63,9 @@ impl Tx {
             frames: Burst::new(),
             records: ArrayVec::new(),
             stamps_ns: ArrayVec::new(),
-            hops: HopTable::default(),
             incoming: 0,
             sent: 0,
+            bursts: 0,
             refusals: 0,
             foreign: 0,
             kinds: [0; 3],
@@ -74,8 +77,13 @@ impl Tx {
     /// Alone: send what the ring holds, at most one burst; fused: try refused frames again. Returns the frames sent.
     pub fn poll(&mut self) -> usize {
         while self.frames.len() < self.parts.burst {
-            let Some(frame) = self.parts.input.as_mut().and_then(Consumer::pop) else { break };
+            let Some(ring) = self.parts.input.as_mut() else { break };
+            let Some(frame) = ring.pop() else { break };
+            let waiting = u16::try_from(1 + ring.len()).unwrap_or(u16::MAX);
             self.queue(frame);
+            if let Some(order) = self.records.last_mut() {
+                order.waiting[3] = waiting;
+            }
         }
         self.doorbell()
     }
@@ -111,16 +119,17 @@ impl Tx {
         }
         let Tx { parts, frames, stamps_ns, .. } = self;
         let n = parts.port.burst(frames, stamps_ns);
-        let doorbell_tsc = if parts.stamps { rdtsc() } else { 0 };
+        let doorbell_tsc = parts.stamps.take(self.records.first().map_or(0, |order| order.encoded_tsc));
         self.stamps_ns.drain(..n);
-        for record in self.records.drain(..n) {
-            self.kinds[record.kind as usize] += 1;
-            if parts.stamps {
-                self.hops.record(&record, doorbell_tsc);
+        for order in self.records.drain(..n) {
+            self.kinds[order.kind as usize] += 1;
+            if let Some((outlet, venue)) = &mut parts.recorder {
+                outlet.push(sent(&order, *venue, doorbell_tsc));
             }
         }
         self.refusals += self.frames.len() as u64;
         self.sent += n as u64;
+        self.bursts += u64::from(n > 0);
         if n > 0 {
             self.last_tsc = doorbell_tsc;
             self.shared.count_orders(n as u64);
@@ -135,10 +144,7 @@ impl Tx {
 
     /// Frames in = sent + held.
     pub fn ledger(&self) -> Ledger {
-        Ledger::new("tx", "frames", self.incoming)
-            .out(self.sent)
-            .dropped("no order record", self.foreign)
-            .held(self.frames.len() as u64)
+        Ledger::of(self)
     }
 
     /// Times a frame was offered to the port and refused for the moment.
@@ -151,13 +157,51 @@ impl Tx {
         self.kinds[kind as usize]
     }
 
-    /// Time of each hop of each order sent.
-    pub fn hops(&self) -> &HopTable {
-        &self.hops
-    }
-
     /// The port, to finish it.
     pub fn into_port(self) -> OrderPort {
         self.parts.port
+    }
+}
+
+impl Account for Tx {
+    fn account(&self, each: &mut dyn FnMut(Entry, u64)) {
+        let mut each = |count, n| each(Entry { stage: "tx", unit: "frames", count }, n);
+        each(Count::In, self.incoming);
+        each(Count::Out, self.sent);
+        each(Count::Dropped("no order record"), self.foreign);
+        each(Count::Held, self.frames.len() as u64);
+        each(Count::Bursts, self.bursts);
+    }
+}
+
+/// What the recorder is told of an order that left.
+#[inline]
+fn sent(order: &Order, venue: u16, doorbell_tsc: u64) -> Record {
+    Record {
+        kind: Kind::Sent as u8,
+        stamp_domain: order.stamp_domain,
+        venue,
+        instrument: order.instrument.0,
+        order_id: order.id,
+        sequence: order.sequence,
+        arrival_ns: order.arrival_ns,
+        stamp: order.stamp,
+        rx_tsc: order.rx_tsc,
+        parsed_tsc: order.parsed_tsc,
+        book_tsc: order.book_tsc,
+        decided_tsc: order.decided_tsc,
+        encoded_tsc: order.encoded_tsc,
+        doorbell_tsc,
+        symbol: order.symbol.0,
+        price: order.price.0,
+        qty: order.qty,
+        burst_size: order.burst_size,
+        burst_position: order.burst_position,
+        occupancy: order.waiting,
+        line: order.line,
+        channel: order.channel,
+        order_kind: order.kind as u8,
+        side: order.side as u8,
+        reserved: [0; 4],
     }
 }

@@ -17,6 +17,7 @@ pub struct Orders {
     unsayable: u64,
     cause: Packet,
     book_tsc: u64,
+    waiting: u16,
 }
 
 impl Orders {
@@ -34,6 +35,7 @@ impl Orders {
             unsayable: 0,
             cause: Packet::default(),
             book_tsc: 0,
+            waiting: 0,
         }
     }
 
@@ -117,6 +119,28 @@ impl Orders {
         self.book_tsc = tsc;
     }
 
+    /// For the stage: so many elements waited in the ring from parse when these were taken.
+    pub fn waited(&mut self, elements: u16) {
+        self.waiting = elements;
+    }
+
+    /// For the stage: what [`Orders::waited`] said last.
+    pub fn waiting(&self) -> u16 {
+        self.waiting
+    }
+
+    /// For the stage: the packet being looked at.
+    #[inline(always)]
+    pub fn cause(&self) -> &Packet {
+        &self.cause
+    }
+
+    /// For the stage: what [`Orders::booked`] said of it; 0 until then.
+    #[inline(always)]
+    pub fn book_tsc(&self) -> u64 {
+        self.book_tsc
+    }
+
     /// For the stage: what was asked for and not yet [cleared](Self::clear).
     #[inline]
     pub fn pending(&mut self) -> &mut [Order] {
@@ -189,15 +213,18 @@ impl Orders {
             decided_tsc: 0,
             encoded_tsc: 0,
             sequence: self.cause.sequence,
+            stamp: self.cause.stamp,
             symbol,
             instrument,
             qty,
             burst_size: self.cause.burst_size,
             burst_position: self.cause.burst_position,
+            waiting: [self.cause.waiting, self.waiting, 0, 0],
             line: self.cause.line,
             channel: self.cause.channel as u8,
             kind,
             side,
+            stamp_domain: self.cause.stamp_domain,
         });
         Some(())
     }

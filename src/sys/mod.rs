@@ -7,4 +7,5 @@ pub mod memory;
 pub mod pages;
 pub mod quiet;
 pub mod signals;
+pub mod thread;
 pub mod time;

@@ -30,11 +30,11 @@ impl Replay {
         self.pacer.is_some()
     }
 
-    /// Hand out at most `max` packets that are due at `now_tsc`, in order, each with the line it belongs to. `deliver`
-    /// says whether it took the packet; one that it did not take waits. Returns how many were taken. When a loader is
+    /// Hand out at most `max` packets that are due at `now_tsc`, in order, each with the line it belongs to and the TSC at
+    /// which it was due (0 without a pace). `deliver` says whether it took the packet; one that it did not take waits. Returns how many were taken. When a loader is
     /// behind, every line waits for it: the order never depends on who was faster.
     #[inline]
-    pub fn burst(&mut self, max: usize, now_tsc: u64, mut deliver: impl FnMut(usize, &Next<'_>) -> bool) -> usize {
+    pub fn burst(&mut self, max: usize, now_tsc: u64, mut deliver: impl FnMut(usize, &Next<'_>, u64) -> bool) -> usize {
         let mut taken = 0;
         while taken < max {
             let Some((index, before)) = self.turn() else { break };
@@ -45,7 +45,8 @@ impl Replay {
                     break;
                 }
                 let due = self.pacer.as_mut().map(|pacer| pacer.due(next.record.stamp_ns, next.restarts(), now_tsc));
-                if due.is_some_and(|due| due.tsc > now_tsc) || !deliver(index, &next) {
+                let due_tsc = due.map_or(0, |due| due.tsc);
+                if (due.is_some() && due_tsc > now_tsc) || !deliver(index, &next, due_tsc) {
                     return taken;
                 }
                 if let (Some(pacer), Some(due)) = (&mut self.pacer, due) {

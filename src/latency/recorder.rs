@@ -1,0 +1,349 @@
+//! The recorder: one thread of low priority, on CPUs of its own. Records of every stage come in by SPSC rings; histograms,
+//! trace files, metrics and alarms go out.
+//!
+//! It never touches the packet's path: it reads atomics that lcores fill when asked, and what the kernel says of them. When
+//! it is slow, records are lost and counted, never packets.
+
+use super::board::{Ask, Boards, Count};
+use super::budget::Budget;
+use super::clock::Clock;
+use super::hop::Hop;
+use super::hops::HopTable;
+use super::interval::{Interval, LcoreEvidence, LinkEvidence, PoolEvidence, PortEvidence};
+use super::outlet::Lost;
+use super::record::Record;
+use super::snapshot::{HopSnapshot, RecorderSnapshot, Snapshot, StageSnapshot, VenueSnapshot};
+use crate::cpu::rdtsc;
+use crate::dpdk::ring::{Consumer, Gauge};
+use crate::dpdk::{Mempool, Port};
+use bytemuck::Zeroable;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Between two looks at the rings: long enough to cost nothing, short enough that a ring of 4,096 takes two million orders
+/// a second.
+const NAP: Duration = Duration::from_millis(2);
+
+/// Lcores are asked for their numbers so long before an interval ends.
+const ASK_AHEAD: Duration = Duration::from_millis(10);
+
+/// Records taken at a time.
+const INTAKE: usize = 256;
+
+/// Looks at one ring before the next has its turn.
+const TURNS: usize = 32;
+
+/// What the recorder watches.
+pub struct RecorderParts {
+    /// By venue.
+    pub venues: Vec<VenueParts>,
+    /// By lcore: its id and its boards.
+    pub lcores: Vec<(u32, Boards)>,
+    /// Rings between stages: venue's name, link's name, the ring.
+    pub links: Vec<(String, &'static str, Gauge)>,
+    /// Pools of frames.
+    pub pools: Vec<Mempool>,
+    /// Devices, by the port's name in the file.
+    pub devices: Vec<(String, Port)>,
+    /// TSC's rate.
+    pub clock: Clock,
+    /// How often what is shown is renewed.
+    pub interval: Duration,
+    /// Asks lcores for their numbers.
+    pub ask: Ask,
+    /// What snapshots say of the run as a whole.
+    pub run: Snapshot,
+}
+
+/// One venue.
+pub struct VenueParts {
+    /// Its name.
+    pub name: String,
+    /// What its hops may take.
+    pub budget: Budget,
+    /// Records in, and what found no room on the way.
+    pub sources: Vec<(Consumer<Record>, Arc<Lost>)>,
+}
+
+/// The thread, while it runs. Dropped, it stops and is waited for.
+pub struct Recorder {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Recorded>>,
+}
+
+/// What is left when it has stopped.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// By venue.
+    pub hops: Vec<HopTable>,
+    /// The last state.
+    pub last: Snapshot,
+}
+
+impl Recorder {
+    /// Start the thread; `first` runs on it before anything else and moves it where it may run.
+    ///
+    /// # Errors
+    /// The kernel gives no thread.
+    pub fn start(parts: RecorderParts, first: impl FnOnce() + Send + 'static) -> io::Result<Recorder> {
+        let stop = Arc::<AtomicBool>::default();
+        let until = stop.clone();
+        let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || {
+            first();
+            State::new(parts).run(&until)
+        })?;
+        Ok(Recorder { stop, thread: Some(thread) })
+    }
+
+    /// Take what is left in the rings, finish the files, and end. The lcores have returned.
+    ///
+    /// # Panics
+    /// The thread's own panic goes on here.
+    pub fn finish(mut self) -> Recorded {
+        self.stop.store(true, Ordering::Release);
+        let ended = self.thread.take().map(JoinHandle::join);
+        match ended {
+            Some(Ok(recorded)) => recorded,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Recorded::default(),
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // A panic has been printed by then, and who drops it is on the way out already.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct State {
+    parts: RecorderParts,
+    /// This interval's, by venue.
+    hops: Vec<HopTable>,
+    total: Vec<HopTable>,
+    intake: Box<[Record]>,
+    began: Instant,
+    from: Instant,
+    from_tsc: u64,
+    records: u64,
+    records_before: u64,
+    lost_before: u64,
+    polls_before: Vec<(u64, u64)>,
+    devices_before: Vec<PortEvidence>,
+    last: Snapshot,
+}
+
+impl State {
+    fn new(parts: RecorderParts) -> State {
+        let tables = || parts.venues.iter().map(|_| HopTable::default()).collect();
+        State {
+            hops: tables(),
+            total: tables(),
+            intake: vec![Record::zeroed(); INTAKE].into_boxed_slice(),
+            began: Instant::now(),
+            from: Instant::now(),
+            from_tsc: rdtsc(),
+            records: 0,
+            records_before: 0,
+            lost_before: 0,
+            polls_before: vec![(0, 0); parts.lcores.len()],
+            devices_before: Vec::new(),
+            last: parts.run.clone(),
+            parts,
+        }
+    }
+
+    fn run(mut self, stop: &AtomicBool) -> Recorded {
+        let mut asked = false;
+        loop {
+            // Read before the rings are: what was pushed before the flag is then seen.
+            let stopping = stop.load(Ordering::Acquire);
+            let took = self.drain();
+            if stopping && took == 0 {
+                break;
+            }
+            let elapsed = self.from.elapsed();
+            if !asked && elapsed + ASK_AHEAD >= self.parts.interval {
+                self.parts.ask.refresh();
+                asked = true;
+            }
+            if elapsed >= self.parts.interval {
+                self.close_interval();
+                asked = false;
+            }
+            if took < INTAKE && !stopping {
+                std::thread::sleep(NAP);
+            }
+        }
+        self.close_interval();
+        self.last.ended = true;
+        Recorded { hops: self.total, last: self.last }
+    }
+
+    /// Take what the rings hold. Returns how many records that were.
+    fn drain(&mut self) -> usize {
+        let State { parts, hops, intake, .. } = self;
+        let mut all = 0;
+        for (venue, hops) in parts.venues.iter_mut().zip(hops) {
+            for (ring, _) in &mut venue.sources {
+                for _ in 0..TURNS {
+                    let n = ring.pop_slice(intake);
+                    for record in &intake[..n] {
+                        hops.record(record, |_, _| {});
+                    }
+                    all += n;
+                    if n < intake.len() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.records += all as u64;
+        all
+    }
+
+    fn lost(&self) -> u64 {
+        self.parts.venues.iter().flat_map(|v| &v.sources).map(|(_, lost)| lost.count()).sum()
+    }
+
+    fn close_interval(&mut self) {
+        let interval = self.interval();
+        let venues = (0..self.parts.venues.len()).map(|v| self.venue(v)).collect();
+        self.last = Snapshot {
+            uptime_seconds: self.began.elapsed().as_secs_f64(),
+            interval_seconds: self.from.elapsed().as_secs_f64(),
+            venues,
+            interval,
+            recorder: RecorderSnapshot { records: self.records, lost_ring: self.lost(), ..RecorderSnapshot::default() },
+            ..self.parts.run.clone()
+        };
+        self.hops.iter_mut().for_each(HopTable::clear);
+        self.from = Instant::now();
+        self.from_tsc = self.last.interval.to_tsc;
+        self.records_before = self.records;
+        self.lost_before = self.last.recorder.lost_ring;
+    }
+
+    /// What happened since the last one.
+    fn interval(&mut self) -> Interval {
+        let State { parts, polls_before, devices_before, .. } = self;
+        let lcores = parts.lcores.iter().zip(polls_before).map(|((id, boards), before)| {
+            let (polls, empty) = boards.lcore.polls();
+            let (polls_before, empty_before) = std::mem::replace(before, (polls, empty));
+            LcoreEvidence {
+                lcore: *id,
+                polls: polls - polls_before,
+                empty_polls: empty - empty_before,
+                ..LcoreEvidence::default()
+            }
+        });
+        let lcores = lcores.collect();
+        let high_water = |venue: &str, link: &str| {
+            let boards = parts.lcores.iter().flat_map(|(_, boards)| &boards.segments);
+            let of = boards.filter(|(name, _)| parts.venues[*name].name == venue);
+            let numbers = of.flat_map(|(_, board)| board.read());
+            numbers
+                .filter(|(entry, _)| matches!(entry.count, Count::HighWater(name) if name == link))
+                .map(|n| n.1)
+                .max()
+        };
+        let link = |(venue, link, ring): &(String, &'static str, Gauge)| LinkEvidence {
+            venue: venue.clone(),
+            link: (*link).to_owned(),
+            depth: ring.capacity() as u64,
+            fill: ring.len() as u64,
+            high_water: high_water(venue, link).unwrap_or(0),
+        };
+        let links = parts.links.iter().map(link).collect();
+        let pool =
+            |p: &Mempool| PoolEvidence { pool: p.name().to_owned(), in_use: p.in_use() as u64, size: p.size() as u64 };
+        let pools = parts.pools.iter().map(pool).collect();
+        let devices: Vec<PortEvidence> = parts.devices.iter().filter_map(|(name, port)| device(name, port)).collect();
+        let since = |now: &PortEvidence| {
+            let before = devices_before.iter().find(|before| before.port == now.port).cloned().unwrap_or_default();
+            PortEvidence {
+                port: now.port.clone(),
+                missed: now.missed.saturating_sub(before.missed),
+                no_mbuf: now.no_mbuf.saturating_sub(before.no_mbuf),
+                errors: now.errors.saturating_sub(before.errors),
+            }
+        };
+        let ports = devices.iter().map(since).collect();
+        *devices_before = devices;
+        let (records, lost) = (self.records - self.records_before, self.lost() - self.lost_before);
+        Interval {
+            from_tsc: self.from_tsc,
+            to_tsc: rdtsc(),
+            lcores,
+            links,
+            pools,
+            ports,
+            records,
+            records_lost: lost,
+            ..Interval::default()
+        }
+    }
+
+    fn venue(&mut self, venue: usize) -> VenueSnapshot {
+        let State { parts, hops, total, .. } = self;
+        let VenueParts { name, budget, .. } = &parts.venues[venue];
+        total[venue].merge(&hops[venue]);
+        let hop = |hop: Hop| HopSnapshot {
+            hop,
+            total: total[venue].percentiles(hop, &parts.clock),
+            interval: hops[venue].percentiles(hop, &parts.clock),
+            budget_p50_ns: budget.of(hop).map(|a| a.p50_ns),
+            budget_p99_ns: budget.of(hop).map(|a| a.p99_ns),
+        };
+        let stages = stages(&parts.lcores, venue);
+        let out = |stage: &str, of: fn(&StageSnapshot) -> u64| stages.iter().find(|s| s.stage == stage).map_or(0, of);
+        VenueSnapshot {
+            name: name.clone(),
+            frames: out("parse", |s| s.incoming - s.held),
+            orders: out("tx", |s| s.outgoing),
+            hops: Hop::ALL.into_iter().map(hop).filter(|h| h.total.count > 0).collect(),
+            negative: total[venue].negative,
+            stages,
+        }
+    }
+}
+
+/// One venue's stages in packet order, as their boards show them.
+fn stages(lcores: &[(u32, Boards)], venue: usize) -> Vec<StageSnapshot> {
+    const ORDER: [&str; 5] = ["rx", "parse", "strategy", "encode", "tx"];
+    let mut stages: Vec<StageSnapshot> = Vec::new();
+    for (lcore, boards) in lcores {
+        for (entry, n) in boards.segments.iter().filter(|(of, _)| *of == venue).flat_map(|(_, board)| board.read()) {
+            let at = stages.iter().position(|s| s.stage == entry.stage).unwrap_or_else(|| {
+                let (stage, unit) = (entry.stage.to_owned(), entry.unit.to_owned());
+                stages.push(StageSnapshot { stage, unit, lcore: *lcore, ..StageSnapshot::default() });
+                stages.len() - 1
+            });
+            let stage = &mut stages[at];
+            match entry.count {
+                Count::In => stage.incoming = n,
+                Count::Out => stage.outgoing = n,
+                Count::Held => stage.held = n,
+                Count::Bursts => stage.bursts = n,
+                Count::Dropped(reason) => drop(stage.dropped.insert(reason.to_owned(), n)),
+                Count::HighWater(_) => {}
+            }
+        }
+    }
+    stages.sort_by_key(|stage| ORDER.iter().position(|name| *name == stage.stage));
+    stages
+}
+
+/// What a device has lost so far; `None` for one that does not count.
+fn device(name: &str, port: &Port) -> Option<PortEvidence> {
+    let stats = port.stats().ok()?;
+    let (missed, no_mbuf, errors) = (stats.imissed, stats.rx_nombuf, stats.ierrors);
+    Some(PortEvidence { port: name.to_owned(), missed, no_mbuf, errors })
+}
