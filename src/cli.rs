@@ -1,5 +1,8 @@
 //! The command line: which commands there are and what each takes. Plain data; `cmd` does the work.
 
+use crate::latency::hop::Hop;
+use crate::pipeline::file::Listen;
+use crate::pipeline::launch::Delay;
 use crate::port::capture::Speed;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddrV4;
@@ -40,6 +43,24 @@ pub struct EalOptions {
     pub eal_args: Vec<String>,
 }
 
+/// What is recorded and where it goes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RecordOptions {
+    /// Write every order's record to trace files in this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "no_stamps")]
+    pub trace: Option<PathBuf>,
+    /// Serve /metrics and /status here, or nowhere: off
+    #[arg(long, value_name = "ADDRESS:PORT|off")]
+    pub metrics: Option<Listen>,
+    /// Take no time stamps on the path: no records, no hop table
+    #[arg(long)]
+    pub no_stamps: bool,
+    /// Lose time before the stamp at the end of a hop, such as rx_parsed=2us or book_decided=x1.3: for tests of the
+    /// measurement
+    #[arg(long, value_name = "HOP=TIME", value_parser = parse_injected, hide = true)]
+    pub inject_delay: Vec<(Hop, Delay)>,
+}
+
 /// `tickpath replay`.
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArgs {
@@ -66,9 +87,9 @@ pub struct ReplayArgs {
     /// Shorten gaps of a paced replay to this, such as 100ms
     #[arg(long, value_parser = parse_duration_ns, value_name = "DURATION")]
     pub max_idle: Option<u64>,
-    /// Take no time stamps on the path: no hop table
-    #[arg(long)]
-    pub no_stamps: bool,
+    /// What is recorded.
+    #[command(flatten)]
+    pub record: RecordOptions,
     /// EAL's arguments.
     #[command(flatten)]
     pub eal: EalOptions,
@@ -85,9 +106,9 @@ pub struct RunArgs {
     /// Write the summary here as JSON
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
-    /// Take no time stamps on the path: no hop table
-    #[arg(long)]
-    pub no_stamps: bool,
+    /// What is recorded.
+    #[command(flatten)]
+    pub record: RecordOptions,
     /// EAL's arguments.
     #[command(flatten)]
     pub eal: EalOptions,
@@ -217,6 +238,20 @@ fn parse_duration_ns(text: &str) -> Result<u64, String> {
     }
 }
 
+fn parse_injected(text: &str) -> Result<(Hop, Delay), String> {
+    let expected = || "expected a hop and a time or factor, such as rx_parsed=2us or book_decided=x1.3".to_owned();
+    let (hop, time) = text.split_once('=').ok_or_else(expected)?;
+    let hop = Hop::SOFTWARE.into_iter().find(|known| known.key() == hop).ok_or_else(expected)?;
+    let injected = match time.strip_prefix('x') {
+        Some(factor) => {
+            let factor = factor.parse().ok().filter(|f| (1.0..=100.0).contains(f));
+            factor.map(|factor: f64| Delay { ns: 0, share: factor - 1.0 })
+        }
+        None => parse_duration_ns(time).ok().map(|ns| Delay { ns, share: 0.0 }),
+    };
+    Ok((hop, injected.ok_or_else(expected)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +289,18 @@ mod tests {
         }
         for wrong in ["", "5", "ms", "-1s", "infs"] {
             assert!(parse_duration_ns(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn delays_are_given_by_hop_as_a_time_or_a_factor() {
+        let args =
+            replay(&["a.pcap", "--inject-delay", "rx_parsed=2us", "--inject-delay", "book_decided=x1.5"]).unwrap();
+        let expected =
+            [(Hop::RxParsed, Delay { ns: 2000, share: 0.0 }), (Hop::BookDecided, Delay { ns: 0, share: 0.5 })];
+        assert_eq!(args.record.inject_delay, expected);
+        for wrong in ["rx_doorbell=1us", "2us", "rx_parsed=x0.5", "rx_parsed=fast"] {
+            assert!(replay(&["a.pcap", "--inject-delay", wrong]).is_err(), "{wrong}");
         }
     }
 

@@ -244,7 +244,7 @@ fn watched(name: &str) {
         orders: Some(folder.path().join("out.pcap")).filter(|_| !live),
         book_levels: 0,
         stamps: true,
-        waits: BTreeMap::new(),
+        delays: BTreeMap::new(),
     };
     let stop = AtomicBool::new(false);
     let (mut from, mut to) = (None, None);

@@ -7,9 +7,10 @@ pub mod run;
 pub mod schema;
 pub mod synth;
 
-use crate::cli::EalOptions;
+use crate::cli::{EalOptions, RecordOptions};
 use crate::dpdk::eal_file;
-use crate::pipeline::{FileError, PipelineFile, PlanError};
+use crate::pipeline::file::Listen;
+use crate::pipeline::{FileError, PipelineFile, Plan, PlanError};
 use crate::program::Program;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -102,6 +103,20 @@ impl EalOptions {
         }
         args.extend(self.eal_args.iter().cloned());
         Ok(args)
+    }
+}
+
+impl RecordOptions {
+    /// What the command line says goes before what the pipeline file says.
+    fn apply(&self, plan: &mut Plan) {
+        if let Some(folder) = &self.trace {
+            plan.record.trace = Some(folder.to_string_lossy().into_owned());
+        }
+        match self.metrics {
+            Some(Listen::At(address)) => plan.record.metrics = Some(address),
+            Some(Listen::Off) => plan.record.metrics = None,
+            None => {}
+        }
     }
 }
 

@@ -25,16 +25,17 @@ pub fn execute(args: ReplayArgs, program: &Program) -> Result<ExitCode, Failure>
     let captures = bind(&file, &args.captures)?;
     let request =
         Request { mode: Mode::Replay, eal_args: args.eal.gather()?, capture_ports: captures.keys().cloned().collect() };
-    let plan = Plan::new(&file, &host_facts(&file), &request)?;
+    let mut plan = Plan::new(&file, &host_facts(&file), &request)?;
     plan.ready()?;
+    args.record.apply(&mut plan);
     let options = Options {
         captures,
         source: SourceOptions { laps: u32::try_from(args.laps).unwrap_or(u32::MAX), ..SourceOptions::default() },
         pace: Pace { speed: args.speed, max_idle_ns: args.max_idle },
         orders: args.orders.clone(),
         book_levels: if args.books.is_some() { BOOK_LEVELS } else { 0 },
-        stamps: !args.no_stamps,
-        waits: BTreeMap::new(),
+        stamps: !args.record.no_stamps,
+        delays: args.record.inject_delay.iter().copied().collect(),
     };
     conclude(&plan, program, &options, args.books.as_deref(), args.summary.as_deref())
 }

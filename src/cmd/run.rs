@@ -17,16 +17,17 @@ const BOOK_LEVELS: usize = 10;
 pub fn execute(args: RunArgs, program: &Program) -> Result<ExitCode, Failure> {
     let file = load_pipeline(&args.pipeline, program)?;
     let request = Request { mode: Mode::Run, eal_args: args.eal.gather()?, capture_ports: Vec::new() };
-    let plan = Plan::new(&file, &host_facts(&file), &request)?;
+    let mut plan = Plan::new(&file, &host_facts(&file), &request)?;
     plan.ready()?;
+    args.record.apply(&mut plan);
     let options = Options {
         captures: BTreeMap::new(),
         source: SourceOptions::default(),
         pace: Pace::default(),
         orders: None,
         book_levels: if args.books.is_some() { BOOK_LEVELS } else { 0 },
-        stamps: !args.no_stamps,
-        waits: BTreeMap::new(),
+        stamps: !args.record.no_stamps,
+        delays: args.record.inject_delay.iter().copied().collect(),
     };
     conclude(&plan, program, &options, args.books.as_deref(), args.summary.as_deref())
 }

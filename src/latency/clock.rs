@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use crate::cpu::rdtsc;
+use crate::latency::trace::ClockFit;
 use crate::sys::time;
 
 /// Length of the first baseline. Half the two sandwiches' widths over it is the error: about 1 ppm.
@@ -74,6 +75,12 @@ impl Clock {
     /// How far off the rate may be against CLOCK_MONOTONIC_RAW, in parts per million.
     pub fn error_ppm(&self) -> f64 {
         self.error_ppm
+    }
+
+    /// The fit as trace files keep it. Not verified: only an independent clock can.
+    pub fn fitted(&self) -> ClockFit {
+        let Clock { hz, error_ppm, start, realtime_ns } = *self;
+        ClockFit { tsc_hz: hz, error_ppm, anchor_tsc: start.tsc, anchor_ns: realtime_ns, verified: false }
     }
 
     /// Nanoseconds that `ticks` take.

@@ -3,6 +3,8 @@
 pub mod board;
 pub mod budget;
 pub mod clock;
+#[cfg(feature = "dpdk")]
+pub mod hlog;
 pub mod hop;
 #[cfg(feature = "dpdk")]
 pub mod hops;

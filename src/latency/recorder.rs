@@ -7,12 +7,14 @@
 use super::board::{Ask, Boards, Count};
 use super::budget::Budget;
 use super::clock::Clock;
+use super::hlog::Hlog;
 use super::hop::Hop;
 use super::hops::HopTable;
 use super::interval::{Interval, LcoreEvidence, LinkEvidence, PoolEvidence, PortEvidence};
 use super::outlet::Lost;
 use super::record::Record;
 use super::snapshot::{HopSnapshot, RecorderSnapshot, Snapshot, StageSnapshot, VenueSnapshot};
+use super::trace::Writer;
 use crate::cpu::rdtsc;
 use crate::dpdk::ring::{Consumer, Gauge};
 use crate::dpdk::{Mempool, Port};
@@ -56,6 +58,8 @@ pub struct RecorderParts {
     pub ask: Ask,
     /// What snapshots say of the run as a whole.
     pub run: Snapshot,
+    /// Trace files and the interval log, if they are wanted.
+    pub trace: Option<(Writer, Hlog)>,
 }
 
 /// One venue.
@@ -137,6 +141,8 @@ struct State {
     lost_before: u64,
     polls_before: Vec<(u64, u64)>,
     devices_before: Vec<PortEvidence>,
+    /// The disk refused, and that was said.
+    complained: bool,
     last: Snapshot,
 }
 
@@ -155,6 +161,7 @@ impl State {
             lost_before: 0,
             polls_before: vec![(0, 0); parts.lcores.len()],
             devices_before: Vec::new(),
+            complained: false,
             last: parts.run.clone(),
             parts,
         }
@@ -184,6 +191,11 @@ impl State {
         }
         self.close_interval();
         self.last.ended = true;
+        if let Some((writer, _)) = self.parts.trace.take() {
+            let account = &mut self.last.recorder;
+            let counters = writer.finish();
+            (account.bytes, account.lost_disk) = (counters.bytes, counters.lost);
+        }
         Recorded { hops: self.total, last: self.last }
     }
 
@@ -198,12 +210,18 @@ impl State {
                     for record in &intake[..n] {
                         hops.record(record, |_, _| {});
                     }
+                    if let Some((writer, _)) = &mut parts.trace {
+                        writer.records(&intake[..n]);
+                    }
                     all += n;
                     if n < intake.len() {
                         break;
                     }
                 }
             }
+        }
+        if let Some((writer, _)) = &mut parts.trace {
+            writer.tick();
         }
         self.records += all as u64;
         all
@@ -215,13 +233,14 @@ impl State {
 
     fn close_interval(&mut self) {
         let interval = self.interval();
+        self.write(&interval);
         let venues = (0..self.parts.venues.len()).map(|v| self.venue(v)).collect();
         self.last = Snapshot {
             uptime_seconds: self.began.elapsed().as_secs_f64(),
             interval_seconds: self.from.elapsed().as_secs_f64(),
             venues,
             interval,
-            recorder: RecorderSnapshot { records: self.records, lost_ring: self.lost(), ..RecorderSnapshot::default() },
+            recorder: self.account(),
             ..self.parts.run.clone()
         };
         self.hops.iter_mut().for_each(HopTable::clear);
@@ -229,6 +248,36 @@ impl State {
         self.from_tsc = self.last.interval.to_tsc;
         self.records_before = self.records;
         self.lost_before = self.last.recorder.lost_ring;
+    }
+
+    /// The interval into the files.
+    fn write(&mut self, interval: &Interval) {
+        let State { parts, hops, began, from, complained, .. } = self;
+        let Some((writer, log)) = &mut parts.trace else { return };
+        writer.interval(interval);
+        let (scale, since, length) = (parts.clock.scale(), *from - *began, from.elapsed());
+        let logged =
+            parts.venues.iter().zip(hops).try_for_each(|(v, h)| log.interval(&v.name, h, &scale, since, length));
+        let failed = writer.failure().map(ToString::to_string).or(logged.err().map(|err| err.to_string()));
+        match (&failed, &complained) {
+            (Some(why), false) => {
+                log::error!("cannot write the trace, records are lost until there is room again: {why}");
+            }
+            (None, true) => log::warn!("the trace can be written again"),
+            _ => {}
+        }
+        *complained = failed.is_some();
+    }
+
+    fn account(&self) -> RecorderSnapshot {
+        let written = self.parts.trace.as_ref().map(|(writer, _)| writer.counters()).unwrap_or_default();
+        RecorderSnapshot {
+            records: self.records,
+            lost_ring: self.lost(),
+            lost_disk: written.lost,
+            bytes: written.bytes,
+            files: written.files,
+        }
     }
 
     /// What happened since the last one.

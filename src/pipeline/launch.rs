@@ -6,6 +6,7 @@
 
 use super::file::{Check, ChecksumPolicy, Driver, FeedProtocol, Idle as IdleFile, WhenFull as WhenFullFile};
 use super::plan::{Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
+use super::record;
 use super::report::{RunFacts, Summary, VenueReport};
 use crate::arena::{Arena, ArenaFull};
 use crate::book::{BookConfig, Books};
@@ -15,11 +16,12 @@ use crate::dpdk::{DpdkError, Eal, Frame, Lcore, Mempool, Region, Socket, ethdev,
 use crate::feed::{Feed, FeedConfig, Protocol};
 use crate::latency::board::{Ask, Board, Boards};
 use crate::latency::clock::Clock;
+use crate::latency::hlog::Hlog;
 use crate::latency::hop::Hop;
 use crate::latency::outlet::{Lost, Outlet};
 use crate::latency::record::Record;
 use crate::latency::recorder::{Recorder, RecorderParts, VenueParts};
-use crate::latency::snapshot::Snapshot;
+use crate::latency::trace::{Header, Rotation, TraceError, Writer};
 use crate::market::{Element, Order, OrderEvent};
 use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions};
 use crate::port::{self, FeedPort, OrderPort};
@@ -66,7 +68,16 @@ pub struct Options {
     /// Take stamps on the path, and record every order.
     pub stamps: bool,
     /// Time to be lost on purpose before a stage's stamp, by the stage that the hop leads to: for tests of the measurement.
-    pub waits: BTreeMap<Hop, Wait>,
+    pub delays: BTreeMap<Hop, Delay>,
+}
+
+/// Time to be lost before a stamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Delay {
+    /// In ns.
+    pub ns: u64,
+    /// Share of the time since the stamp before, 0.3 for three tenths more.
+    pub share: f64,
 }
 
 /// How far a run has come.
@@ -120,6 +131,9 @@ pub enum LaunchError {
     /// The kernel gives no thread for the recorder.
     #[error("cannot start the recorder's thread: {0}; see the limits of this user (ulimit -u) and of its cgroup")]
     Recorder(#[source] std::io::Error),
+    /// The trace cannot be written.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// An lcore stopped by a panic.
     #[error("{0}; this is a defect of tickpath or of the strategy")]
     Panic(lcore::Panicked),
@@ -205,6 +219,10 @@ pub fn launch(
         let name = format!("arena-{}", lcore.id);
         regions.push(Region::new(&eal, &name, lcore.arena_bytes as usize, Socket::Node(lcore.node))?);
     }
+    let header = record::header(plan, options, &clock, record::fingerprint(plan, eal.argv(), &regions));
+    let run = record::snapshot(plan, &header);
+    let trace = plan.record.trace.as_ref().filter(|_| options.stamps).map(|folder| open_trace(folder, plan, header));
+    let trace = trace.transpose()?;
     let mut arenas: Vec<Arena<'_>> = regions.iter_mut().map(|r| Arena::new(r.lines_mut())).collect();
     let shared: Vec<Arc<Shared>> = plan.venues.iter().map(|_| Arc::default()).collect();
     let mut wiring = Vec::new();
@@ -263,9 +281,10 @@ pub fn launch(
         clock,
         interval: Duration::from_millis(plan.record.interval_ms.into()),
         ask,
-        run: snapshot(plan),
+        run,
+        trace,
     };
-    let recorder = Recorder::start(recorder, background(plan)).map_err(LaunchError::Recorder)?;
+    let recorder = Recorder::start(recorder, record::background(plan)).map_err(LaunchError::Recorder)?;
     let began = Instant::now();
     let running = Running { mode: plan.mode, shared: &shared, drained: &drained, stop };
     run_lcores(&eal, &mut work, &running, &mut progress)?;
@@ -530,10 +549,10 @@ impl Builder<'_> {
 
     /// How the stage at the end of `hop` takes its stamp.
     fn stamps(&self, hop: Hop) -> Stamps {
-        match (self.options.stamps, self.options.waits.get(&hop)) {
+        match (self.options.stamps, self.options.delays.get(&hop)) {
             (false, _) => Stamps::OFF,
             (true, None) => Stamps::ON,
-            (true, Some(wait)) => Stamps::after(*wait),
+            (true, Some(&Delay { ns, share })) => Stamps::after(Wait { ticks: self.clock.ns_to_ticks(ns), share }),
         }
     }
 
@@ -774,30 +793,15 @@ fn open_sinks(plan: &Plan, options: &Options) -> Result<BTreeMap<String, Capture
     Ok(sinks)
 }
 
-/// What the recorder's thread does first: move to its CPUs, and step back behind everything else there.
-fn background(plan: &Plan) -> impl FnOnce() + Send + 'static {
-    let cpus: affinity::CpuSet = plan.record.cpus.iter().map(|&cpu| cpu as usize).collect();
-    move || {
-        if let Err(err) = affinity::set(&cpus) {
-            log::warn!("the recorder stays where it is: CPUs {cpus:?} are refused: {err}");
-        }
-        thread::step_back();
-    }
-}
-
-/// What snapshots of this run all say.
-fn snapshot(plan: &Plan) -> Snapshot {
-    Snapshot {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        command: match plan.mode {
-            Mode::Replay => "replay",
-            Mode::Run => "run",
-        }
-        .to_owned(),
-        plan_hash: format!("{:016x}", plan.hash),
-        oversubscribed: plan.oversubscribed,
-        ..Snapshot::default()
-    }
+/// The run's first trace file and its interval log, in `folder`.
+fn open_trace(folder: &str, plan: &Plan, header: Header) -> Result<(Writer, Hlog), TraceError> {
+    let folder = Path::new(folder);
+    let max_age = Duration::from_secs(plan.record.file_seconds);
+    let run = header.run.clone();
+    let writer = Writer::create(folder, header, Rotation { max_bytes: plan.record.file_bytes, max_age })?;
+    let path = folder.join(format!("{run}.hlog"));
+    let log = Hlog::create(&path, &run).map_err(|err| TraceError::Io { doing: "create", path, err })?;
+    Ok((writer, log))
 }
 
 /// What an ordinary thread does first: move to the main lcore's CPUs, away from the stages. Where the kernel refuses,

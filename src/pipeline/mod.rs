@@ -11,6 +11,8 @@ pub mod host;
 pub mod launch;
 pub mod plan;
 #[cfg(feature = "dpdk")]
+mod record;
+#[cfg(feature = "dpdk")]
 pub mod report;
 pub mod schema;
 pub mod table;

@@ -311,6 +311,14 @@ impl fmt::Display for Text<'_> {
             grouped(rate(s.packets, s.seconds)),
             grouped(rate(messages, s.seconds)),
         )?;
+        if s.recorder.files > 0 {
+            let r = &s.recorder;
+            let (records, files) = (grouped(r.records - r.lost_disk), r.files);
+            writeln!(f, "trace: {records} records, {} bytes in {files} file{}", grouped(r.bytes), plural(files))?;
+        }
+        if s.recorder.lost_disk > 0 {
+            writeln!(f, "trace: {} records could not be written and are lost", grouped(s.recorder.lost_disk))?;
+        }
         if s.recorder.lost_ring > 0 {
             let (lost, all) = (s.recorder.lost_ring, s.recorder.lost_ring + s.recorder.records);
             writeln!(f, "recorder: {} of {} records found their ring full and are lost", grouped(lost), grouped(all))?;
@@ -433,6 +441,10 @@ fn wrapped(f: &mut fmt::Formatter<'_>, label: &str, items: &[String]) -> fmt::Re
 
 fn rate(n: u64, seconds: f64) -> u64 {
     if seconds > 0.0 { (n as f64 / seconds) as u64 } else { 0 }
+}
+
+fn plural(n: u64) -> &'static str {
+    if n == 1 { "" } else { "s" }
 }
 
 /// 1234567 → 1,234,567.

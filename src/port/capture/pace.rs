@@ -1,5 +1,6 @@
 //! When a replayed packet is due: capture stamps come in, TSC values go out. Stamps that fall back never go back in time.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// How fast to replay.
@@ -55,6 +56,15 @@ pub struct Due {
 impl Default for Pace {
     fn default() -> Self {
         Pace { speed: Speed::Max, max_idle_ns: None }
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Speed::Max => f.write_str("max"),
+            Speed::Factor(factor) => write!(f, "{factor}x"),
+        }
     }
 }
 
@@ -173,6 +183,10 @@ mod tests {
         assert_eq!("max".parse(), Ok(Speed::Max));
         assert_eq!("10x".parse(), Ok(Speed::Factor(10.0)));
         assert_eq!("0.5".parse(), Ok(Speed::Factor(0.5)));
+        assert_eq!(
+            [Speed::Max, Speed::Factor(0.5), Speed::Factor(10.0)].map(|s| s.to_string()),
+            ["max", "0.5x", "10x"]
+        );
         for bad in ["", "x", "0", "-1x", "nan", "inf", "fast"] {
             assert!(bad.parse::<Speed>().unwrap_err().contains("1x"), "{bad}");
         }
