@@ -26,7 +26,7 @@
 //! | `cpu.pstate` | mode of the vendor's frequency driver | `/sys/devices/system/cpu/{intel,amd}_pstate/status` |
 //! | `cpu.idle_driver`, `cpu.idle_governor` | who puts CPUs to sleep | `/sys/devices/system/cpu/cpuidle/current_{driver,governor}` |
 //! | `cpu.max_cstate.intel_idle`, `cpu.max_cstate.acpi` | deepest C-state allowed at boot | `/sys/module/{intel_idle,processor}/parameters/max_cstate` |
-//! | `cpu.dma_latency_us` | exit latency that programs have asked for; it rules out deeper C-states | `/dev/cpu_dma_latency` |
+//! | `cpu.dma_latency_us` | exit latency that programs have asked for; it rules out deeper C-states; `none`: nobody has | `/dev/cpu_dma_latency` |
 //! | `cpu.isolated`, `cpu.nohz_full` | CPUs without scheduler balancing, without ticks | `/sys/devices/system/cpu/{isolated,nohz_full}` |
 //! | `cpuN.governor`, `cpuN.scaling_driver` | who sets its frequency | `/sys/devices/system/cpu/cpuN/cpufreq/` |
 //! | `cpuN.min_khz`, `cpuN.max_khz` | limits of its frequency | the same |
@@ -154,7 +154,9 @@ impl Fingerprint {
         // Four bytes, a native i32: what the tightest of all programs has asked for. Opening it asks for nothing yet.
         let latency =
             bytes(root, "dev/cpu_dma_latency").and_then(|raw| Some(i32::from_ne_bytes(raw.get(..4)?.try_into().ok()?)));
-        self.add("cpu.dma_latency_us", latency.map(|us| us.to_string()));
+        // PM_QOS_CPU_LATENCY_DEFAULT_VALUE: nobody has.
+        let limit = |us| if us == 2_000_000_000 { "none".into() } else { format!("{us}") };
+        self.add("cpu.dma_latency_us", latency.map(limit));
     }
 
     fn hot_cpu(&mut self, root: &Path, cpu: u32) {

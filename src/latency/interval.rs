@@ -46,6 +46,8 @@ pub struct LcoreEvidence {
     pub interrupts: Option<u64>,
     /// The most frequent of them by name, as `/proc/interrupts` calls them.
     pub interrupt_names: BTreeMap<String, u64>,
+    /// Times the thread went to sleep: a poll loop has no reason to, but a page that must be read from disk is one.
+    pub voluntary_switches: Option<u64>,
     /// Times the thread was taken off its CPU against its will.
     pub involuntary_switches: Option<u64>,
     /// Time it was runnable and did not run, in ns.
