@@ -17,3 +17,6 @@ pub const DPDK: &str = env!("TICKPATH_DPDK");
 
 /// The git revision alone.
 pub const REVISION: &str = env!("TICKPATH_REVISION");
+
+/// The DPDK it was built on.
+pub const DPDK: &str = env!("TICKPATH_DPDK");

@@ -1,4 +1,4 @@
-//! What several tests need: where the real captures are.
+//! What several tests need: where the real captures are, and which tools.
 
 #![allow(dead_code)]
 
@@ -21,6 +21,24 @@ pub fn captures() -> Option<PathBuf> {
     );
     println!("skipped: TICKPATH_CAPTURES is not set");
     None
+}
+
+/// `command` started, or `None` after saying that its program is missing and which Debian package has it.
+///
+/// # Panics
+/// When it is missing and TICKPATH_CAPTURES_REQUIRED is 1: a skip is a failure there.
+pub fn tool(command: &mut std::process::Command, package: &str) -> Option<std::process::Child> {
+    match command.spawn() {
+        Ok(child) => Some(child),
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
+            let missing = format!("{:?} is not installed: apt-get install {package}", command.get_program());
+            let required = std::env::var_os("TICKPATH_CAPTURES_REQUIRED").is_some_and(|value| value == "1");
+            assert!(!required, "TICKPATH_CAPTURES_REQUIRED=1 and {missing}");
+            println!("skipped: {missing}");
+            None
+        }
+        Err(err) => panic!("{command:?}: {err}"),
+    }
 }
 
 /// This test program once more, running one test: for what a process can do only once, such as starting EAL.
