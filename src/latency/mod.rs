@@ -3,6 +3,7 @@
 pub mod board;
 pub mod budget;
 pub mod clock;
+pub mod drift;
 #[cfg(feature = "dpdk")]
 pub mod hlog;
 pub mod hop;
@@ -11,6 +12,7 @@ pub mod hops;
 pub mod interval;
 #[cfg(feature = "dpdk")]
 pub mod outlet;
+pub mod profile;
 pub mod record;
 #[cfg(feature = "dpdk")]
 pub mod recorder;

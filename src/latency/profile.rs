@@ -1,0 +1,517 @@
+//! What a run was like, in bounded memory: records and evidence come in as they stream by, and what goes out is, for
+//! each venue and hop, one histogram for each slice of the run, beside what the host did in that slice. Slices are kept
+//! apart because neighbouring samples share their cause: only whole stretches of time can be resampled. Never reads a
+//! file or a clock.
+//!
+//! Histograms, not reservoirs: a p99 needs every sample of a slice, two slices merge without loss when the run outgrows
+//! its slices, and a bucket's width (at most 1/64 of its value) is interpolated, so that a shift of 3 % shows.
+
+use super::hop::{self, Hop};
+use super::interval::Interval;
+use super::record::{Kind, Record};
+use super::trace::{CaptureId, Header, VenueHeader};
+use crate::host::fingerprint::Fingerprint;
+use std::collections::BTreeMap;
+
+/// Most slices of a run. When it outgrows them every two become one, so a long run has at least half as many.
+pub const MAX_SLICES: usize = 128;
+/// Length of a slice of a short run.
+const FIRST_SLICE_NS: f64 = 10e6;
+/// Buckets of a histogram: values to 2^[`TOP_BIT`] units, [`PER_OCTAVE`] for each doubling.
+const BUCKETS: usize = ((TOP_BIT - OCTAVE_BITS + 1) << OCTAVE_BITS) as usize;
+const OCTAVE_BITS: u32 = 6;
+const PER_OCTAVE: u32 = 1 << OCTAVE_BITS;
+/// 2^38 quarters of a nanosecond: 68 seconds.
+const TOP_BIT: u32 = 38;
+/// Resolution of the smallest values.
+const UNITS_PER_NS: f64 = 4.0;
+/// Doorbells remembered to be matched with their answers.
+const OPEN_ORDERS: usize = 1 << 14;
+
+/// A run, or a stretch of one.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    /// Id of the run.
+    pub run: String,
+    /// `replay` or `run`.
+    pub command: String,
+    /// What was replayed.
+    pub captures: Vec<CaptureId>,
+    /// How fast.
+    pub speed: String,
+    /// Fewer CPUs than lcores.
+    pub oversubscribed: bool,
+    /// Program and host.
+    pub fingerprint: Fingerprint,
+    /// Fitted rate of the TSC.
+    pub tsc_hz: f64,
+    /// What the clock's watch complained about, each once.
+    pub clock_warnings: Vec<String>,
+    /// Length of a slice.
+    pub slice_ns: f64,
+    /// Slices, the last of them not full.
+    pub slices: usize,
+    /// By venue, in the header's order.
+    pub venues: Vec<VenueProfile>,
+    /// By lcore: what happened to it in each slice.
+    pub lcores: BTreeMap<u32, Vec<LcoreSlice>>,
+    /// By lcore: the CPU that it was last seen on.
+    pub cpus: BTreeMap<u32, u32>,
+    /// By lcore: interrupts other than the timer's, by name.
+    pub interrupt_names: BTreeMap<u32, BTreeMap<String, u64>>,
+    /// Records whose stamps were out of order.
+    pub negative: u64,
+    /// Records lost before they could be seen.
+    pub lost: u64,
+}
+
+/// One venue of a run.
+#[derive(Clone, Debug, Default)]
+pub struct VenueProfile {
+    /// Its name, rings, lcores and budget.
+    pub header: VenueHeader,
+    /// By hop ([`Hop::index`]), by slice.
+    pub hops: [Vec<Counts>; 8],
+    /// By slice.
+    pub load: Vec<LoadSlice>,
+    /// Most elements that an order's packet or the order found in a ring (rx→parse … encode→tx), by slice.
+    pub ring_fill: Vec<[u16; 4]>,
+}
+
+/// Non-empty buckets of a log-bucketed histogram and their counts, in the order of their values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(Vec<(u16, u32)>);
+
+/// What caused orders in a slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LoadSlice {
+    /// Orders sent.
+    pub orders: u64,
+    /// Sum of the sizes of the receive bursts that caused them.
+    pub bursts: u64,
+}
+
+/// What happened to one lcore in a slice; an interval's counts are spread evenly over the time that it covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LcoreSlice {
+    /// Part of the slice that evidence covers, in ns.
+    pub covered_ns: f64,
+    /// By [`Evidence::index`]: interrupts and the like as counts, times in ns. NaN where the host does not tell.
+    pub amount: [f64; Evidence::ALL.len()],
+}
+
+/// What can be counted of an lcore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// Time it was runnable and did not run.
+    RunQueueWait,
+    /// Time the hypervisor took.
+    Steal,
+    /// Times it was taken off its CPU.
+    InvoluntarySwitches,
+    /// Interrupts other than the timer's.
+    Interrupts,
+    /// Timer interrupts.
+    TimerTicks,
+    /// Page faults.
+    PageFaults,
+    /// Last-level cache load misses.
+    CacheMisses,
+}
+
+impl Evidence {
+    /// All.
+    pub const ALL: [Evidence; 7] = [
+        Evidence::RunQueueWait,
+        Evidence::Steal,
+        Evidence::InvoluntarySwitches,
+        Evidence::Interrupts,
+        Evidence::TimerTicks,
+        Evidence::PageFaults,
+        Evidence::CacheMisses,
+    ];
+
+    /// Its place in [`Evidence::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// As printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Evidence::RunQueueWait => "run-queue wait",
+            Evidence::Steal => "steal",
+            Evidence::InvoluntarySwitches => "involuntary switches",
+            Evidence::Interrupts => "interrupts",
+            Evidence::TimerTicks => "timer ticks",
+            Evidence::PageFaults => "page faults",
+            Evidence::CacheMisses => "cache misses",
+        }
+    }
+
+    /// Measured in ns, not in times.
+    pub const fn is_time(self) -> bool {
+        matches!(self, Evidence::RunQueueWait | Evidence::Steal)
+    }
+}
+
+/// Makes a [`Profile`] of what streams by.
+#[derive(Clone, Debug)]
+pub struct ProfileBuilder {
+    profile: Profile,
+    units_per_tick: f64,
+    ns_per_tick: f64,
+    slice_ticks: u64,
+    /// TSC at the begin of slice 0; unknown before the first record.
+    origin: Option<u64>,
+    /// Evidence that came before the first record.
+    early: Vec<Interval>,
+    open: Vec<Open>,
+    doorbells: Vec<Doorbell>,
+}
+
+/// The slice of a venue that records fall into now, uncompressed.
+#[derive(Clone, Debug)]
+struct Open {
+    slice: usize,
+    hops: [Box<[u32]>; 8],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Doorbell {
+    venue: u16,
+    order_id: u64,
+    tsc: u64,
+}
+
+impl Counts {
+    /// Samples.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|&(_, n)| u64::from(n)).sum()
+    }
+
+    /// Non-empty buckets and their counts. [`Counts::bounds_ns`] tells what a bucket holds.
+    pub fn buckets(&self) -> &[(u16, u32)] {
+        &self.0
+    }
+
+    /// Least value of a bucket and that of the next, in ns.
+    pub fn bounds_ns(bucket: u16) -> (f64, f64) {
+        let edge = |bucket: u32| {
+            let octave = bucket >> OCTAVE_BITS;
+            let within = u64::from(bucket & (PER_OCTAVE - 1));
+            let units = if octave == 0 { within } else { (u64::from(PER_OCTAVE) + within) << (octave - 1) };
+            units as f64 / UNITS_PER_NS
+        };
+        (edge(u32::from(bucket)), edge(u32::from(bucket) + 1))
+    }
+
+    fn add(&mut self, other: &Counts) {
+        if self.0.is_empty() {
+            self.0.clone_from(&other.0);
+            return;
+        }
+        let (mut mine, mut theirs) = (std::mem::take(&mut self.0).into_iter().peekable(), other.0.iter().peekable());
+        while let Some(&(bucket, _)) = mine.peek() {
+            while let Some(&&next) = theirs.peek().filter(|next| next.0 < bucket) {
+                self.0.push(next);
+                theirs.next();
+            }
+            // The loop's condition found it.
+            let Some((bucket, n)) = mine.next() else { break };
+            let more = theirs.next_if(|next| next.0 == bucket).map_or(0, |next| next.1);
+            self.0.push((bucket, n.saturating_add(more)));
+        }
+        self.0.extend(theirs);
+    }
+}
+
+impl VenueProfile {
+    /// Samples of a hop.
+    pub fn samples(&self, hop: Hop) -> u64 {
+        self.hops[hop.index()].iter().map(Counts::total).sum()
+    }
+
+    /// Orders of the run.
+    pub fn orders(&self) -> u64 {
+        self.load.iter().map(|slice| slice.orders).sum()
+    }
+
+    /// Mean receive burst of the packets that caused orders.
+    pub fn mean_burst(&self) -> f64 {
+        let bursts: u64 = self.load.iter().map(|slice| slice.bursts).sum();
+        bursts as f64 / self.orders().max(1) as f64
+    }
+}
+
+impl Profile {
+    /// How long it was, in seconds; its last slice counts as full.
+    pub fn seconds(&self) -> f64 {
+        self.slices as f64 * self.slice_ns / 1e9
+    }
+}
+
+impl ProfileBuilder {
+    /// Of the run that `header` heads.
+    pub fn new(header: &Header) -> ProfileBuilder {
+        // Without a rate a tick counts as a nanosecond: the figures are in ticks, and the comparison of such runs holds.
+        let ns_per_tick = if header.clock.tsc_hz > 0.0 { 1e9 / header.clock.tsc_hz } else { 1.0 };
+        let venue = |header: &VenueHeader| VenueProfile { header: header.clone(), ..VenueProfile::default() };
+        ProfileBuilder {
+            profile: Profile {
+                run: header.run.clone(),
+                command: header.command.clone(),
+                captures: header.captures.clone(),
+                speed: header.speed.clone(),
+                oversubscribed: header.oversubscribed,
+                fingerprint: header.fingerprint.clone(),
+                tsc_hz: header.clock.tsc_hz,
+                slice_ns: FIRST_SLICE_NS,
+                venues: header.venues.iter().map(venue).collect(),
+                ..Profile::default()
+            },
+            units_per_tick: ns_per_tick * UNITS_PER_NS,
+            ns_per_tick,
+            slice_ticks: (FIRST_SLICE_NS / ns_per_tick).max(1.0) as u64,
+            origin: None,
+            early: Vec::new(),
+            open: header.venues.iter().map(|_| Open::default()).collect(),
+            doorbells: Vec::new(),
+        }
+    }
+
+    /// Take in one record. Those of venues that the header does not know are left out, as are packets that caused no
+    /// order: another share of them in another run would look like a shift.
+    pub fn record(&mut self, record: &Record) {
+        let venue = usize::from(record.venue);
+        if venue >= self.open.len() {
+            return;
+        }
+        match record.kind() {
+            Some(Kind::Sent) => self.sent(venue, record),
+            Some(Kind::Acknowledged) => self.acknowledged(venue, record),
+            _ => {}
+        }
+    }
+
+    /// Take in what the host did in an interval.
+    pub fn interval(&mut self, interval: &Interval) {
+        self.profile.lost += interval.records_lost;
+        for warning in &interval.clock.warnings {
+            if !self.profile.clock_warnings.contains(warning) {
+                self.profile.clock_warnings.push(warning.clone());
+            }
+        }
+        if self.origin.is_some() {
+            self.spread(interval);
+        } else if self.early.len() < MAX_SLICES {
+            self.early.push(interval.clone());
+        }
+    }
+
+    /// The run so far; the builder goes on.
+    pub fn profile(&mut self) -> Profile {
+        for venue in 0..self.open.len() {
+            self.close(venue);
+        }
+        let mut profile = self.profile.clone();
+        let slices = profile.slices;
+        for venue in &mut profile.venues {
+            venue.hops.iter_mut().for_each(|hop| hop.resize(slices, Counts::default()));
+            venue.load.resize(slices, LoadSlice::default());
+            venue.ring_fill.resize(slices, [0; 4]);
+        }
+        profile.lcores.values_mut().for_each(|lcore| lcore.resize(slices, LcoreSlice::default()));
+        profile
+    }
+
+    /// The run.
+    pub fn finish(mut self) -> Profile {
+        self.profile()
+    }
+
+    fn sent(&mut self, venue: usize, record: &Record) {
+        let Some(spans) = hop::software(record) else {
+            self.profile.negative += 1;
+            return;
+        };
+        if self.origin.is_none() {
+            self.origin = Some(record.rx_tsc);
+            for interval in std::mem::take(&mut self.early) {
+                self.spread(&interval);
+            }
+        }
+        let slice = self.slice_of(record.rx_tsc);
+        self.turn_to(venue, slice);
+        for (hop, ticks) in Hop::SOFTWARE.into_iter().zip(spans) {
+            self.count(venue, hop, ticks);
+        }
+        self.count(venue, Hop::RxDoorbell, record.doorbell_tsc - record.rx_tsc);
+        if let Some(ticks) = hop::wire(record) {
+            self.count(venue, Hop::WireRx, ticks);
+        }
+        let at = &mut self.profile.venues[venue];
+        at.load[slice].orders += 1;
+        at.load[slice].bursts += u64::from(record.burst_size);
+        for (most, seen) in at.ring_fill[slice].iter_mut().zip(record.occupancy) {
+            *most = (*most).max(seen);
+        }
+        if self.doorbells.is_empty() {
+            self.doorbells = vec![Doorbell::default(); OPEN_ORDERS];
+        }
+        self.doorbells[record.order_id as usize % OPEN_ORDERS] =
+            Doorbell { venue: record.venue, order_id: record.order_id, tsc: record.doorbell_tsc };
+    }
+
+    fn acknowledged(&mut self, venue: usize, record: &Record) {
+        let Some(&sent) = self.doorbells.get(record.order_id as usize % OPEN_ORDERS) else { return };
+        let same = sent.order_id == record.order_id && sent.venue == record.venue;
+        if !same || record.rx_tsc < sent.tsc {
+            return;
+        }
+        let slice = self.slice_of(sent.tsc);
+        self.turn_to(venue, slice);
+        self.count(venue, Hop::DoorbellAck, record.rx_tsc - sent.tsc);
+    }
+
+    fn count(&mut self, venue: usize, hop: Hop, ticks: u64) {
+        let units = (ticks as f64 * self.units_per_tick) as u64;
+        let n = &mut self.open[venue].hops[hop.index()][bucket_of(units)];
+        *n = n.saturating_add(1);
+    }
+
+    /// The slice that a moment falls into; the run's slices grow to hold it.
+    fn slice_of(&mut self, tsc: u64) -> usize {
+        let since = tsc.saturating_sub(self.origin.unwrap_or(tsc));
+        while since / self.slice_ticks >= MAX_SLICES as u64 {
+            self.halve();
+        }
+        let slice = (since / self.slice_ticks) as usize;
+        self.profile.slices = self.profile.slices.max(slice + 1);
+        slice
+    }
+
+    /// Make `slice` the one that the venue's records fall into.
+    fn turn_to(&mut self, venue: usize, slice: usize) {
+        if self.open[venue].slice != slice {
+            self.close(venue);
+            self.open[venue].slice = slice;
+        }
+        let at = &mut self.profile.venues[venue];
+        if at.load.len() <= slice {
+            at.load.resize(slice + 1, LoadSlice::default());
+            at.ring_fill.resize(slice + 1, [0; 4]);
+        }
+    }
+
+    fn close(&mut self, venue: usize) {
+        let Open { slice, hops } = &mut self.open[venue];
+        for (open, closed) in hops.iter_mut().zip(&mut self.profile.venues[venue].hops) {
+            let filled = (0u16..).zip(open.iter()).filter(|(_, n)| **n > 0).map(|(bucket, n)| (bucket, *n));
+            let counts = Counts(filled.collect());
+            if counts.0.is_empty() {
+                continue;
+            }
+            open.fill(0);
+            if closed.len() <= *slice {
+                closed.resize(*slice + 1, Counts::default());
+            }
+            closed[*slice].add(&counts);
+        }
+    }
+
+    /// Make every two slices one.
+    fn halve(&mut self) {
+        for venue in 0..self.open.len() {
+            self.close(venue);
+            self.open[venue].slice /= 2;
+        }
+        fn fold<T: Clone>(slices: &mut Vec<T>, add: impl Fn(&mut T, &T)) {
+            let folded = slices.chunks(2).map(|pair| {
+                let mut first = pair[0].clone();
+                pair[1..].iter().for_each(|second| add(&mut first, second));
+                first
+            });
+            *slices = folded.collect();
+        }
+        for venue in &mut self.profile.venues {
+            venue.hops.iter_mut().for_each(|hop| fold(hop, Counts::add));
+            fold(&mut venue.load, |a, b| {
+                a.orders += b.orders;
+                a.bursts += b.bursts;
+            });
+            fold(&mut venue.ring_fill, |a, b| *a = std::array::from_fn(|i| a[i].max(b[i])));
+        }
+        self.profile.lcores.values_mut().for_each(|lcore| fold(lcore, LcoreSlice::add));
+        self.slice_ticks *= 2;
+        self.profile.slice_ns *= 2.0;
+        self.profile.slices = self.profile.slices.div_ceil(2);
+    }
+
+    /// Spread an interval's evidence over the slices that it covers.
+    fn spread(&mut self, interval: &Interval) {
+        let origin = self.origin.unwrap_or(interval.from_tsc);
+        let (from, to) = (interval.from_tsc.max(origin), interval.to_tsc);
+        if from >= to {
+            return;
+        }
+        let last = self.slice_of(to - 1);
+        let first = self.slice_of(from);
+        let length = (interval.to_tsc - interval.from_tsc) as f64;
+        for lcore in &interval.lcores {
+            if let Some(cpu) = lcore.cpu {
+                self.profile.cpus.insert(lcore.lcore, cpu);
+            }
+            let names = self.profile.interrupt_names.entry(lcore.lcore).or_default();
+            for (name, n) in &lcore.interrupt_names {
+                *names.entry(name.clone()).or_default() += n;
+            }
+            let told = |amount: Option<u64>| amount.map_or(f64::NAN, |amount| amount as f64);
+            let whole: [f64; 7] = Evidence::ALL.map(|evidence| {
+                told(match evidence {
+                    Evidence::RunQueueWait => lcore.run_queue_wait_ns,
+                    Evidence::Steal => lcore.steal_ns,
+                    Evidence::InvoluntarySwitches => lcore.involuntary_switches,
+                    Evidence::Interrupts => lcore.interrupts,
+                    Evidence::TimerTicks => lcore.timer_ticks,
+                    Evidence::PageFaults => lcore.page_faults,
+                    Evidence::CacheMisses => lcore.cache_misses,
+                })
+            });
+            let slices = self.profile.lcores.entry(lcore.lcore).or_default();
+            slices.resize(slices.len().max(last + 1), LcoreSlice::default());
+            for (slice, at) in slices.iter_mut().enumerate().take(last + 1).skip(first) {
+                let begin = origin + slice as u64 * self.slice_ticks;
+                let covered = (to.min(begin + self.slice_ticks) - from.max(begin)) as f64;
+                let part = LcoreSlice {
+                    covered_ns: covered * self.ns_per_tick,
+                    amount: whole.map(|amount| amount * covered / length),
+                };
+                at.add(&part);
+            }
+        }
+    }
+}
+
+impl LcoreSlice {
+    fn add(&mut self, other: &LcoreSlice) {
+        self.covered_ns += other.covered_ns;
+        self.amount = std::array::from_fn(|i| self.amount[i] + other.amount[i]);
+    }
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Open { slice: 0, hops: std::array::from_fn(|_| vec![0; BUCKETS].into_boxed_slice()) }
+    }
+}
+
+fn bucket_of(units: u64) -> usize {
+    let units = units.min((1 << TOP_BIT) - 1);
+    let octave = (u64::BITS - units.leading_zeros()).saturating_sub(OCTAVE_BITS);
+    match octave {
+        0 => units as usize,
+        _ => ((octave << OCTAVE_BITS) as usize) + ((units >> (octave - 1)) as usize & (PER_OCTAVE as usize - 1)),
+    }
+}
