@@ -12,9 +12,6 @@ pub const LONG: &str = concat!(
     env!("TICKPATH_BACKENDS"),
 );
 
-/// DPDK's version alone; `none` in a build without it.
-pub const DPDK: &str = env!("TICKPATH_DPDK");
-
 /// The git revision alone.
 pub const REVISION: &str = env!("TICKPATH_REVISION");
 

@@ -93,7 +93,7 @@ fn traced(folder: &Path, case: &Case) -> Vec<(f64, String)> {
             command.arg("replay").arg(pipeline).arg(capture).args(["--speed", "1x", "--orders"]);
             command.arg(folder.join("out.pcap"));
         }
-        Mode::Run => drop(command.arg("run").arg(pipeline)),
+        Mode::Run => drop(command.args(["run", "--metrics", "off"]).arg(pipeline)),
     }
     command.arg("--").args(replay::eal()).args(case.vdevs);
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

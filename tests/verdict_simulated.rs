@@ -91,7 +91,12 @@ impl Host {
             command: "replay".into(),
             speed: "1x".into(),
             clock: ClockFit { tsc_hz: TSC_HZ, ..ClockFit::default() },
-            venues: vec![VenueHeader { name: "venue".into(), rings: [Some(1023); 4], lcores: LCORES, ..VenueHeader::default() }],
+            venues: vec![VenueHeader {
+                name: "venue".into(),
+                rings: [Some(1023); 4],
+                lcores: LCORES,
+                ..VenueHeader::default()
+            }],
             captures: vec![CaptureId { name: fault.capture.into(), bytes: 1, ..CaptureId::default() }],
             fingerprint: Fingerprint(facts.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()),
             ..Header::default()

@@ -6,7 +6,7 @@
 
 use super::board::{Ask, Boards, Count};
 use super::budget::Budget;
-use super::clock::Clock;
+use super::clock::{Clock, Scale};
 use super::hlog::Hlog;
 use super::hop::Hop;
 use super::hops::HopTable;
@@ -18,8 +18,11 @@ use super::trace::Writer;
 use crate::cpu::rdtsc;
 use crate::dpdk::ring::{Consumer, Gauge};
 use crate::dpdk::{Mempool, Port};
+use crate::host::evidence::{Sampler, Thread};
+use crate::serve::Metrics;
 use bytemuck::Zeroable;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -42,8 +45,8 @@ const TURNS: usize = 32;
 pub struct RecorderParts {
     /// By venue.
     pub venues: Vec<VenueParts>,
-    /// By lcore: its id and its boards.
-    pub lcores: Vec<(u32, Boards)>,
+    /// By lcore.
+    pub lcores: Vec<LcoreParts>,
     /// Rings between stages: venue's name, link's name, the ring.
     pub links: Vec<(String, &'static str, Gauge)>,
     /// Pools of frames.
@@ -60,6 +63,18 @@ pub struct RecorderParts {
     pub run: Snapshot,
     /// Trace files and the interval log, if they are wanted.
     pub trace: Option<(Writer, Hlog)>,
+    /// Who is told of every hop and every interval.
+    pub metrics: Option<Arc<Metrics>>,
+}
+
+/// One lcore.
+pub struct LcoreParts {
+    /// EAL lcore id.
+    pub id: u32,
+    /// CPUs it may run on.
+    pub cpus: Vec<u32>,
+    /// Its numbers.
+    pub boards: Boards,
 }
 
 /// One venue.
@@ -141,6 +156,8 @@ struct State {
     lost_before: u64,
     polls_before: Vec<(u64, u64)>,
     devices_before: Vec<PortEvidence>,
+    /// What the kernel says of the lcores' threads, once all of them run.
+    sampler: Option<Sampler>,
     /// The disk refused, and that was said.
     complained: bool,
     last: Snapshot,
@@ -161,6 +178,7 @@ impl State {
             lost_before: 0,
             polls_before: vec![(0, 0); parts.lcores.len()],
             devices_before: Vec::new(),
+            sampler: None,
             complained: false,
             last: parts.run.clone(),
             parts,
@@ -168,11 +186,15 @@ impl State {
     }
 
     fn run(mut self, stop: &AtomicBool) -> Recorded {
+        let scale = self.parts.clock.scale();
         let mut asked = false;
         loop {
             // Read before the rings are: what was pushed before the flag is then seen.
             let stopping = stop.load(Ordering::Acquire);
-            let took = self.drain();
+            let took = self.drain(&scale);
+            if self.sampler.is_none() {
+                self.sampler = sampler(&self.parts.lcores);
+            }
             if stopping && took == 0 {
                 break;
             }
@@ -200,15 +222,21 @@ impl State {
     }
 
     /// Take what the rings hold. Returns how many records that were.
-    fn drain(&mut self) -> usize {
+    fn drain(&mut self, scale: &Scale) -> usize {
         let State { parts, hops, intake, .. } = self;
         let mut all = 0;
-        for (venue, hops) in parts.venues.iter_mut().zip(hops) {
+        for (index, (venue, hops)) in parts.venues.iter_mut().zip(hops).enumerate() {
+            let metrics = parts.metrics.as_deref();
+            let tell = |hop: Hop, ticks: u64| {
+                if let Some(metrics) = metrics {
+                    metrics.observe(index, hop, scale.ticks_to_ns(ticks) as f64);
+                }
+            };
             for (ring, _) in &mut venue.sources {
                 for _ in 0..TURNS {
                     let n = ring.pop_slice(intake);
                     for record in &intake[..n] {
-                        hops.record(record, |_, _| {});
+                        hops.record(record, tell);
                     }
                     if let Some((writer, _)) = &mut parts.trace {
                         writer.records(&intake[..n]);
@@ -243,6 +271,9 @@ impl State {
             recorder: self.account(),
             ..self.parts.run.clone()
         };
+        if let Some(metrics) = &self.parts.metrics {
+            metrics.publish(Arc::new(self.last.clone()));
+        }
         self.hops.iter_mut().for_each(HopTable::clear);
         self.from = Instant::now();
         self.from_tsc = self.last.interval.to_tsc;
@@ -283,19 +314,18 @@ impl State {
     /// What happened since the last one.
     fn interval(&mut self) -> Interval {
         let State { parts, polls_before, devices_before, .. } = self;
-        let lcores = parts.lcores.iter().zip(polls_before).map(|((id, boards), before)| {
-            let (polls, empty) = boards.lcore.polls();
+        let none = |lcore: &LcoreParts| LcoreEvidence { lcore: lcore.id, ..LcoreEvidence::default() };
+        let mut lcores: Vec<LcoreEvidence> = match &mut self.sampler {
+            Some(sampler) => sampler.sample(),
+            None => parts.lcores.iter().map(none).collect(),
+        };
+        for ((lcore, of), before) in parts.lcores.iter().zip(&mut lcores).zip(polls_before) {
+            let (polls, empty) = lcore.boards.lcore.polls();
             let (polls_before, empty_before) = std::mem::replace(before, (polls, empty));
-            LcoreEvidence {
-                lcore: *id,
-                polls: polls - polls_before,
-                empty_polls: empty - empty_before,
-                ..LcoreEvidence::default()
-            }
-        });
-        let lcores = lcores.collect();
+            (of.polls, of.empty_polls) = (polls - polls_before, empty - empty_before);
+        }
         let high_water = |venue: &str, link: &str| {
-            let boards = parts.lcores.iter().flat_map(|(_, boards)| &boards.segments);
+            let boards = parts.lcores.iter().flat_map(|lcore| &lcore.boards.segments);
             let of = boards.filter(|(name, _)| parts.venues[*name].name == venue);
             let numbers = of.flat_map(|(_, board)| board.read());
             numbers
@@ -365,14 +395,14 @@ impl State {
 }
 
 /// One venue's stages in packet order, as their boards show them.
-fn stages(lcores: &[(u32, Boards)], venue: usize) -> Vec<StageSnapshot> {
+fn stages(lcores: &[LcoreParts], venue: usize) -> Vec<StageSnapshot> {
     const ORDER: [&str; 5] = ["rx", "parse", "strategy", "encode", "tx"];
     let mut stages: Vec<StageSnapshot> = Vec::new();
-    for (lcore, boards) in lcores {
+    for LcoreParts { id, boards, .. } in lcores {
         for (entry, n) in boards.segments.iter().filter(|(of, _)| *of == venue).flat_map(|(_, board)| board.read()) {
             let at = stages.iter().position(|s| s.stage == entry.stage).unwrap_or_else(|| {
                 let (stage, unit) = (entry.stage.to_owned(), entry.unit.to_owned());
-                stages.push(StageSnapshot { stage, unit, lcore: *lcore, ..StageSnapshot::default() });
+                stages.push(StageSnapshot { stage, unit, lcore: *id, ..StageSnapshot::default() });
                 stages.len() - 1
             });
             let stage = &mut stages[at];
@@ -388,6 +418,16 @@ fn stages(lcores: &[(u32, Boards)], venue: usize) -> Vec<StageSnapshot> {
     }
     stages.sort_by_key(|stage| ORDER.iter().position(|name| *name == stage.stage));
     stages
+}
+
+/// Watches the lcores' threads; `None` until all of them run. On a kernel without cache-miss events those are left out.
+fn sampler(lcores: &[LcoreParts]) -> Option<Sampler> {
+    let thread = |l: &LcoreParts| Some(Thread { lcore: l.id, tid: l.boards.lcore.thread()?, cpus: l.cpus.clone() });
+    let mut sampler = Sampler::new(Path::new("/"), lcores.iter().map(thread).collect::<Option<_>>()?);
+    if let Err(why) = sampler.count_cache_misses() {
+        log::info!("cache misses are not counted: {why}");
+    }
+    Some(sampler)
 }
 
 /// What a device has lost so far; `None` for one that does not count.

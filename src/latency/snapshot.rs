@@ -5,6 +5,10 @@ use super::hop::Hop;
 use super::interval::Interval;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Where a run serves it and `top` looks for it, unless told otherwise.
+pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
 /// Everything there is to see.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

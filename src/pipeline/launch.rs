@@ -5,7 +5,7 @@
 //! and gives everything back in the opposite order. Decides nothing: that is the plan.
 
 use super::file::{Check, ChecksumPolicy, Driver, FeedProtocol, Idle as IdleFile, WhenFull as WhenFullFile};
-use super::plan::{Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
+use super::plan::{LcorePlan, Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
 use super::record;
 use super::report::{RunFacts, Summary, VenueReport};
 use crate::arena::{Arena, ArenaFull};
@@ -20,12 +20,13 @@ use crate::latency::hlog::Hlog;
 use crate::latency::hop::Hop;
 use crate::latency::outlet::{Lost, Outlet};
 use crate::latency::record::Record;
-use crate::latency::recorder::{Recorder, RecorderParts, VenueParts};
+use crate::latency::recorder::{LcoreParts, Recorder, RecorderParts, VenueParts};
 use crate::latency::trace::{Header, Rotation, TraceError, Writer};
 use crate::market::{Element, Order, OrderEvent};
 use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions};
 use crate::port::{self, FeedPort, OrderPort};
 use crate::program::Program;
+use crate::serve::{Metrics, ServeError, Server};
 use crate::session::{Encoder, EncoderConfig, Endpoint, UdpTransport};
 use crate::stages::{
     Chain, Encode, EncodeParts, Group, Idle, Parse, ParseParts, Rx, RxParts, Sampler, Segment, Shared, Stamps,
@@ -131,6 +132,9 @@ pub enum LaunchError {
     /// The kernel gives no thread for the recorder.
     #[error("cannot start the recorder's thread: {0}; see the limits of this user (ulimit -u) and of its cgroup")]
     Recorder(#[source] std::io::Error),
+    /// Metrics cannot be served.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// The trace cannot be written.
     #[error(transparent)]
     Trace(#[from] TraceError),
@@ -223,6 +227,7 @@ pub fn launch(
     let run = record::snapshot(plan, &header);
     let trace = plan.record.trace.as_ref().filter(|_| options.stamps).map(|folder| open_trace(folder, plan, header));
     let trace = trace.transpose()?;
+    let (metrics, _server) = serve(plan, options)?;
     let mut arenas: Vec<Arena<'_>> = regions.iter_mut().map(|r| Arena::new(r.lines_mut())).collect();
     let shared: Vec<Arc<Shared>> = plan.venues.iter().map(|_| Arc::default()).collect();
     let mut wiring = Vec::new();
@@ -274,7 +279,7 @@ pub fn launch(
 
     let recorder = RecorderParts {
         venues: plan.venues.iter().zip(&mut wiring).map(|(venue, wiring)| wiring.recorded(venue)).collect(),
-        lcores: work.iter().map(|lcore| (lcore.id, lcore.boards.clone())).collect(),
+        lcores: plan.lcores.iter().zip(&work).map(|(lcore, work)| watch(lcore, &work.boards)).collect(),
         links,
         pools: pools.clone(),
         devices: watched,
@@ -283,6 +288,7 @@ pub fn launch(
         ask,
         run,
         trace,
+        metrics,
     };
     let recorder = Recorder::start(recorder, record::background(plan)).map_err(LaunchError::Recorder)?;
     let began = Instant::now();
@@ -791,6 +797,21 @@ fn open_sinks(plan: &Plan, options: &Options) -> Result<BTreeMap<String, Capture
         sinks.insert(venue.name.clone(), sink);
     }
     Ok(sinks)
+}
+
+/// What the recorder watches of one lcore.
+fn watch(lcore: &LcorePlan, boards: &Boards) -> LcoreParts {
+    LcoreParts { id: lcore.id, cpus: lcore.cpus.clone(), boards: boards.clone() }
+}
+
+/// Metrics, and who serves them until it is dropped; neither where none are wanted.
+fn serve(plan: &Plan, options: &Options) -> Result<(Option<Arc<Metrics>>, Option<Server>), LaunchError> {
+    let Some(address) = plan.record.metrics.filter(|_| options.stamps) else { return Ok((None, None)) };
+    let names: Vec<&str> = plan.venues.iter().map(|venue| venue.name.as_str()).collect();
+    let metrics = Arc::new(Metrics::new(&names));
+    let server = Server::start(address, metrics.clone(), record::background(plan))?;
+    log::info!("metrics are served on http://{}/metrics", server.address());
+    Ok((Some(metrics), Some(server)))
 }
 
 /// The run's first trace file and its interval log, in `folder`.

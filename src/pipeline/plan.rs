@@ -16,6 +16,7 @@ use crate::feed::{self, Feed, FeedConfig};
 use crate::latency::budget::{Allowance, Budget};
 use crate::latency::hop::Hop;
 use crate::latency::record::Record;
+use crate::latency::snapshot::DEFAULT_ADDRESS;
 use crate::market::{Element, Order, OrderEvent, Price, Symbol};
 use crate::session::{Encoder, EncoderConfig};
 use serde::{Serialize, Serializer};
@@ -990,14 +991,10 @@ fn plan_record(file: &RecordFile, mode: Mode, main_cpus: &[u32]) -> RecordPlan {
         metrics: match (file.metrics, mode) {
             (Some(Listen::At(address)), _) => Some(address),
             (Some(Listen::Off), _) | (None, Mode::Replay) => None,
-            (None, Mode::Run) => Some(METRICS),
+            (None, Mode::Run) => Some(DEFAULT_ADDRESS),
         },
     }
 }
-
-/// Where a run serves its metrics unless told otherwise.
-const METRICS: std::net::SocketAddr =
-    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 
 fn endpoint(end: &EndpointFile) -> EndpointPlan {
     let EndpointFile { mac: Mac(mac), address: Endpoint(address) } = *end;

@@ -10,10 +10,7 @@ mod http;
 mod metrics;
 mod totals;
 
+pub use crate::latency::snapshot::DEFAULT_ADDRESS;
 pub use families::{Family, HOP, Kind, catalogue};
 pub use http::{ServeError, Server};
 pub use metrics::{BUCKETS, Metrics};
-
-/// Where `run` and `replay` serve and `top` looks, unless told otherwise.
-pub const DEFAULT_ADDRESS: std::net::SocketAddr =
-    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);

@@ -84,6 +84,7 @@ fn interval() -> Interval {
         timer_ticks: Some(1),
         interrupts: Some(4),
         interrupt_names: BTreeMap::from([("TLB".to_owned(), 3), ("RES".to_owned(), 1)]),
+        voluntary_switches: Some(6),
         involuntary_switches: Some(2),
         run_queue_wait_ns: Some(8_000_000),
         page_faults: Some(5),

@@ -43,7 +43,8 @@ pub struct Overrun {
 
 /// Hold runs against the budgets in their headers.
 pub fn against_budget(runs: &[Profile]) -> BudgetReport {
-    let mut report = BudgetReport { verdict: Verdict::CannotTell, over: Vec::new(), checked: 0, cannot_tell: Vec::new() };
+    let mut report =
+        BudgetReport { verdict: Verdict::CannotTell, over: Vec::new(), checked: 0, cannot_tell: Vec::new() };
     if let Some(run) = runs.iter().find(|run| run.oversubscribed) {
         report.cannot_tell.push(format!("run {} had fewer CPUs than lcores, so its times say nothing", run.run));
         return report;

@@ -140,9 +140,7 @@ pub fn findings(
     facts: &[FactChange],
 ) -> Vec<Finding> {
     let context = Context { venue, header: &runs[1][0].0.venues[runs[1][0].1].header, runs, facts };
-    let moved = |state: State| {
-        move |at: &&HopComparison| at.p50.state == state && (Hop::SOFTWARE.contains(&at.hop))
-    };
+    let moved = |state: State| move |at: &&HopComparison| at.p50.state == state && (Hop::SOFTWARE.contains(&at.hop));
     let mut findings = Vec::new();
     findings.extend(factor.map(|shift| context.frequency(shift)));
     let slower: Vec<&HopComparison> = venue.hops.iter().filter(moved(State::Slower)).collect();
@@ -280,7 +278,10 @@ impl Context<'_> {
         let name = hop.map_or("orders", Hop::name);
         let text = match (off_cpu, evidence.first()) {
             (Some((lcore, share)), _) => {
-                format!("lcore {lcore} was off its CPU for {:.0} % of the time: something else runs there", share * 100.0)
+                format!(
+                    "lcore {lcore} was off its CPU for {:.0} % of the time: something else runs there",
+                    share * 100.0
+                )
             }
             (None, Some(first)) => format!(
                 "the 99th percentile of {name} is up by {added_ns:.0} ns and its median is not: lcore {} is interrupted",
@@ -309,7 +310,9 @@ impl Context<'_> {
         let VenueHeader { lcores, rings, .. } = self.header;
         let (stage, name, memory, words) = match hop {
             Hop::RxParsed => (1, "parse", "its packets' mbufs", ["port", "pool", "memory", "hugepage"]),
-            Hop::ParsedBook => (2, "strategy, applying events", "its books", ["book", "memory", "hugepage", "strategy"]),
+            Hop::ParsedBook => {
+                (2, "strategy, applying events", "its books", ["book", "memory", "hugepage", "strategy"])
+            }
             Hop::BookDecided => {
                 (2, "strategy, deciding", "its state", ["strategy", "memory", "hugepage", "instrument"])
             }
@@ -367,9 +370,12 @@ impl Context<'_> {
     /// What of these kinds rose on the venue's lcores, the likeliest cause of slow `hop`s first.
     fn evidence(&self, kinds: &[Evidence], hop: Hop) -> Vec<Cited> {
         let lcores: BTreeSet<u32> = self.header.lcores.into_iter().collect();
-        let limit = self.venue.hops.iter().find(|at| at.hop == hop).map_or(f64::INFINITY, |at| {
-            at.p99.map_or(at.p50.baseline, |p99| p99.baseline)
-        });
+        let limit = self
+            .venue
+            .hops
+            .iter()
+            .find(|at| at.hop == hop)
+            .map_or(f64::INFINITY, |at| at.p99.map_or(at.p50.baseline, |p99| p99.baseline));
         let mut cited: Vec<Cited> = Vec::new();
         for lcore in lcores {
             for &evidence in kinds {

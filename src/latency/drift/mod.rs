@@ -181,7 +181,8 @@ impl Baseline {
             return comparison;
         }
         let sampled: Vec<Vec<Sampled>> = now.iter().map(all_venues).collect();
-        let sides = [Side { profiles: &self.profiles, sampled: &self.sampled }, Side { profiles: now, sampled: &sampled }];
+        let sides =
+            [Side { profiles: &self.profiles, sampled: &self.sampled }, Side { profiles: now, sampled: &sampled }];
         let names: Vec<&str> = self.profiles[0].venues.iter().map(|venue| venue.header.name.as_str()).collect();
         let mut pairs = Vec::new();
         for name in &names {
@@ -202,7 +203,8 @@ impl Baseline {
             comparison.venues.push(venue);
         }
         comparison.cannot_tell.dedup();
-        comparison.verdict = if comparison.venues.iter().any(|venue| venue.findings.iter().any(Finding::is_regression)) {
+        comparison.verdict = if comparison.venues.iter().any(|venue| venue.findings.iter().any(Finding::is_regression))
+        {
             Verdict::Regression
         } else if comparison.cannot_tell.is_empty() {
             Verdict::Same
@@ -359,8 +361,7 @@ impl<'a> Pair<'a> {
             figure.now = m.iter().map(|run| run.whole[i]).collect();
             figure.within_baseline = within(k);
             figure.within_now = within(m);
-            figure.among_parts =
-                k.iter().chain(m).map(|run| run.among[i]).sum::<f64>() / (k.len() + m.len()) as f64;
+            figure.among_parts = k.iter().chain(m).map(|run| run.among[i]).sum::<f64>() / (k.len() + m.len()) as f64;
         }
         Ok(Pair { name, runs, figures, base, now, long })
     }
@@ -391,7 +392,8 @@ impl<'a> Pair<'a> {
             .iter()
             .map(|at| {
                 let whole = Hop::SOFTWARE.iter().map(|hop| explained(*hop)).sum::<f64>();
-                let explained = if at.hop == Hop::RxDoorbell { whole.max(explained(at.hop)) } else { explained(at.hop) };
+                let explained =
+                    if at.hop == Hop::RxDoorbell { whole.max(explained(at.hop)) } else { explained(at.hop) };
                 self.tail(at.hop, explained, tests)
             })
             .collect();
@@ -511,7 +513,8 @@ impl<'a> Pair<'a> {
                 ));
             } else if at.hop == Hop::RxDoorbell && blind {
                 let most = (p99.high - p99.own) / p99.baseline;
-                doubts.push(format!("{name}: too noisy: a 99th percentile of {:.1} times would not be seen", 1.0 + most));
+                doubts
+                    .push(format!("{name}: too noisy: a 99th percentile of {:.1} times would not be seen", 1.0 + most));
             }
         }
         let _ = tests;
@@ -574,7 +577,12 @@ fn floor(base: f64, share: f64) -> f64 {
 }
 
 /// Judge a difference: `scale` makes ns of logarithms, `matters` says whether as many are worth a word.
-fn judged(difference: Difference, scale: impl Fn(f64) -> f64, alphas: [f64; 2], matters: impl Fn(f64) -> bool) -> Shift {
+fn judged(
+    difference: Difference,
+    scale: impl Fn(f64) -> f64,
+    alphas: [f64; 2],
+    matters: impl Fn(f64) -> bool,
+) -> Shift {
     let [sure, undecided] = alphas.map(|alpha| difference.half_width(alpha));
     let value = difference.value;
     let (own, low, high) = (scale(value), scale(value - sure), scale(value + sure));
@@ -598,12 +606,16 @@ fn other_load(name: &str, runs: &[Vec<(&Profile, usize)>; 2], sampled: &[Vec<&Sa
         sampled[side].iter().map(|venue| of(venue)).sum::<f64>() / sampled[side].len() as f64
     };
     let differ = |a: f64, b: f64| a > b * OTHER_LOAD || b > a * OTHER_LOAD;
-    let [rate, burst] = [|venue: &Sampled| venue.rate, |venue: &Sampled| venue.burst].map(|of| [mean(0, of), mean(1, of)]);
+    let [rate, burst] =
+        [|venue: &Sampled| venue.rate, |venue: &Sampled| venue.burst].map(|of| [mean(0, of), mean(1, of)]);
     if differ(rate[0], rate[1]) {
         return Some(format!("{name}: not comparable: {:.0} orders a second, {:.0} in the baseline", rate[1], rate[0]));
     }
     if differ(burst[0], burst[1]) {
-        return Some(format!("{name}: not comparable: a mean burst of {:.1}, {:.1} in the baseline", burst[1], burst[0]));
+        return Some(format!(
+            "{name}: not comparable: a mean burst of {:.1}, {:.1} in the baseline",
+            burst[1], burst[0]
+        ));
     }
     None
 }

@@ -51,8 +51,7 @@ impl Figures {
         let freedom = PRIOR_RUNS + (k - 1.0) + (m - 1.0);
         let among = (PRIOR_RUNS * (prior + self.within_baseline) + square_k + square_m) / freedom;
         let excess = (self.within_now - self.within_baseline).max(0.0);
-        let variance =
-            among.max(self.within_baseline) / k + (among + excess).max(self.within_now) / m;
+        let variance = among.max(self.within_baseline) / k + (among + excess).max(self.within_now) / m;
         Difference { value: mean_m - mean_k, error: variance.sqrt(), freedom: freedom as u32 }
     }
 }

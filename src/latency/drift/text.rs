@@ -34,7 +34,12 @@ impl Display for Comparison {
         for (venue, finding) in findings() {
             writeln!(f, "  {venue}: {}", finding.text)?;
             if let Some(share) = finding.share {
-                writeln!(f, "    {:.0} % of what was added to medians; {:.2} times its baseline", share * 100.0, finding.times)?;
+                writeln!(
+                    f,
+                    "    {:.0} % of what was added to medians; {:.2} times its baseline",
+                    share * 100.0,
+                    finding.times
+                )?;
             }
             for cited in finding.evidence.iter().take(3) {
                 writeln!(f, "    evidence: {cited}")?;
