@@ -55,6 +55,9 @@ pub struct RecordOptions {
     /// Take no time stamps on the path: no records, no hop table
     #[arg(long)]
     pub no_stamps: bool,
+    /// Take the stamps of receive and doorbell alone: to measure what the others cost
+    #[arg(long, hide = true, conflicts_with_all = ["no_stamps", "trace"])]
+    pub end_stamps: bool,
     /// Lose time before the stamp at the end of a hop, such as rx_parsed=2us or book_decided=x1.3: for tests of the
     /// measurement
     #[arg(long, value_name = "HOP=TIME", value_parser = parse_injected, hide = true)]

@@ -14,7 +14,7 @@ use tickpath::book::Book;
 use tickpath::market::{OrderEvent, Price, Side};
 use tickpath::pipeline::file::PipelineFile;
 use tickpath::pipeline::host::HostFacts;
-use tickpath::pipeline::launch::{LaunchError, Options, Outcome, launch};
+use tickpath::pipeline::launch::{LaunchError, Options, Outcome, Stamping, launch};
 use tickpath::pipeline::plan::{Mode, Plan, Request};
 use tickpath::port::capture::{Pace, SourceOptions};
 use tickpath::program::Program;
@@ -57,7 +57,7 @@ fn launched<S: Strategy>(layout: &str) -> (Result<Outcome, LaunchError>, Vec<Str
         pace: Pace::default(),
         orders: Some(out.join("orders.pcap")),
         book_levels: 0,
-        stamps: true,
+        stamps: Stamping::All,
         delays: BTreeMap::new(),
     };
     let outcome = launch(&plan, &Program::new().strategy::<S>(), &options, &AtomicBool::new(false), |_| {});

@@ -20,7 +20,7 @@ use tickpath::dpdk::lcore;
 use tickpath::market::OrderEvent;
 use tickpath::pipeline::file::PipelineFile;
 use tickpath::pipeline::host::HostFacts;
-use tickpath::pipeline::launch::{Options, launch};
+use tickpath::pipeline::launch::{Options, Stamping, launch};
 use tickpath::pipeline::plan::{Mode, Plan, Request};
 use tickpath::port::capture::{Pace, SourceOptions, Speed};
 use tickpath::program::Program;
@@ -243,7 +243,7 @@ fn watched(name: &str) {
         pace: Pace { speed: Speed::Factor(1.0), max_idle_ns: None },
         orders: Some(folder.path().join("out.pcap")).filter(|_| !live),
         book_levels: 0,
-        stamps: true,
+        stamps: Stamping::All,
         delays: BTreeMap::new(),
     };
     let stop = AtomicBool::new(false);

@@ -31,7 +31,12 @@ fn run_for(file: &Value, vdevs: &[String], time: Duration, signal: libc::c_int) 
     let folder = tempfile::tempdir().unwrap();
     let summary = folder.path().join("summary.json");
     let mut command = tickpath();
-    command.args(["run", "--metrics", "off"]).arg(write_json(folder.path(), "pipeline.json", file)).arg("--summary").arg(&summary).arg("--");
+    command
+        .args(["run", "--metrics", "off"])
+        .arg(write_json(folder.path(), "pipeline.json", file))
+        .arg("--summary")
+        .arg(&summary)
+        .arg("--");
     command.args(replay::eal()).args(vdevs.iter().map(|vdev| format!("--vdev={vdev}")));
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let polling = wait_until_polling(&mut child);
@@ -109,7 +114,12 @@ fn a_second_run_of_the_same_name_is_told_to_take_another() {
     let eal = replay::eal();
     let run = || {
         let mut command = tickpath();
-        command.args(["run", "--metrics", "off"]).arg(&pipeline).arg("--").args(&eal).args(["--vdev=net_ring0", "--vdev=net_ring1"]);
+        command
+            .args(["run", "--metrics", "off"])
+            .arg(&pipeline)
+            .arg("--")
+            .args(&eal)
+            .args(["--vdev=net_ring0", "--vdev=net_ring1"]);
         command
     };
     let mut first = run().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -172,7 +182,10 @@ fn a_run_whose_order_link_takes_nothing_ends_all_the_same_and_says_so() {
     // Nobody reads from this ring, which holds 1,024 frames.
     let vdevs = [format!("net_pcap0,rx_pcap={}", capture.display()), "net_ring1".to_owned()];
     let mut command = tickpath();
-    command.args(["run", "--metrics", "off"]).arg(write_json(folder.path(), "p.json", &on_devices("net_pcap0", "net_ring1"))).arg("--");
+    command
+        .args(["run", "--metrics", "off"])
+        .arg(write_json(folder.path(), "p.json", &on_devices("net_pcap0", "net_ring1")))
+        .arg("--");
     command.args(replay::eal()).args(vdevs.iter().map(|vdev| format!("--vdev={vdev}")));
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     assert!(wait_until_polling(&mut child));

@@ -24,10 +24,11 @@ struct Part {
     run: fn(&mut Context) -> Result<(), Failure>,
 }
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     // First, because EAL leaves the process, and so what it starts, on one CPU.
     Part { name: "path", about: "the whole pipeline on one lcore, beside testpmd", run: path::throughput },
     Part { name: "hops", about: "receive to doorbell of packets that cause orders", run: path::latency },
+    Part { name: "cost", about: "what recording every order costs", run: path::cost },
     Part { name: "decode", about: "ITCH 5.0 to fields and to elements, beside the itchy crate", run: decode::run },
     Part { name: "books", about: "decode and book, through the code the stages run", run: books::run },
     Part { name: "rings", about: "what a hop between stages costs, beside rtrb", run: rings::run },

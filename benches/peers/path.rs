@@ -65,6 +65,48 @@ pub fn latency(context: &mut Context) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Everything recorded and written, beside no stamps at all; and the stamps between receive and doorbell by themselves.
+pub fn cost(context: &mut Context) -> Result<(), Failure> {
+    let messages = if context.quick { 100_000 } else { 300_000 };
+    let config = Config { messages, symbols: 500, ..Config::default() };
+    let capture = write(context, "cost.pcap", &config)?;
+    let capture = capture.display().to_string();
+    let folder = context.folder.path();
+    let one_by_one = one_by_one(folder)?;
+    let trace = folder.join("traces").display().to_string();
+    let recorded = ["--trace", &trace, "--metrics", "127.0.0.1:0"];
+    let rounds = if context.quick { 1 } else { 5 };
+    let [mut paced, mut paced_bare, mut flat_out, mut flat_out_bare] = [(); 4].map(|()| Vec::new());
+    let (mut added, mut lost) = (Vec::new(), 0);
+    for _ in 0..rounds {
+        let run = |pipeline: &str, options: &[&str]| {
+            let arguments: Vec<&str> = [capture.as_str()].into_iter().chain(options.iter().copied()).collect();
+            replay(folder, pipeline, &arguments)
+        };
+        let with = |options: &[&'static str]| options.iter().copied().chain(recorded).collect::<Vec<&str>>();
+        let all = run(&one_by_one, &with(&["--speed", "1x"]))?;
+        let ends = run(&one_by_one, &["--speed", "1x", "--end-stamps"])?;
+        added.push(Hops::of(&all).p50 - Hops::of(&ends).p50);
+        lost += all["recorder"]["lost_ring"].as_u64().unwrap_or(0);
+        paced.push(rate(&all));
+        paced_bare.push(rate(&run(&one_by_one, &["--speed", "1x", "--no-stamps"])?));
+        flat_out.push(rate(&run("itch-1-lcore.json", &with(&["--loop", "10"]))?));
+        flat_out_bare.push(rate(&run("itch-1-lcore.json", &["--loop", "10", "--no-stamps"])?));
+    }
+    let of = |rounds: Vec<f64>| Rounds::of(rounds);
+    let versus = |what, ours, bare, target| {
+        row(&Row { what, unit: "pkt/s", ours: of(ours), peer: Some(("--no-stamps", of(bare))), target });
+    };
+    versus("paced, every order recorded, traced and in metrics", paced, paced_bare, Some(Target::RatioAtLeast(0.95)));
+    let what = "the same: what it adds to rx to doorbell at p50";
+    row(&Row { what, unit: "ns", ours: of(added), peer: None, target: Some(Target::AtMost(100.0)) });
+    versus("as fast as it goes, likewise", flat_out, flat_out_bare, None);
+    note(&format!(
+        "{lost} records of the paced runs were lost; the addition is against stamps of receive and doorbell alone"
+    ));
+    Ok(())
+}
+
 /// The shipped pipeline, receiving one packet at a time.
 fn one_by_one(folder: &Path) -> Result<String, Failure> {
     let shipped = pipelines().join("itch-1-lcore.json");

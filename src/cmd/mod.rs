@@ -10,6 +10,7 @@ pub mod synth;
 use crate::cli::{EalOptions, RecordOptions};
 use crate::dpdk::eal_file;
 use crate::pipeline::file::Listen;
+use crate::pipeline::launch::Stamping;
 use crate::pipeline::{FileError, PipelineFile, Plan, PlanError};
 use crate::program::Program;
 use std::io::{ErrorKind, Write};
@@ -107,6 +108,15 @@ impl EalOptions {
 }
 
 impl RecordOptions {
+    /// Which stamps are taken.
+    fn stamps(&self) -> Stamping {
+        match (self.no_stamps, self.end_stamps) {
+            (true, _) => Stamping::Off,
+            (_, true) => Stamping::Ends,
+            _ => Stamping::All,
+        }
+    }
+
     /// What the command line says goes before what the pipeline file says.
     fn apply(&self, plan: &mut Plan) {
         if let Some(folder) = &self.trace {

@@ -34,7 +34,7 @@ pub fn execute(args: ReplayArgs, program: &Program) -> Result<ExitCode, Failure>
         pace: Pace { speed: args.speed, max_idle_ns: args.max_idle },
         orders: args.orders.clone(),
         book_levels: if args.books.is_some() { BOOK_LEVELS } else { 0 },
-        stamps: !args.record.no_stamps,
+        stamps: args.record.stamps(),
         delays: args.record.inject_delay.iter().copied().collect(),
     };
     conclude(&plan, program, &options, args.books.as_deref(), args.summary.as_deref())

@@ -26,7 +26,7 @@ pub fn execute(args: RunArgs, program: &Program) -> Result<ExitCode, Failure> {
         pace: Pace::default(),
         orders: None,
         book_levels: if args.books.is_some() { BOOK_LEVELS } else { 0 },
-        stamps: !args.record.no_stamps,
+        stamps: args.record.stamps(),
         delays: args.record.inject_delay.iter().copied().collect(),
     };
     conclude(&plan, program, &options, args.books.as_deref(), args.summary.as_deref())

@@ -66,10 +66,22 @@ pub struct Options {
     pub orders: Option<PathBuf>,
     /// Levels a side of the final books to gather; 0 for none.
     pub book_levels: usize,
-    /// Take stamps on the path, and record every order.
-    pub stamps: bool,
+    /// Which stamps are taken on the path; without any, no order is recorded.
+    pub stamps: Stamping,
     /// Time to be lost on purpose before a stage's stamp, by the stage that the hop leads to: for tests of the measurement.
     pub delays: BTreeMap<Hop, Delay>,
+}
+
+/// Which stamps are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stamping {
+    /// None, and the TSC is not read on the path.
+    Off,
+    /// Receive and doorbell: to measure what the others cost.
+    Ends,
+    /// One at every hop.
+    #[default]
+    All,
 }
 
 /// Time to be lost before a stamp.
@@ -225,14 +237,19 @@ pub fn launch(
     }
     let header = record::header(plan, options, &clock, record::fingerprint(plan, eal.argv(), &regions));
     let run = record::snapshot(plan, &header);
-    let trace = plan.record.trace.as_ref().filter(|_| options.stamps).map(|folder| open_trace(folder, plan, header));
+    let trace = plan
+        .record
+        .trace
+        .as_ref()
+        .filter(|_| options.stamps != Stamping::Off)
+        .map(|folder| open_trace(folder, plan, header));
     let trace = trace.transpose()?;
     let (metrics, _server) = serve(plan, options)?;
     let mut arenas: Vec<Arena<'_>> = regions.iter_mut().map(|r| Arena::new(r.lines_mut())).collect();
     let shared: Vec<Arc<Shared>> = plan.venues.iter().map(|_| Arc::default()).collect();
     let mut wiring = Vec::new();
     for venue in &plan.venues {
-        wiring.push(Wiring::new(venue, &eal, options.stamps)?);
+        wiring.push(Wiring::new(venue, &eal, options.stamps != Stamping::Off)?);
     }
     let links = plan.venues.iter().zip(&wiring).flat_map(|(venue, wiring)| wiring.gauges(&venue.name)).collect();
     let watched = devices.watched(plan);
@@ -556,9 +573,10 @@ impl Builder<'_> {
     /// How the stage at the end of `hop` takes its stamp.
     fn stamps(&self, hop: Hop) -> Stamps {
         match (self.options.stamps, self.options.delays.get(&hop)) {
-            (false, _) => Stamps::OFF,
-            (true, None) => Stamps::ON,
-            (true, Some(&Delay { ns, share })) => Stamps::after(Wait { ticks: self.clock.ns_to_ticks(ns), share }),
+            (Stamping::Off, _) => Stamps::OFF,
+            (Stamping::Ends, _) if hop != Hop::EncodedDoorbell => Stamps::OFF,
+            (_, None) => Stamps::ON,
+            (_, Some(&Delay { ns, share })) => Stamps::after(Wait { ticks: self.clock.ns_to_ticks(ns), share }),
         }
     }
 
@@ -588,7 +606,7 @@ impl Builder<'_> {
             out: self.wiring.rx_parse.0.take(),
             burst: usize::from(self.venue.stage(Stage::Rx).burst),
             when_full,
-            stamps: self.options.stamps,
+            stamps: self.options.stamps != Stamping::Off,
         };
         Ok(Rx::new(parts, self.shared.clone()))
     }
@@ -806,7 +824,9 @@ fn watch(lcore: &LcorePlan, boards: &Boards) -> LcoreParts {
 
 /// Metrics, and who serves them until it is dropped; neither where none are wanted.
 fn serve(plan: &Plan, options: &Options) -> Result<(Option<Arc<Metrics>>, Option<Server>), LaunchError> {
-    let Some(address) = plan.record.metrics.filter(|_| options.stamps) else { return Ok((None, None)) };
+    let Some(address) = plan.record.metrics.filter(|_| options.stamps != Stamping::Off) else {
+        return Ok((None, None));
+    };
     let names: Vec<&str> = plan.venues.iter().map(|venue| venue.name.as_str()).collect();
     let metrics = Arc::new(Metrics::new(&names));
     let server = Server::start(address, metrics.clone(), record::background(plan))?;
