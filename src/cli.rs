@@ -30,6 +30,8 @@ pub enum Command {
     Schema(SchemaArgs),
     /// Generate a capture of Nasdaq TotalView-ITCH 5.0 market data from a seed
     Synth(SynthArgs),
+    /// Say what traces hold: each hop against its budget, over the run, and the slowest orders
+    Report(ReportArgs),
 }
 
 /// Arguments for EAL.
@@ -146,6 +148,29 @@ pub enum PlanFor {
 #[derive(Args, Clone, Debug)]
 pub struct SchemaArgs {}
 
+/// `tickpath report`.
+#[derive(Args, Clone, Debug)]
+pub struct ReportArgs {
+    /// Trace files (*.tptrace), or folders of them
+    #[arg(required = true, value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+    /// How many of the slowest orders of each run are shown
+    #[arg(long, default_value_t = 10, value_parser = parse_slowest, value_name = "N")]
+    pub slowest: usize,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Write the report here as one HTML page
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write every record here as a line of CSV; - is standard output, in place of the report
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Write every record here as Parquet; needs a program built with the feature parquet
+    #[arg(long, value_name = "FILE")]
+    pub parquet: Option<PathBuf>,
+}
+
 /// Protocols that `tickpath synth` speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum SynthProtocol {
@@ -253,6 +278,10 @@ fn parse_injected(text: &str) -> Result<(Hop, Delay), String> {
         None => parse_duration_ns(time).ok().map(|ns| Delay { ns, share: 0.0 }),
     };
     Ok((hop, injected.ok_or_else(expected)?))
+}
+
+fn parse_slowest(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n <= 10_000).ok_or_else(|| "expected a number up to 10000".to_owned())
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub mod port;
 #[cfg(feature = "dpdk")]
 pub mod program;
 #[cfg(feature = "dpdk")]
+pub mod report;
+#[cfg(feature = "dpdk")]
 pub mod serve;
 #[cfg(feature = "dpdk")]
 pub mod stages;

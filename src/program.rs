@@ -91,6 +91,7 @@ impl Program {
             Command::Plan(args) => cmd::plan::execute(args, self),
             Command::Schema(args) => cmd::schema::execute(args, self),
             Command::Synth(args) => cmd::synth::execute(args, self),
+            Command::Report(args) => cmd::report::execute(args),
         };
         done.unwrap_or_else(|failure| report(&failure))
     }

@@ -3,6 +3,7 @@
 mod output;
 pub mod plan;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod schema;
 pub mod synth;

@@ -113,23 +113,15 @@ impl HopTable {
         &self.spans[hop.index()]
     }
 
+    /// Count one order's first answer, so many ticks after its doorbell.
+    pub fn answered(&mut self, ticks: u64) {
+        // As above.
+        let _ = self.spans[Hop::DoorbellAck.index()].record(ticks);
+    }
+
     /// One hop in a few numbers.
     pub fn percentiles(&self, hop: Hop, clock: &Clock) -> Percentiles {
-        let h = self.span(hop);
-        if h.is_empty() {
-            return Percentiles::default();
-        }
-        let at = |q: f64| ns_of(clock, h.value_at_quantile(q));
-        Percentiles {
-            count: h.len(),
-            min: ns_of(clock, h.min()),
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p999: at(0.999),
-            p9999: at(0.9999),
-            max: ns_of(clock, h.max()),
-        }
+        percentiles(self.span(hop), clock.hz())
     }
 
     /// The table in ns: the hops that were measured, in packet order, beside what they may take.
@@ -148,6 +140,25 @@ impl HopTable {
             over_budget: budget.of(hop).is_some_and(|a| p.p50 > a.p50_ns || p.p99 > a.p99_ns),
         };
         measured.map(row).collect()
+    }
+}
+
+/// A histogram of ticks in a few numbers of ns; `hz` is the ticks of a second.
+pub fn percentiles(ticks: &Histogram<u64>, hz: f64) -> Percentiles {
+    if ticks.is_empty() {
+        return Percentiles::default();
+    }
+    let ns = |ticks: u64| ticks as f64 / hz * 1e9;
+    let at = |q: f64| ns(ticks.value_at_quantile(q));
+    Percentiles {
+        count: ticks.len(),
+        min: ns(ticks.min()),
+        p50: at(0.5),
+        p90: at(0.9),
+        p99: at(0.99),
+        p999: at(0.999),
+        p9999: at(0.9999),
+        max: ns(ticks.max()),
     }
 }
 

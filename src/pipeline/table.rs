@@ -165,13 +165,14 @@ fn memory(plan: &Plan) -> Table {
 }
 
 /// Rows of cells under headings; a heading says whether its column leans left (`<`) or right (`>`).
-struct Table {
+pub(crate) struct Table {
     right: Vec<bool>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(headings: &str) -> Table {
+    /// Empty, with these headings: each ends with the side to which its column is aligned, < or >.
+    pub(crate) fn new(headings: &str) -> Table {
         let mut table = Table { right: Vec::new(), rows: vec![Vec::new()] };
         for heading in headings.split_inclusive(['<', '>']) {
             table.right.push(heading.ends_with('>'));
@@ -180,11 +181,13 @@ impl Table {
         table
     }
 
-    fn row<const N: usize>(&mut self, cells: [String; N]) {
+    /// One more row.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }
 
-    fn render(&self) -> String {
+    /// As text, two spaces between columns.
+    pub(crate) fn render(&self) -> String {
         let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.right.len()).map(width).collect();
         let mut out = String::new();
