@@ -1,8 +1,18 @@
-//! The kernel's clocks that `std` does not give: nanoseconds in, nothing kept.
+//! The kernel's clocks that `std` does not give: nanoseconds in, nothing kept, nothing set.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
 
 /// CLOCK_MONOTONIC_RAW in ns: the kernel's clock without NTP's slewing, and on a TSC host the TSC itself.
 pub fn monotonic_raw_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC_RAW)
+}
+
+/// CLOCK_MONOTONIC in ns: with NTP's slewing, and without the steps of CLOCK_REALTIME.
+pub fn monotonic_ns() -> u64 {
+    read(libc::CLOCK_MONOTONIC)
 }
 
 /// CLOCK_REALTIME in ns since 1970.
@@ -23,19 +33,106 @@ pub fn utc(ns: u64) -> String {
     format!("{year:04}{month:02}{:02}T{:02}{:02}{:02}Z", at.tm_mday, at.tm_hour, at.tm_min, at.tm_sec)
 }
 
+/// What a time daemon has told the kernel about CLOCK_REALTIME.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discipline {
+    /// How far the clock is believed to be off, in ns; the kernel is working this off by slewing.
+    pub offset_ns: i64,
+    /// How far off it may be besides, in ns.
+    pub error_ns: u64,
+}
+
+/// How CLOCK_REALTIME is disciplined; `None` when nobody does (STA_UNSYNC).
+pub fn discipline() -> Option<Discipline> {
+    // SAFETY: a timex is plain integers; zero is valid, and no mode means that nothing is changed.
+    let mut said: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: a valid timex to read into.
+    let state = unsafe { libc::adjtimex(&mut said) };
+    (state >= 0).then(|| told(&said)).flatten()
+}
+
+/// The meaning of adjtimex(2)'s answer. Daemons that estimate no error (systemd-timesyncd) leave `esterror` at 0, and
+/// the kernel's bound `maxerror` is all there is.
+fn told(said: &libc::timex) -> Option<Discipline> {
+    if said.status & libc::STA_UNSYNC != 0 {
+        return None;
+    }
+    let offset_ns = if said.status & libc::STA_NANO != 0 { said.offset } else { said.offset.saturating_mul(1000) };
+    let error_us = if said.esterror > 0 { said.esterror } else { said.maxerror };
+    Some(Discipline { offset_ns, error_ns: error_us.max(0) as u64 * 1000 })
+}
+
+/// The clock of a device, such as a NIC (`/dev/ptp0`).
+#[derive(Debug)]
+pub struct DeviceClock(File);
+
+impl DeviceClock {
+    /// Open it for reading.
+    ///
+    /// # Errors
+    /// What the kernel says: no such device, not allowed, no clock.
+    pub fn open(path: &Path) -> io::Result<DeviceClock> {
+        let clock = DeviceClock(File::open(path)?);
+        clock.ns()?;
+        Ok(clock)
+    }
+
+    /// Its time in ns, by its own epoch.
+    ///
+    /// # Errors
+    /// What the kernel says, such as a device that is gone.
+    pub fn ns(&self) -> io::Result<u64> {
+        // FD_TO_CLOCKID of clock_gettime(2): dynamic clocks are the complement of their descriptor, and 3.
+        let clock = (!self.0.as_raw_fd() << 3) | 3;
+        let mut at = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `at` is a valid timespec to write to; an id that is no clock is refused.
+        match unsafe { libc::clock_gettime(clock, &mut at) } {
+            0 => Ok(nanoseconds(at)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
 fn read(clock: libc::clockid_t) -> u64 {
     let mut at = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `at` is a valid timespec to write to; both clocks exist on every Linux since 2.6.28, so the call cannot fail.
+    // SAFETY: `at` is a valid timespec to write to; these clocks exist on every Linux since 2.6.28, so the call cannot fail.
     unsafe { libc::clock_gettime(clock, &mut at) };
-    at.tv_sec as u64 * 1_000_000_000 + at.tv_nsec as u64
+    nanoseconds(at)
+}
+
+fn nanoseconds(at: libc::timespec) -> u64 {
+    (at.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(at.tv_nsec as u64)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    fn timex(status: i32, offset: i64, maxerror: i64, esterror: i64) -> libc::timex {
+        // SAFETY: a timex is plain integers.
+        let zero: libc::timex = unsafe { std::mem::zeroed() };
+        libc::timex { status, offset, maxerror, esterror, ..zero }
+    }
+
+    #[test]
+    fn discipline_is_told_in_ns_and_only_while_there_is_one() {
+        assert_eq!(told(&timex(libc::STA_UNSYNC, 5, 16_000_000, 16_000_000)), None);
+        let ntp = Discipline { offset_ns: -7_000, error_ns: 120_000 };
+        assert_eq!(told(&timex(libc::STA_PLL, -7, 90_000, 120)), Some(ntp));
+        assert_eq!(told(&timex(libc::STA_PLL | libc::STA_NANO, -7_000, 90_000, 120)), Some(ntp));
+        assert_eq!(told(&timex(0, 0, 250, 0)), Some(Discipline { offset_ns: 0, error_ns: 250_000 }));
+    }
+
+    #[test]
+    fn a_file_that_is_no_clock_is_refused() {
+        assert!(DeviceClock::open(Path::new("/dev/null")).is_err());
+        assert!(DeviceClock::open(Path::new("/dev/ptp-none")).is_err());
+    }
+
     #[test]
     fn utc_reads_as_iso_8601_without_its_marks() {
         // From the specification of POSIX time: day 20780 is 2026-11-23.
-        assert_eq!(super::utc((20_780 * 86_400 + 3 * 3600 + 23 * 60 + 38) * 1_000_000_000), "20261123T032338Z");
-        assert_eq!(super::utc(999_999_999), "19700101T000000Z");
+        assert_eq!(utc((20_780 * 86_400 + 3 * 3600 + 23 * 60 + 38) * 1_000_000_000), "20261123T032338Z");
+        assert_eq!(utc(999_999_999), "19700101T000000Z");
     }
 }

@@ -3,13 +3,21 @@
 //! DPDK 22.11 rounds `rte_get_tsc_hz` to 10 MHz where it has to measure, 0.15 % wrong on some hosts, so the rate is
 //! fitted here against CLOCK_MONOTONIC_RAW: both are read at two moments, each read sandwiched between two TSC reads, and
 //! the tightest of many sandwiches is kept. On a TSC host that clock *is* the TSC, so this finds the kernel's idea of the
-//! rate; it cannot show the TSC wrong. Never called on the packet's path, except for [`Scale::ns`].
+//! rate; it cannot show the TSC wrong: that is what [`Watch`] is for. Never called on the packet's path, except for
+//! [`Scale::ns`].
 
-use std::time::Duration;
+mod device;
+mod reference;
+mod watch;
 
-use crate::cpu::rdtsc;
+pub use device::DeviceClock;
+pub use reference::{Disciplined, KernelRaw, Phc, Reading, Reference};
+pub use watch::{Cores, Sources, Watch};
+
 use crate::latency::trace::ClockFit;
 use crate::sys::time;
+use reference::sandwich;
+use std::time::Duration;
 
 /// Length of the first baseline. Half the two sandwiches' widths over it is the error: about 1 ppm.
 const BASELINE: Duration = Duration::from_millis(50);
@@ -23,7 +31,7 @@ const SHIFT: u32 = 40;
 pub struct Clock {
     hz: f64,
     error_ppm: f64,
-    start: Sample,
+    start: Reading,
     /// CLOCK_REALTIME when the TSC stood at `start.tsc`.
     realtime_ns: u64,
 }
@@ -37,20 +45,11 @@ pub struct Scale {
     multiplier: u64,
 }
 
-/// One reading of both clocks.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    tsc: u64,
-    ns: u64,
-    /// Ticks between the TSC reads around it: `tsc` is its middle and at most half of it wrong.
-    width: u64,
-}
-
 impl Clock {
     /// Fit the TSC against CLOCK_MONOTONIC_RAW. Sleeps for 50 ms.
     pub fn fit() -> Clock {
-        let start = sample(time::monotonic_raw_ns);
-        let wall = sample(time::realtime_ns);
+        let start = sandwich(TRIES, time::monotonic_raw_ns);
+        let wall = sandwich(TRIES, time::realtime_ns);
         std::thread::sleep(BASELINE);
         let mut clock = Clock { hz: 0.0, error_ppm: 0.0, start, realtime_ns: 0 };
         clock.refine();
@@ -61,7 +60,7 @@ impl Clock {
     /// Fit again over everything since [`Clock::fit`]: the error shrinks as the run grows. For the figures printed at
     /// the end; a [`Scale`] already handed out keeps its rate.
     pub fn refine(&mut self) {
-        let end = sample(time::monotonic_raw_ns);
+        let end = sandwich(TRIES, time::monotonic_raw_ns);
         let ticks = (end.tsc - self.start.tsc) as f64;
         self.hz = ticks * 1e9 / (end.ns - self.start.ns) as f64;
         self.error_ppm = (self.start.width + end.width) as f64 / 2.0 / ticks * 1e6;
@@ -117,26 +116,10 @@ impl Scale {
     }
 }
 
-fn sample(clock_ns: fn() -> u64) -> Sample {
-    let once = || {
-        let before = rdtsc();
-        let ns = clock_ns();
-        let width = rdtsc().saturating_sub(before);
-        Sample { tsc: before + width / 2, ns, width }
-    };
-    let mut best = once();
-    for _ in 1..TRIES {
-        let next = once();
-        if next.width < best.width {
-            best = next;
-        }
-    }
-    best
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::rdtsc;
     use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
     #[test]
