@@ -19,8 +19,8 @@ const FUNCTIONS: &[&str] = &[
     "rte_(zmalloc_socket|free|malloc_get_socket_stats)",
     "rte_mempool_(free|avail_count|in_use_count)",
     "rte_ring_(create_elem|free|get_memsize_elem)",
-    "rte_eth_dev_(get_port_by_name|get_name_by_port|start|stop|close|adjust_nb_rx_tx_desc|set_mtu)",
-    "rte_eth_(find_next|stats_get|promiscuous_enable|allmulticast_enable)",
+    "rte_eth_dev_(get_port_by_name|get_name_by_port|start|stop|close|adjust_nb_rx_tx_desc|set_mtu|fw_version_get)",
+    "rte_eth_(find_next|stats_get|promiscuous_enable|allmulticast_enable|read_clock)",
 ];
 const TYPES: &[&str] = &["shim_.*", "rte_eth_stats", "rte_malloc_socket_stats"];
 const CONSTANTS: &[&str] = &["SHIM_.*", "RTE_LOG_.*"];

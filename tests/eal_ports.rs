@@ -4,8 +4,10 @@ use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
 use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tickpath::cpu::rdtsc;
 use tickpath::dpdk::ethdev::{Offload, PortConfig, RxConfig, Started};
 use tickpath::dpdk::{BURST, Burst, Eal, Mempool, Port, RxQueue, Socket, ethdev, free_burst};
+use tickpath::latency::clock::DeviceClock;
 
 #[test]
 fn ports_keep_their_promises() {
@@ -43,7 +45,13 @@ fn ports_keep_their_promises() {
 
 fn start(eal: &Eal, name: &str, pool: &Mempool) -> Started {
     let rx = vec![RxConfig { pool: pool.clone(), descriptors: 256 }];
-    let config = PortConfig { rx, tx: vec![256], checksum: Offload::IfAvailable, ..PortConfig::default() };
+    let config = PortConfig {
+        rx,
+        tx: vec![256],
+        checksum: Offload::IfAvailable,
+        timestamp: Offload::IfAvailable,
+        ..PortConfig::default()
+    };
     Port::open(eal, name).unwrap().start(&config).unwrap()
 }
 
@@ -65,6 +73,8 @@ fn what_a_device_lacks_is_an_error(eal: &Eal, pool: &Mempool) {
     assert!(checksum.contains("net_ring0") && checksum.contains("does not verify"), "{checksum}");
     let queues = refuse(PortConfig { rx: rx(), tx: vec![256; 99], ..PortConfig::default() });
     assert!(queues.contains("99 are wanted"), "{queues}");
+    let stamps = refuse(PortConfig { rx: rx(), timestamp: Offload::Required, ..PortConfig::default() });
+    assert!(stamps.contains("net_ring0") && stamps.contains("does not stamp"), "{stamps}");
 }
 
 fn net_null_fills_bursts_and_swallows_them(eal: &Eal, pool: &Mempool) {
@@ -77,6 +87,7 @@ fn net_null_fills_bursts_and_swallows_them(eal: &Eal, pool: &Mempool) {
     assert_eq!(rx.burst(&mut burst, 8), 8, "no more than asked for");
     assert_eq!(rx.burst(&mut burst, BURST), 56);
     assert_eq!((burst[0].len(), burst[0].segments(), burst[0].port()), (64, 1, rx.port().id()));
+    assert!(burst.iter().all(|frame| frame.stamp().is_none()), "net_null stamps nothing");
     burst.truncate(10);
     assert_eq!(rx.burst(&mut burst, BURST), 54);
     assert_eq!(tx.burst(&mut burst), 64);
@@ -115,23 +126,41 @@ fn net_ring_returns_what_was_sent(eal: &Eal, pool: &Mempool) {
 }
 
 fn net_pcap_delivers_a_capture_and_writes_one(eal: &Eal, pool: &Mempool, packets: &[Vec<u8>]) {
-    let Started { port, mut rx, mut tx, .. } = start(eal, "net_pcap0", pool);
-    assert_eq!(port.driver(), "net_pcap");
+    let Started { port, mut rx, mut tx, timestamp, .. } = start(eal, "net_pcap0", pool);
+    assert_eq!((port.driver().as_str(), timestamp, port.firmware()), ("net_pcap", false, None));
     let mut received = Vec::new();
+    let mut stamps = Vec::new();
     let mut burst = Burst::new();
     while received.len() < packets.len() && wait(&mut rx[0], &mut burst) {
         received.extend(burst.iter().map(|frame| frame.bytes().to_vec()));
+        stamps.extend(burst.iter().map(|frame| frame.stamp()));
         while !burst.is_empty() {
             tx[0].burst(&mut burst);
         }
     }
     assert_eq!(received, packets);
+    captured_stamps_are_of_a_clock_that_nobody_can_read(&port, &stamps);
     let stats = port.stats().unwrap();
     assert_eq!((stats.ipackets, stats.opackets), (100, 100));
     drop(port);
     drop(rx);
     let taken = Port::open(eal, "net_pcap0").unwrap_err().to_string();
     assert!(taken.contains("in use already"), "a queue still holds the port: {taken}");
+}
+
+/// net_pcap puts the capture's µs on every frame, unasked, and has no clock to fit them by.
+fn captured_stamps_are_of_a_clock_that_nobody_can_read(port: &Port, stamps: &[Option<u64>]) {
+    let written: Vec<_> = (0..stamps.len() as u64).map(Some).collect();
+    assert_eq!(stamps, written, "write_pcap stamps packet i with i µs");
+    let mut clock = DeviceClock::new(2_500);
+    for _ in 0..20 {
+        let before = rdtsc();
+        if let Some(ticks) = port.read_clock() {
+            clock.add(ticks, before, rdtsc());
+        }
+    }
+    assert!(!clock.is_synchronised());
+    assert!(stamps.iter().flatten().all(|stamp| clock.to_tsc(*stamp).is_none()), "unsynchronised, so no number");
 }
 
 fn wait(rx: &mut RxQueue, burst: &mut Burst) -> bool {

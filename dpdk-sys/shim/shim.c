@@ -120,6 +120,19 @@ uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **in, uint
 	return rte_eth_tx_burst(port, queue, in, n);
 }
 
+int shim_rx_stamp(uint32_t *offset, uint64_t *flag)
+{
+	int field = rte_mbuf_dynfield_lookup(RTE_MBUF_DYNFIELD_TIMESTAMP_NAME, NULL);
+	int bit = rte_mbuf_dynflag_lookup(RTE_MBUF_DYNFLAG_RX_TIMESTAMP_NAME, NULL);
+
+	if (field < 0 || bit < 0)
+		return -1;
+	_Static_assert(sizeof(rte_mbuf_timestamp_t) == sizeof(uint64_t), "a receive stamp is an u64");
+	*offset = (uint32_t)field;
+	*flag = RTE_BIT64(bit);
+	return 0;
+}
+
 int shim_port_info(uint16_t port, struct shim_port_info *out)
 {
 	struct rte_eth_dev_info info;

@@ -22,6 +22,7 @@
 #include <rte_log.h>
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
 #include <rte_mempool.h>
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
@@ -117,6 +118,9 @@ void shim_mbuf_free(struct rte_mbuf *m);
 void shim_mbuf_free_bulk(struct rte_mbuf **m, uint32_t n);
 void shim_mbuf_refcnt_add(struct rte_mbuf *m, int16_t by);
 int shim_mbuf_chain(struct rte_mbuf *head, struct rte_mbuf *tail);
+
+/* Where drivers put receive stamps and which flag says that a mbuf has one; -1 while no driver has asked for them. */
+int shim_rx_stamp(uint32_t *offset, uint64_t *flag);
 
 /* ethdev */
 uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **out, uint16_t n);

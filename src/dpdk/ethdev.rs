@@ -3,6 +3,7 @@
 //! In: what the caller wants of queues, pools and offloads. Out: one [`RxQueue`] or [`TxQueue`] value per hardware
 //! queue, each for one lcore at a time. What the device cannot do is an error or, where the caller allowed it, said.
 
+use super::frame::look_up_stamps;
 use super::mempool::checked_name;
 use super::{Burst, DpdkError, Eal, Mempool, Socket};
 use std::ffi::{CStr, c_char};
@@ -23,6 +24,8 @@ pub struct PortConfig {
     pub tx: Vec<u16>,
     /// Have the device verify IPv4 and UDP checksums.
     pub checksum: Offload,
+    /// Have the device stamp received frames: [`super::Frame::stamp`].
+    pub timestamp: Offload,
     /// Receive every frame on the wire.
     pub promiscuous: bool,
     /// Receive every multicast frame.
@@ -46,7 +49,7 @@ pub enum Offload {
     /// Not.
     #[default]
     Off,
-    /// If the device has it; [`Started::checksum`] says whether.
+    /// If the device has it; [`Started`] says whether.
     IfAvailable,
     /// Or fail.
     Required,
@@ -63,6 +66,8 @@ pub struct Started {
     pub tx: Vec<TxQueue>,
     /// Whether the device verifies checksums. False: verify in software.
     pub checksum: bool,
+    /// Whether the device stamps frames because it was asked to. Some drivers, such as net_pcap, do so unasked.
+    pub timestamp: bool,
 }
 
 /// One receive queue of a running port.
@@ -111,7 +116,7 @@ struct Device {
     configured: AtomicBool,
     started: AtomicBool,
     pools: Mutex<Vec<Mempool>>,
-    _eal: Eal,
+    eal: Eal,
 }
 
 /// Ports that have an owner, by EAL's number.
@@ -164,7 +169,7 @@ impl Port {
             configured: AtomicBool::new(false),
             started: AtomicBool::new(false),
             pools: Mutex::default(),
-            _eal: eal.clone(),
+            eal: eal.clone(),
         })))
     }
 
@@ -173,17 +178,19 @@ impl Port {
     /// # Errors
     /// What the device lacks, with its limits; what the driver says.
     pub fn start(self, config: &PortConfig) -> Result<Started, DpdkError> {
-        let checksum = self.check(config)?;
+        let (checksum, timestamp) = self.check(config)?;
         if self.0.configured.swap(true, Ordering::SeqCst) {
             return Err(self.unsupported("was configured before; a port is started once"));
         }
-        let rx_offloads = if checksum { CHECKSUM_OFFLOADS } else { 0 };
+        let rx_offloads = if checksum { CHECKSUM_OFFLOADS } else { 0 }
+            | if timestamp { dpdk_sys::SHIM_RX_OFFLOAD_TIMESTAMP } else { 0 };
         self.configure(config, rx_offloads)?;
         self.set_up_queues(config, rx_offloads)?;
         let id = self.0.id;
         // SAFETY: a configured port.
         self.done("did not start", unsafe { dpdk_sys::rte_eth_dev_start(id) })?;
         self.0.started.store(true, Ordering::SeqCst);
+        look_up_stamps(&self.0.eal);
         if config.promiscuous {
             // SAFETY: a running port.
             self.done("did not become promiscuous", unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) })?;
@@ -198,6 +205,7 @@ impl Port {
             rx: queues(config.rx.len()).map(|queue| RxQueue { port: id, queue, device: self.clone() }).collect(),
             tx: queues(config.tx.len()).map(|queue| TxQueue { port: id, queue, device: self.clone() }).collect(),
             checksum,
+            timestamp,
             port: self,
         })
     }
@@ -237,6 +245,23 @@ impl Port {
         self.0.info.rx_offloads & dpdk_sys::SHIM_RX_OFFLOAD_TIMESTAMP != 0
     }
 
+    /// The device's clock now, in its own ticks: that of the stamps it puts on frames. `None` when the driver cannot tell;
+    /// then its stamps cannot be compared with anything of this host. Crosses PCIe: not for the path.
+    pub fn read_clock(&self) -> Option<u64> {
+        let mut ticks = 0;
+        // SAFETY: an open port and a place for the clock.
+        let rc = unsafe { dpdk_sys::rte_eth_read_clock(self.0.id, &mut ticks) };
+        (rc == 0).then_some(ticks)
+    }
+
+    /// Version of the device's firmware; `None` when the driver does not tell.
+    pub fn firmware(&self) -> Option<String> {
+        let mut version = [0; 256];
+        // SAFETY: an open port, and room for as many bytes as are announced; a longer version is refused.
+        let rc = unsafe { dpdk_sys::rte_eth_dev_fw_version_get(self.0.id, version.as_mut_ptr(), version.len() as _) };
+        (rc == 0).then(|| text(&version)).filter(|version| !version.is_empty())
+    }
+
     /// Its counters. A system call in some drivers: not for the path.
     ///
     /// # Errors
@@ -257,8 +282,8 @@ impl Port {
         })
     }
 
-    /// Hold what is wanted against what the device has; true when checksums shall be offloaded.
-    fn check(&self, config: &PortConfig) -> Result<bool, DpdkError> {
+    /// Hold what is wanted against what the device has: whether checksums and stamps shall be offloaded.
+    fn check(&self, config: &PortConfig) -> Result<(bool, bool), DpdkError> {
         let info = &self.0.info;
         for (kind, wanted, most) in
             [("receive", config.rx.len(), info.rx_queues_max), ("transmit", config.tx.len(), info.tx_queues_max)]
@@ -270,12 +295,16 @@ impl Port {
         if let Some(mtu) = config.mtu.filter(|mtu| *mtu > info.mtu_max && info.mtu_max != 0) {
             return Err(self.unsupported(format!("carries an MTU of at most {} and {mtu} is wanted", info.mtu_max)));
         }
-        match config.checksum {
-            Offload::Required if !self.has_checksum() => {
-                Err(self.unsupported("does not verify IPv4 and UDP checksums; allow software verification"))
-            }
-            wanted => Ok(wanted != Offload::Off && self.has_checksum()),
-        }
+        let offload = |wanted, there: bool, lacks: &str| match wanted {
+            Offload::Required if !there => Err(self.unsupported(lacks)),
+            wanted => Ok(wanted != Offload::Off && there),
+        };
+        let software = "does not verify IPv4 and UDP checksums; allow software verification";
+        let unstamped = "does not stamp received frames; do without device stamps";
+        Ok((
+            offload(config.checksum, self.has_checksum(), software)?,
+            offload(config.timestamp, self.has_rx_timestamp(), unstamped)?,
+        ))
     }
 
     fn configure(&self, config: &PortConfig, rx_offloads: u64) -> Result<(), DpdkError> {

@@ -3,13 +3,14 @@
 //! Fields are read in place, at the offsets of the installed headers; no call per packet. Bytes are writable only
 //! while nobody else holds the mbuf. A frame of several segments is read by its first and refused by the stages.
 
+use super::Eal;
 use super::sizes::{MBUF_BYTES, PRIVATE_BYTES, PRIVATE_VALUE_BYTES};
 use crate::cpu;
 use arrayvec::ArrayVec;
 use std::any::TypeId;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// Frames in a burst at most.
 pub const BURST: usize = 64;
@@ -50,6 +51,21 @@ const _: () = {
 
 // SAFETY: a mbuf has no tie to a thread; any lcore may use and free it.
 unsafe impl Send for Frame {}
+
+/// Which flag of a mbuf says that it has a stamp. 0, which no frame has, until a driver puts stamps.
+static STAMP_FLAG: AtomicU64 = AtomicU64::new(0);
+/// Where the stamp lies in a mbuf; written before the flag.
+static STAMP_OFFSET: AtomicU32 = AtomicU32::new(0);
+
+/// Ask DPDK where drivers put receive stamps: once a driver has arranged that, it holds for the process.
+pub(super) fn look_up_stamps(_eal: &Eal) {
+    let (mut offset, mut flag) = (0, 0);
+    // SAFETY: two places for numbers; EAL is running while `_eal` lives.
+    if unsafe { dpdk_sys::shim_rx_stamp(&mut offset, &mut flag) } == 0 {
+        STAMP_OFFSET.store(offset, Ordering::Relaxed);
+        STAMP_FLAG.store(flag, Ordering::Release);
+    }
+}
 
 /// Give a whole burst back to its pool with one call.
 #[inline]
@@ -177,6 +193,16 @@ impl Frame {
         }
         // SAFETY: an u16 at the headers' own offset.
         Some(unsafe { self.field::<u16>(dpdk_sys::SHIM_MBUF_VLAN_TCI).read() })
+    }
+
+    /// The stamp that the device or its driver put on the frame, in a clock and a unit of its own.
+    #[inline]
+    pub fn stamp(&self) -> Option<u64> {
+        if self.flags() & STAMP_FLAG.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        // SAFETY: with a flag there is an offset, that of an u64 which drivers and DPDK agreed on.
+        Some(unsafe { self.field::<u64>(STAMP_OFFSET.load(Ordering::Relaxed)).read() })
     }
 
     /// What the device says of the IPv4 header checksum.
