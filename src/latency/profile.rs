@@ -27,6 +27,8 @@ const TOP_BIT: u32 = 38;
 const UNITS_PER_NS: f64 = 4.0;
 /// Doorbells remembered to be matched with their answers.
 const OPEN_ORDERS: usize = 1 << 14;
+/// Filled buckets of a histogram that has none.
+const EMPTY: (usize, usize) = (BUCKETS, 0);
 
 /// A run, or a stretch of one.
 #[derive(Clone, Debug, Default)]
@@ -176,6 +178,8 @@ pub struct ProfileBuilder {
 struct Open {
     slice: usize,
     hops: [Box<[u32]>; 8],
+    /// First and last bucket that is filled, by hop.
+    filled: [(usize, usize); 8],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -377,7 +381,10 @@ impl ProfileBuilder {
 
     fn count(&mut self, venue: usize, hop: Hop, ticks: u64) {
         let units = (ticks as f64 * self.units_per_tick) as u64;
-        let n = &mut self.open[venue].hops[hop.index()][bucket_of(units)];
+        let (open, bucket) = (&mut self.open[venue], bucket_of(units));
+        let (first, last) = &mut open.filled[hop.index()];
+        (*first, *last) = ((*first).min(bucket), (*last).max(bucket));
+        let n = &mut open.hops[hop.index()][bucket];
         *n = n.saturating_add(1);
     }
 
@@ -406,13 +413,13 @@ impl ProfileBuilder {
     }
 
     fn close(&mut self, venue: usize) {
-        let Open { slice, hops } = &mut self.open[venue];
-        for (open, closed) in hops.iter_mut().zip(&mut self.profile.venues[venue].hops) {
-            let filled = (0u16..).zip(open.iter()).filter(|(_, n)| **n > 0).map(|(bucket, n)| (bucket, *n));
-            let counts = Counts(filled.collect());
-            if counts.0.is_empty() {
-                continue;
-            }
+        let Open { slice, hops, filled } = &mut self.open[venue];
+        for ((open, filled), closed) in hops.iter_mut().zip(filled).zip(&mut self.profile.venues[venue].hops) {
+            let (first, last) = std::mem::replace(filled, EMPTY);
+            let Some(open) = open.get_mut(first..=last) else { continue };
+            let counts = open.iter().enumerate().filter(|(_, n)| **n > 0);
+            // There are fewer buckets than 2^16.
+            let counts = Counts(counts.map(|(at, n)| ((first + at) as u16, *n)).collect());
             open.fill(0);
             if closed.len() <= *slice {
                 closed.resize(*slice + 1, Counts::default());
@@ -503,7 +510,7 @@ impl LcoreSlice {
 
 impl Default for Open {
     fn default() -> Self {
-        Open { slice: 0, hops: std::array::from_fn(|_| vec![0; BUCKETS].into_boxed_slice()) }
+        Open { slice: 0, hops: std::array::from_fn(|_| vec![0; BUCKETS].into_boxed_slice()), filled: [EMPTY; 8] }
     }
 }
 
@@ -513,5 +520,114 @@ fn bucket_of(units: u64) -> usize {
     match octave {
         0 => units as usize,
         _ => ((octave << OCTAVE_BITS) as usize) + ((units >> (octave - 1)) as usize & (PER_OCTAVE as usize - 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::latency::interval::LcoreEvidence;
+
+    fn header() -> Header {
+        let mut header = Header { venues: vec![VenueHeader::default()], ..Header::default() };
+        header.clock.tsc_hz = 1e9;
+        header
+    }
+
+    fn sent(rx_tsc: u64, spans: [u64; 5]) -> Record {
+        let mut at = rx_tsc;
+        let mut next = |ticks| {
+            at += ticks;
+            at
+        };
+        let [parsed_tsc, book_tsc, decided_tsc, encoded_tsc, doorbell_tsc] = spans.map(&mut next);
+        Record {
+            kind: Kind::Sent as u8,
+            order_id: rx_tsc,
+            burst_size: 2,
+            rx_tsc,
+            parsed_tsc,
+            book_tsc,
+            decided_tsc,
+            encoded_tsc,
+            doorbell_tsc,
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn a_bucket_holds_its_value_and_is_narrow() {
+        let mut before = None;
+        for units in (0..4096).chain((12..38).flat_map(|bit| [1 << bit, (1 << bit) + (1 << (bit - 1)), (2 << bit) - 1]))
+        {
+            let bucket = bucket_of(units) as u16;
+            let (from, to) = Counts::bounds_ns(bucket);
+            let ns = units as f64 / UNITS_PER_NS;
+            assert!(from <= ns && ns < to, "{ns} in {from}..{to}");
+            assert!(to - from <= (from / 64.0).max(0.25), "{from}..{to}");
+            assert!(before.is_none_or(|before| before <= bucket));
+            before = Some(bucket);
+        }
+        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn a_run_outgrows_its_slices_without_losing_a_sample() {
+        let mut builder = ProfileBuilder::new(&header());
+        // 100 s in steps of 1 ms, the last ones out of order as two rings deliver them.
+        for ms in 0..100_000u64 {
+            let ms = if (98_304..99_328).contains(&ms) { ms ^ 512 } else { ms };
+            builder.record(&sent(5_000_000 + ms * 1_000_000, [100, 200, 300, 400, 500]));
+        }
+        let profile = builder.finish();
+        let venue = &profile.venues[0];
+        assert!((MAX_SLICES / 2..=MAX_SLICES).contains(&profile.slices), "{}", profile.slices);
+        assert_eq!(venue.orders(), 100_000);
+        for hop in Hop::SOFTWARE.into_iter().chain([Hop::RxDoorbell]) {
+            assert_eq!(venue.samples(hop), 100_000);
+            assert_eq!(venue.hops[hop.index()].len(), profile.slices);
+        }
+        assert_eq!(venue.samples(Hop::WireRx), 0);
+        assert_eq!(venue.mean_burst(), 2.0);
+        let full = (profile.slice_ns / 1e6) as u64;
+        assert!(venue.load[..profile.slices - 1].iter().all(|slice| slice.orders == full));
+    }
+
+    #[test]
+    fn evidence_is_spread_over_the_time_it_covers() {
+        let mut builder = ProfileBuilder::new(&header());
+        let lcore = LcoreEvidence { lcore: 3, interrupts: Some(1000), ..LcoreEvidence::default() };
+        let interval =
+            |from_tsc, to_tsc| Interval { from_tsc, to_tsc, lcores: vec![lcore.clone()], ..Interval::default() };
+        // Half of the first interval lies before the first record.
+        builder.interval(&interval(0, 2_000_000_000));
+        builder.record(&sent(1_000_000_000, [1; 5]));
+        builder.interval(&interval(2_000_000_000, 3_000_000_000));
+        let profile = builder.finish();
+        let slices = &profile.lcores[&3];
+        let interrupts = Evidence::Interrupts.index();
+        let total: f64 = slices.iter().map(|slice| slice.amount[interrupts]).sum();
+        let covered: f64 = slices.iter().map(|slice| slice.covered_ns).sum();
+        assert!((total - 1500.0).abs() < 1e-6 && (covered - 2e9).abs() < 1.0, "{total} {covered}");
+        assert!((slices[slices.len() * 3 / 4].amount[interrupts] - profile.slice_ns / 1e6).abs() < 1e-6);
+        assert!(slices[0].amount[Evidence::Steal.index()].is_nan());
+    }
+
+    #[test]
+    fn an_answer_finds_its_order_and_stamps_out_of_order_are_counted() {
+        let mut builder = ProfileBuilder::new(&header());
+        let order = sent(1000, [10; 5]);
+        builder.record(&order);
+        let answer =
+            |order_id, rx_tsc| Record { kind: Kind::Acknowledged as u8, order_id, rx_tsc, ..Record::default() };
+        builder.record(&answer(1000, 1050 + 7000));
+        builder.record(&answer(999, 9000));
+        builder.record(&Record { book_tsc: 1, ..order });
+        let profile = builder.finish();
+        assert_eq!(profile.negative, 1);
+        let answers = &profile.venues[0].hops[Hop::DoorbellAck.index()][0];
+        assert_eq!(answers.total(), 1);
+        let (from, to) = Counts::bounds_ns(answers.buckets()[0].0);
+        assert!(from <= 7000.0 && 7000.0 < to);
     }
 }

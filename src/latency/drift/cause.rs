@@ -3,6 +3,7 @@
 //! rose, and names configuration only where a fact of it changed.
 
 use super::{HopComparison, Shift, State, VenueComparison};
+use crate::host::fingerprint::{Difference, diff};
 use crate::latency::hop::Hop;
 use crate::latency::profile::{Evidence, Profile};
 use crate::latency::trace::VenueHeader;
@@ -20,8 +21,6 @@ const LEAST_A_SECOND: f64 = 2.0;
 const OFF_CPU: f64 = 0.1;
 /// Cache misses an order that are worth a word.
 const LEAST_MISSES: f64 = 0.5;
-/// Two fits of one TSC differ by less than this.
-const SAME_TSC: f64 = 200e-6;
 
 /// A fact of program or host that is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,36 +99,29 @@ impl Finding {
 /// A venue's run and the venue's place in it.
 type Run<'a> = (&'a Profile, usize);
 
-/// Facts whose value now is none that the baseline had.
+/// Facts of a run of now that no run of the baseline shares.
 pub fn fact_changes(baseline: &[Profile], now: &[Profile]) -> Vec<FactChange> {
-    let names: BTreeSet<&String> = baseline.iter().chain(now).flat_map(|run| run.fingerprint.0.keys()).collect();
-    let values = |side: &[Profile], name: &String| -> Vec<String> {
-        let mut values: Vec<String> = Vec::new();
-        for value in side.iter().filter_map(|run| run.fingerprint.0.get(name)) {
-            if !values.contains(value) {
-                values.push(value.clone());
+    let mut changes: BTreeMap<String, FactChange> = BTreeMap::new();
+    for run in now {
+        let mut unlike: BTreeMap<String, Vec<Difference>> = BTreeMap::new();
+        for difference in baseline.iter().flat_map(|old| diff(&old.fingerprint, &run.fingerprint)) {
+            unlike.entry(difference.key.clone()).or_default().push(difference);
+        }
+        unlike.retain(|_, differences| differences.len() == baseline.len());
+        for (fact, differences) in unlike {
+            let change = changes.entry(fact.clone()).or_insert(FactChange { fact, baseline: vec![], now: vec![] });
+            for Difference { a, b, .. } in differences {
+                change.baseline.extend(a);
+                change.now.extend(b);
             }
         }
-        values
-    };
-    let known = |old: &[String], value: &String| old.iter().any(|old| old == value || same_rate(old, value));
-    let changes = names.into_iter().map(|name| FactChange {
-        fact: name.clone(),
-        baseline: values(baseline, name),
-        now: values(now, name),
-    });
+    }
+    let mut changes: Vec<FactChange> = changes.into_values().collect();
+    for values in changes.iter_mut().flat_map(|change| [&mut change.baseline, &mut change.now]) {
+        values.sort();
+        values.dedup();
+    }
     changes
-        .filter(|change| {
-            let gone = change.now.is_empty() && !change.baseline.is_empty();
-            gone || change.now.iter().any(|value| !known(&change.baseline, value))
-        })
-        .collect()
-}
-
-/// Two fits of one clock never agree to the last digit.
-fn same_rate(a: &str, b: &str) -> bool {
-    let number = |text: &str| text.parse::<f64>().ok().filter(|rate| *rate > 1e6 && text.contains('.'));
-    matches!((number(a), number(b)), (Some(a), Some(b)) if (a / b - 1.0).abs() < SAME_TSC)
 }
 
 /// What the shifts of a venue mean.
@@ -149,7 +141,7 @@ pub fn findings(
     findings.extend(venue.hops.iter().filter(moved(State::Faster)).map(|at| context.stage(at, None)));
     findings.sort_by(|a, b| b.slower.cmp(&a.slower).then(b.added_ns.total_cmp(&a.added_ns)));
     let slow = |hop: Hop| venue.hops.iter().find(|at| at.hop == hop && at.p50.state == State::Slower);
-    if let (Some(wire), true) = (slow(Hop::WireRx), slower.is_empty()) {
+    if let (Some(wire), true) = (slow(Hop::WireRx), slower.is_empty() && factor.is_none()) {
         findings.push(context.arrival(wire));
     }
     findings.extend(slow(Hop::DoorbellAck).map(|ack| context.exchange(ack)));

@@ -28,8 +28,13 @@ pub const LEAST_NS: f64 = 20.0;
 /// Chance that a figure that did not move is called a shift, over all figures of one kind: medians of hops, 99th
 /// percentiles, the common factor.
 const ALPHA: f64 = 0.015;
-/// Chance that it is called undecided.
-const ALPHA_UNDECIDED: f64 = 6.0 * ALPHA;
+/// A figure that would be a shift at so many times this chance is undecided.
+const UNDECIDED: f64 = 6.0;
+/// The same of the common factor, which is what differs most from run to run where nothing changed.
+const ALPHA_FACTOR: f64 = 0.005;
+/// Least standard deviation that the speed of a host is believed to have from run to run; the second where nothing is
+/// known of it, and it may be a virtual machine.
+const FACTOR_FLOOR: [f64; 2] = [0.01, 0.03];
 /// Hops this short say nothing about a common factor: a tick of the clock would.
 const LEAST_FACTOR_NS: f64 = 20.0;
 /// "The same" is not said when a hop's median could have grown by this factor unseen, …
@@ -38,6 +43,8 @@ const BLIND_P50: f64 = 1.5;
 const BLIND_FACTOR: f64 = 2.0;
 /// … or when the 99th percentile of the whole way could.
 const BLIND_P99: f64 = 4.0;
+/// The speed of a host wanders: runs differ by more than the parts of one, in variance by this factor.
+const WANDER: f64 = 4.0;
 /// Runs whose load differs by this factor are not compared, where nothing says that they were given the same.
 const OTHER_LOAD: f64 = 1.25;
 
@@ -131,6 +138,9 @@ pub enum State {
 }
 
 impl Verdict {
+    /// All.
+    pub const ALL: [Verdict; 3] = [Verdict::Same, Verdict::Regression, Verdict::CannotTell];
+
     /// For CI: 0 the same, 1 a regression, 2 cannot tell.
     pub const fn exit_code(self) -> u8 {
         match self {
@@ -359,6 +369,7 @@ impl<'a> Pair<'a> {
             let [k, m] = &sides;
             figure.baseline = k.iter().map(|run| run.whole[i]).collect();
             figure.now = m.iter().map(|run| run.whole[i]).collect();
+            figure.wander = if (OWN..P50).contains(&i) || i >= P99 { 1.0 } else { WANDER };
             figure.within_baseline = within(k);
             figure.within_now = within(m);
             figure.among_parts = k.iter().chain(m).map(|run| run.among[i]).sum::<f64>() / (k.len() + m.len()) as f64;
@@ -403,14 +414,15 @@ impl<'a> Pair<'a> {
         let mut venue = VenueComparison { name: self.name.to_owned(), common, hops, findings: Vec::new() };
         venue.findings = cause::findings(&venue, claimed, [&self.runs[0], &self.runs[1]], facts);
         if !venue.findings.iter().any(Finding::is_regression) {
-            cannot_tell.extend(self.doubts(&venue, tests));
+            cannot_tell.extend(self.doubts(&venue));
         }
         (venue, cannot_tell)
     }
 
     /// The factor of most of the software's hops; `None` where most did not move together.
     fn common(&self, tests: &Tests) -> Option<Shift> {
-        let difference = self.figures[FACTOR].difference(0.01);
+        let known = self.runs[0].len() >= KNOWN_RUNS;
+        let difference = self.figures[FACTOR].difference(FACTOR_FLOOR[usize::from(!known)]);
         let near = |&&hop: &&usize| {
             let own = self.own(hop, 0.01);
             own.value.abs() <= (2.0 * own.error).max(0.05).max(0.3 * difference.value.abs())
@@ -421,7 +433,7 @@ impl<'a> Pair<'a> {
         }
         let whole = self.base.p50[Hop::RxDoorbell.index()];
         let scale = |log: f64| log.exp_m1();
-        let judged = judged(difference, scale, [ALPHA / tests.factor, ALPHA_UNDECIDED / tests.factor], |share| {
+        let judged = judged(difference, scale, ALPHA_FACTOR / tests.factor, |share| {
             share.abs() >= LEAST_SHARE && share.abs() * whole >= LEAST_NS
         });
         Some(Shift { baseline: 1.0, now: 1.0 + judged.own, ..judged })
@@ -438,7 +450,7 @@ impl<'a> Pair<'a> {
         };
         let scale = |log: f64| (base * factor + LEAST_NS) * log.exp_m1();
         let matters = |ns: f64| ns.abs() >= LEAST_NS && ns.abs() >= LEAST_SHARE * base;
-        let judged = judged(difference, scale, [ALPHA / tests.p50, ALPHA_UNDECIDED / tests.p50], matters);
+        let judged = judged(difference, scale, ALPHA / tests.p50, matters);
         let state = if hop == Hop::RxDoorbell { State::Sum } else { judged.state };
         Shift { baseline: base, now, state, ..judged }
     }
@@ -453,7 +465,7 @@ impl<'a> Pair<'a> {
         difference.value -= log(base + explained) - log(base);
         let scale = |log: f64| (base + explained + LEAST_NS) * log.exp_m1();
         let matters = |ns: f64| ns.abs() >= LEAST_NS && ns.abs() >= LEAST_SHARE * base;
-        let judged = judged(difference, scale, [ALPHA / tests.p99, ALPHA_UNDECIDED / tests.p99], matters);
+        let judged = judged(difference, scale, ALPHA / tests.p99, matters);
         Some(Shift { baseline: base, now, ..judged })
     }
 
@@ -472,7 +484,7 @@ impl<'a> Pair<'a> {
     }
 
     /// Why "the same" cannot be said though no shift was found.
-    fn doubts(&self, venue: &VenueComparison, tests: &Tests) -> Vec<String> {
+    fn doubts(&self, venue: &VenueComparison) -> Vec<String> {
         let name = self.name;
         let mut doubts = Vec::new();
         if let Some(common) = venue.common {
@@ -517,7 +529,6 @@ impl<'a> Pair<'a> {
                     .push(format!("{name}: too noisy: a 99th percentile of {:.1} times would not be seen", 1.0 + most));
             }
         }
-        let _ = tests;
         doubts
     }
 }
@@ -577,13 +588,8 @@ fn floor(base: f64, share: f64) -> f64 {
 }
 
 /// Judge a difference: `scale` makes ns of logarithms, `matters` says whether as many are worth a word.
-fn judged(
-    difference: Difference,
-    scale: impl Fn(f64) -> f64,
-    alphas: [f64; 2],
-    matters: impl Fn(f64) -> bool,
-) -> Shift {
-    let [sure, undecided] = alphas.map(|alpha| difference.half_width(alpha));
+fn judged(difference: Difference, scale: impl Fn(f64) -> f64, alpha: f64, matters: impl Fn(f64) -> bool) -> Shift {
+    let [sure, undecided] = [alpha, UNDECIDED * alpha].map(|alpha| difference.half_width(alpha));
     let value = difference.value;
     let (own, low, high) = (scale(value), scale(value - sure), scale(value + sure));
     let state = match () {
@@ -618,4 +624,120 @@ fn other_load(name: &str, runs: &[Vec<(&Profile, usize)>; 2], sampled: &[Vec<&Sa
         ));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::latency::budget::{Allowance, Budget};
+    use crate::latency::profile::ProfileBuilder;
+    use crate::latency::record::{Kind, Record};
+    use crate::latency::trace::{ClockFit, Header, VenueHeader};
+
+    /// A calm host: 3000 orders in 3 s, each hop between 100 and 140 ns, and `added` to the fourth.
+    fn run(header: &Header, added: u64) -> Profile {
+        let mut builder = ProfileBuilder::new(header);
+        for order in 0..3000u64 {
+            let rx_tsc = 1 + order * 1_000_000;
+            let at = |hops: u64| rx_tsc + (0..hops).map(|hop| 100 + order * (hop + 3) % 41).sum::<u64>();
+            builder.record(&Record {
+                kind: Kind::Sent as u8,
+                rx_tsc,
+                parsed_tsc: at(1),
+                book_tsc: at(2),
+                decided_tsc: at(3),
+                encoded_tsc: at(4) + added,
+                doorbell_tsc: at(5) + added,
+                burst_size: 1,
+                ..Record::default()
+            });
+        }
+        builder.finish()
+    }
+
+    fn header() -> Header {
+        let budget = Budget([(Hop::DecidedEncoded, Allowance { p50_ns: 200.0, p99_ns: 400.0 })].into());
+        let venue = VenueHeader { name: "v".into(), lcores: [1, 2, 3, 4, 5], budget, ..VenueHeader::default() };
+        Header {
+            run: "r".into(),
+            command: "run".into(),
+            clock: ClockFit { tsc_hz: 1e9, ..ClockFit::default() },
+            venues: vec![venue],
+            ..Header::default()
+        }
+    }
+
+    #[test]
+    fn an_added_delay_is_measured_and_all_of_it_is_that_hop_s() {
+        let baseline: Vec<Profile> = (0..3).map(|_| run(&header(), 0)).collect();
+        let comparison = compare(&baseline, &[run(&header(), 500)]);
+        assert_eq!(comparison.verdict, Verdict::Regression, "{comparison}");
+        let [finding] = &comparison.venues[0].findings[..] else { panic!("{comparison}") };
+        assert_eq!((finding.meaning, finding.hop), (Meaning::Stage, Some(Hop::DecidedEncoded)));
+        assert!((finding.added_ns - 500.0).abs() < 10.0 && finding.share == Some(1.0), "{finding:?}");
+        assert!(finding.text.contains("encode on lcore 4"), "{finding}");
+        assert_eq!(compare(&baseline, &baseline).verdict, Verdict::Same);
+        assert_eq!(Verdict::ALL.map(Verdict::exit_code), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_comparison_is_read_back_from_its_json() {
+        let baseline: Vec<Profile> = (0..3).map(|_| run(&header(), 0)).collect();
+        let comparison = compare(&baseline, &[run(&header(), 500)]);
+        let json = serde_json::to_string(&comparison).unwrap();
+        let back: Comparison = serde_json::from_str(&json).unwrap();
+        assert_eq!(back.verdict, comparison.verdict);
+        assert_eq!(back.venues[0].findings.len(), comparison.venues[0].findings.len());
+    }
+
+    #[test]
+    fn what_was_not_given_the_same_work_is_not_compared() {
+        let baseline = [run(&header(), 0)];
+        let told = |header: Header, now: fn(Profile) -> Profile| {
+            let comparison = compare(&baseline, &[now(run(&header, 500))]);
+            assert_eq!(comparison.verdict, Verdict::CannotTell, "{comparison}");
+            comparison.cannot_tell.join("\n")
+        };
+        assert!(told(Header { oversubscribed: true, ..header() }, |p| p).contains("fewer CPUs than lcores"));
+        assert!(told(Header { command: "replay".into(), ..header() }, |p| p).contains("compared with"));
+        assert!(told(Header { speed: "2x".into(), ..header() }, |p| p).contains("different speeds"));
+        let busier = |mut profile: Profile| {
+            profile.venues[0].load.iter_mut().for_each(|slice| slice.bursts *= 4);
+            profile
+        };
+        assert!(told(header(), busier).contains("a mean burst of 4.0, 1.0 in the baseline"));
+        assert!(compare(&[], &baseline).cannot_tell[0].contains("nothing to compare"));
+    }
+
+    #[test]
+    fn a_hop_over_its_budget_needs_no_baseline() {
+        let within = against_budget(&[run(&header(), 0)]);
+        assert_eq!((within.verdict, within.checked), (Verdict::Same, 2), "{within}");
+        let over = against_budget(&[run(&header(), 290)]);
+        assert_eq!(over.verdict, Verdict::Regression);
+        // 410 ns of 200; of its 99th percentile, 429 of 400.
+        assert_eq!(over.over.iter().map(|at| at.percentile).collect::<Vec<_>>(), [50, 99], "{over}");
+        assert!((over.over[0].times - 2.05).abs() < 0.05, "{over}");
+        let none = Header {
+            venues: vec![VenueHeader { budget: Budget::default(), ..header().venues[0].clone() }],
+            ..header()
+        };
+        assert_eq!(against_budget(&[run(&none, 0)]).verdict, Verdict::CannotTell);
+        let crowded = Header { oversubscribed: true, ..header() };
+        assert_eq!(against_budget(&[run(&crowded, 290)]).verdict, Verdict::CannotTell);
+    }
+
+    #[test]
+    fn two_fits_of_one_tsc_are_no_difference_and_another_governor_is() {
+        let facts = |facts: &[(&str, &str)]| {
+            let facts = facts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let fingerprint = crate::host::fingerprint::Fingerprint(facts.collect());
+            run(&Header { fingerprint, ..header() }, 0)
+        };
+        let before = facts(&[("tsc.hz", "2445429512.1"), ("cpu4.governor", "performance"), ("thp", "never")]);
+        let after = facts(&[("tsc.hz", "2445430012.7"), ("cpu4.governor", "powersave"), ("turbo", "on")]);
+        let changes = cause::fact_changes(&[before], &[after]);
+        let texts: Vec<String> = changes.iter().map(FactChange::to_string).collect();
+        assert_eq!(texts, ["cpu4.governor: performance → powersave", "thp: never → unknown", "turbo: unknown → on"]);
+    }
 }

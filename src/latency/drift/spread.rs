@@ -4,8 +4,8 @@
 //! models and empirical Bayes methods for assessing differential expression*, 2004): three runs alone know their spread
 //! so badly that every tenth comparison would be far too sure. The prior is what the parts of the runs differ by.
 
-/// Weight of the prior, in runs.
-const PRIOR_RUNS: f64 = 3.0;
+/// Weight of the prior, in runs; the second where there are fewer than [`KNOWN_RUNS`], so that it is nearly all there is.
+const PRIOR_RUNS: [f64; 2] = [3.0, 8.0];
 /// With fewer runs their spread is unknown: the prior's variance is taken so many times.
 const UNKNOWN: f64 = 2.0;
 /// Runs of a baseline from which their spread is taken to be known.
@@ -24,6 +24,9 @@ pub struct Figures {
     pub within_now: f64,
     /// Mean variance among the parts of a run.
     pub among_parts: f64,
+    /// So many times that variance is expected among runs: 1, or more of a figure that wanders and so strays further
+    /// between runs than within one.
+    pub wander: f64,
 }
 
 /// A difference and how sure it is.
@@ -46,10 +49,11 @@ impl Figures {
         // A part is shorter than a run, and so its figure is noisier by itself.
         let noise = super::sample::PARTS as f64 * self.within_baseline.max(self.within_now);
         let known = self.baseline.len() >= KNOWN_RUNS;
-        let parts = (self.among_parts - noise).max(0.0).max(floor * floor);
+        let parts = ((self.among_parts - noise) * self.wander).max(floor * floor);
         let prior = if known { parts } else { UNKNOWN * parts.max(floor * floor * 9.0) };
-        let freedom = PRIOR_RUNS + (k - 1.0) + (m - 1.0);
-        let among = (PRIOR_RUNS * (prior + self.within_baseline) + square_k + square_m) / freedom;
+        let weight = PRIOR_RUNS[usize::from(!known)];
+        let freedom = weight + (k - 1.0) + (m - 1.0);
+        let among = (weight * (prior + self.within_baseline) + square_k + square_m) / freedom;
         let excess = (self.within_now - self.within_baseline).max(0.0);
         let variance = among.max(self.within_baseline) / k + (among + excess).max(self.within_now) / m;
         Difference { value: mean_m - mean_k, error: variance.sqrt(), freedom: freedom as u32 }
