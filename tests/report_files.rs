@@ -176,7 +176,6 @@ fn the_query_of_the_document_gives_what_the_records_say() {
     let output = output.unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let said = String::from_utf8(output.stdout).unwrap();
-    let expected =
-        "20260102T030405Z-b nasdaq 101 1050.0 1099.0\n20260102T030405Z-a nasdaq 101 150.0 199.0\n";
+    let expected = "20260102T030405Z-b nasdaq 101 1050.0 1099.0\n20260102T030405Z-a nasdaq 101 150.0 199.0\n";
     assert_eq!(said, expected);
 }

@@ -83,8 +83,8 @@ pub fn software(record: &Record) -> Option<[u64; 5]> {
     stamps.is_sorted().then(|| std::array::from_fn(|i| stamps[i + 1] - stamps[i]))
 }
 
-/// Ticks of [`Hop::WireRx`] where the stamp is in the TSC's own domain; a NIC's clock must be fitted first.
+/// Ticks of [`Hop::WireRx`] where the stamp is in the TSC's own domain; a device's clock must be fitted first.
 pub fn wire(record: &Record) -> Option<u64> {
-    let due = record.domain() == StampDomain::DueTsc;
-    due.then(|| record.rx_tsc.saturating_sub(record.stamp))
+    let comparable = matches!(record.domain(), StampDomain::DueTsc | StampDomain::FittedTsc);
+    comparable.then(|| record.rx_tsc.saturating_sub(record.stamp))
 }

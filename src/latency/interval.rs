@@ -116,4 +116,16 @@ pub struct ClockEvidence {
     pub independent: Option<String>,
     /// What is wrong, and what it does to the figures; empty when nothing is.
     pub warnings: Vec<String>,
+    /// Clocks of devices that stamp frames.
+    pub devices: Vec<DeviceClockEvidence>,
+}
+
+/// What is known of a device's clock.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceClockEvidence {
+    /// The port's name in the pipeline file.
+    pub port: String,
+    /// How wrong a stamp of it may come out on the TSC, in ns; `None` while it is unsynchronised.
+    pub residual_ns: Option<f64>,
 }

@@ -90,6 +90,8 @@ pub enum StampDomain {
     Device = 1,
     /// The host's TSC: the moment at which a paced replay was due to deliver the packet.
     DueTsc = 2,
+    /// The device's clock, as the recorder has fitted it to the host's TSC; the interval's evidence has the residual.
+    FittedTsc = 3,
 }
 
 impl Record {
@@ -105,6 +107,7 @@ impl Record {
         match self.stamp_domain {
             1 => StampDomain::Device,
             2 => StampDomain::DueTsc,
+            3 => StampDomain::FittedTsc,
             _ => StampDomain::None,
         }
     }

@@ -6,20 +6,23 @@
 
 use super::board::{Ask, Boards, Count};
 use super::budget::Budget;
-use super::clock::{Clock, Scale};
+use super::clock::{Clock, DeviceClock, Scale, Watch};
 use super::hlog::Hlog;
 use super::hop::Hop;
-use super::hops::HopTable;
-use super::interval::{Interval, LcoreEvidence, LinkEvidence, PoolEvidence, PortEvidence};
+use super::hops::{HopTable, ns_of};
+use super::interval::{
+    ClockEvidence, DeviceClockEvidence, Interval, LcoreEvidence, LinkEvidence, PoolEvidence, PortEvidence,
+};
 use super::outlet::Lost;
-use super::record::Record;
-use super::snapshot::{HopSnapshot, RecorderSnapshot, Snapshot, StageSnapshot, VenueSnapshot};
-use super::trace::Writer;
+use super::record::{Record, StampDomain};
+use super::snapshot::{Alarm, HopSnapshot, RecorderSnapshot, Snapshot, StageSnapshot, VenueSnapshot};
+use super::trace::{ClockFit, Writer};
 use crate::cpu::rdtsc;
 use crate::dpdk::ring::{Consumer, Gauge};
 use crate::dpdk::{Mempool, Port};
 use crate::host::evidence::{Sampler, Thread};
 use crate::serve::Metrics;
+use crate::sys::affinity;
 use bytemuck::Zeroable;
 use std::io;
 use std::path::Path;
@@ -34,6 +37,12 @@ const NAP: Duration = Duration::from_millis(2);
 
 /// Lcores are asked for their numbers so long before an interval ends.
 const ASK_AHEAD: Duration = Duration::from_millis(10);
+
+/// Clocks are looked at so often, at most.
+const CLOCK_CHECK: Duration = Duration::from_secs(1);
+
+/// A device's stamp may come out so wrong on the TSC and still be called synchronised.
+const DEVICE_BOUND_NS: u64 = 1000;
 
 /// Records taken at a time.
 const INTAKE: usize = 256;
@@ -83,6 +92,8 @@ pub struct VenueParts {
     pub name: String,
     /// What its hops may take.
     pub budget: Budget,
+    /// Port of each line, by its name in the file.
+    pub ports: Vec<String>,
     /// Records in, and what found no room on the way.
     pub sources: Vec<(Consumer<Record>, Arc<Lost>)>,
 }
@@ -158,6 +169,11 @@ struct State {
     devices_before: Vec<PortEvidence>,
     /// What the kernel says of the lcores' threads, once all of them run.
     sampler: Option<Sampler>,
+    watch: Watch,
+    clock: ClockEvidence,
+    clock_checked: Option<Instant>,
+    /// By device of the parts.
+    device_clocks: Vec<DeviceClock>,
     /// The disk refused, and that was said.
     complained: bool,
     last: Snapshot,
@@ -165,6 +181,7 @@ struct State {
 
 impl State {
     fn new(parts: RecorderParts) -> State {
+        let bound = parts.clock.ns_to_ticks(DEVICE_BOUND_NS);
         let tables = || parts.venues.iter().map(|_| HopTable::default()).collect();
         State {
             hops: tables(),
@@ -179,6 +196,10 @@ impl State {
             polls_before: vec![(0, 0); parts.lcores.len()],
             devices_before: Vec::new(),
             sampler: None,
+            watch: Watch::host(&parts.clock, &affinity::current().unwrap_or_default()),
+            clock: ClockEvidence::default(),
+            clock_checked: None,
+            device_clocks: parts.devices.iter().map(|_| DeviceClock::new(bound)).collect(),
             complained: false,
             last: parts.run.clone(),
             parts,
@@ -213,7 +234,8 @@ impl State {
         }
         self.close_interval();
         self.last.ended = true;
-        if let Some((writer, _)) = self.parts.trace.take() {
+        if let Some((mut writer, _)) = self.parts.trace.take() {
+            writer.clock(&self.fitted());
             let account = &mut self.last.recorder;
             let counters = writer.finish();
             (account.bytes, account.lost_disk) = (counters.bytes, counters.lost);
@@ -223,7 +245,7 @@ impl State {
 
     /// Take what the rings hold. Returns how many records that were.
     fn drain(&mut self, scale: &Scale) -> usize {
-        let State { parts, hops, intake, .. } = self;
+        let State { parts, hops, intake, device_clocks, .. } = self;
         let mut all = 0;
         for (index, (venue, hops)) in parts.venues.iter_mut().zip(hops).enumerate() {
             let metrics = parts.metrics.as_deref();
@@ -235,6 +257,8 @@ impl State {
             for (ring, _) in &mut venue.sources {
                 for _ in 0..TURNS {
                     let n = ring.pop_slice(intake);
+                    let stamped = intake[..n].iter_mut().filter(|r| r.domain() == StampDomain::Device);
+                    stamped.for_each(|record| fit(record, &venue.ports, &parts.devices, device_clocks));
                     for record in &intake[..n] {
                         hops.record(record, tell);
                     }
@@ -269,6 +293,7 @@ impl State {
             venues,
             interval,
             recorder: self.account(),
+            alarms: self.alarms(),
             ..self.parts.run.clone()
         };
         if let Some(metrics) = &self.parts.metrics {
@@ -300,6 +325,26 @@ impl State {
         *complained = failed.is_some();
     }
 
+    /// The clock as it is known by now.
+    fn fitted(&self) -> ClockFit {
+        let ClockEvidence { tsc_hz, error_ppm, independent_ppm, warnings, .. } = &self.clock;
+        let verified = independent_ppm.is_some() && warnings.is_empty();
+        ClockFit { tsc_hz: *tsc_hz, error_ppm: *error_ppm, verified, ..self.parts.clock.fitted() }
+    }
+
+    fn alarms(&self) -> Vec<Alarm> {
+        let alarm = |kind: &str, text: String| Alarm { kind: kind.to_owned(), text, ..Alarm::default() };
+        let mut alarms: Vec<Alarm> = self.clock.warnings.iter().map(|w| alarm("clock", w.clone())).collect();
+        let lost = self.lost() - self.lost_before;
+        if lost > 0 {
+            alarms.push(alarm("recorder", format!("{lost} records of the last interval found their ring full")));
+        }
+        if self.complained {
+            alarms.push(alarm("recorder", "the trace cannot be written: records are lost".to_owned()));
+        }
+        alarms
+    }
+
     fn account(&self) -> RecorderSnapshot {
         let written = self.parts.trace.as_ref().map(|(writer, _)| writer.counters()).unwrap_or_default();
         RecorderSnapshot {
@@ -311,8 +356,29 @@ impl State {
         }
     }
 
+    /// Look at the clocks, once a second at most; say what is wrong when it begins and when it ends.
+    fn check_clocks(&mut self) {
+        if self.clock_checked.is_some_and(|at| at.elapsed() < CLOCK_CHECK) {
+            return;
+        }
+        self.clock_checked = Some(Instant::now());
+        let mut now = self.watch.check();
+        for ((port, device), clock) in self.parts.devices.iter().zip(&mut self.device_clocks) {
+            let before_tsc = rdtsc();
+            let Some(ticks) = device.read_clock() else { continue };
+            clock.add(ticks, before_tsc, rdtsc());
+            let residual = clock.residual_ticks().map(|ticks| ns_of(&self.parts.clock, ticks));
+            now.devices.push(DeviceClockEvidence { port: port.clone(), residual_ns: residual });
+        }
+        for warning in now.warnings.iter().filter(|w| !self.clock.warnings.contains(w)) {
+            log::warn!("clock: {warning}");
+        }
+        self.clock = now;
+    }
+
     /// What happened since the last one.
     fn interval(&mut self) -> Interval {
+        self.check_clocks();
         let State { parts, polls_before, devices_before, .. } = self;
         let none = |lcore: &LcoreParts| LcoreEvidence { lcore: lcore.id, ..LcoreEvidence::default() };
         let mut lcores: Vec<LcoreEvidence> = match &mut self.sampler {
@@ -365,8 +431,8 @@ impl State {
             pools,
             ports,
             records,
+            clock: self.clock.clone(),
             records_lost: lost,
-            ..Interval::default()
         }
     }
 
@@ -391,6 +457,15 @@ impl State {
             negative: total[venue].negative,
             stages,
         }
+    }
+}
+
+/// Put a stamp of a device's clock on the TSC, if that clock is synchronised.
+fn fit(record: &mut Record, lines: &[String], devices: &[(String, Port)], clocks: &[DeviceClock]) {
+    let Some(port) = lines.get(usize::from(record.line)) else { return };
+    let Some(device) = devices.iter().position(|(name, _)| name == port) else { return };
+    if let Some(tsc) = clocks[device].to_tsc(record.stamp) {
+        (record.stamp, record.stamp_domain) = (tsc, StampDomain::FittedTsc as u8);
     }
 }
 

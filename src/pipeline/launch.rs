@@ -5,7 +5,7 @@
 //! and gives everything back in the opposite order. Decides nothing: that is the plan.
 
 use super::file::{Check, ChecksumPolicy, Driver, FeedProtocol, Idle as IdleFile, WhenFull as WhenFullFile};
-use super::plan::{LcorePlan, Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
+use super::plan::{LcorePlan, LinePlan, Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
 use super::record;
 use super::report::{RunFacts, Summary, VenueReport};
 use crate::arena::{Arena, ArenaFull};
@@ -295,7 +295,7 @@ pub fn launch(
     }
 
     let recorder = RecorderParts {
-        venues: plan.venues.iter().zip(&mut wiring).map(|(venue, wiring)| wiring.recorded(venue)).collect(),
+        venues: plan.venues.iter().zip(&mut wiring).map(|(venue, wiring)| wiring.recorded(plan, venue)).collect(),
         lcores: plan.lcores.iter().zip(&work).map(|(lcore, work)| watch(lcore, &work.boards)).collect(),
         links,
         pools: pools.clone(),
@@ -460,9 +460,11 @@ impl Wiring {
     }
 
     /// What the recorder takes of it.
-    fn recorded(&mut self, venue: &VenuePlan) -> VenueParts {
+    fn recorded(&mut self, plan: &Plan, venue: &VenuePlan) -> VenueParts {
         let sources = std::mem::take(&mut self.sources);
-        VenueParts { name: venue.name.clone(), budget: venue.budget.clone(), sources }
+        let port = |line: &LinePlan| plan.ports[line.port].name.clone();
+        let ports = venue.feed.lines.iter().map(port).collect();
+        VenueParts { name: venue.name.clone(), budget: venue.budget.clone(), sources, ports }
     }
 
     /// Gauges of the rings between stages.
@@ -519,6 +521,7 @@ impl Devices {
                 rx,
                 tx: (0..port.tx_queues).map(|_| port.tx_descriptors as u16).collect(),
                 checksum: ethdev::Offload::IfAvailable,
+                timestamp: ethdev::Offload::IfAvailable,
                 all_multicast: true,
                 ..ethdev::PortConfig::default()
             };

@@ -166,7 +166,12 @@ impl Feed {
         counters.packets += received as u64;
         for (position, frame) in out.iter_mut().enumerate() {
             counters.bytes += frame.len() as u64;
-            frame.set_private(Arrival { burst_position: position as u16, ..arrival });
+            let (stamp, domain) = match frame.stamp() {
+                Some(stamp) => (stamp, StampDomain::Device),
+                None => (0, StampDomain::None),
+            };
+            let burst_position = position as u16;
+            frame.set_private(Arrival { burst_position, stamp, stamp_domain: domain as u8, ..arrival });
         }
         received
     }

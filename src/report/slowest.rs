@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn the_slowest_are_kept_each_with_the_interval_of_its_doorbell() {
         let mut slowest = Slowest::new(3);
-        let mut send = |slowest: &mut Slowest, doorbell_tsc, total| {
+        let send = |slowest: &mut Slowest, doorbell_tsc, total| {
             slowest.record(&Record { doorbell_tsc, ..Record::default() }, [total, 0, 0, 0, 0], total);
         };
         let interval = |from_tsc, to_tsc| Interval { from_tsc, to_tsc, ..Interval::default() };

@@ -119,6 +119,7 @@ fn interval() -> Interval {
             independent_ppm: Some(-3.5),
             independent: Some("realtime".into()),
             warnings: vec!["the clocksource is hpet".into()],
+            devices: Vec::new(),
         },
         records: 500,
         records_lost: 12,

@@ -139,6 +139,7 @@ impl Watch {
             independent_ppm: verdict.as_ref().map(|(_, ppm, _)| *ppm),
             independent: verdict.map(|(name, ..)| name),
             warnings,
+            devices: Vec::new(),
         }
     }
 
