@@ -624,7 +624,7 @@ mod tests {
         assert!(found.len() > 100 && found[0].0 >= 60, "{found:?}");
         let rate = found.iter().filter(|(_, text)| text.contains("rate against phc changed"));
         assert!(rate.clone().count() > 100);
-        all_say(&rate.cloned().take(1).collect::<Vec<_>>(), &["ppm faster", "too long", "one factor"]);
+        all_say(&rate.take(1).cloned().collect::<Vec<_>>(), &["ppm faster", "too long", "one factor"]);
     }
 
     #[test]
