@@ -231,7 +231,7 @@ impl Fingerprint {
 /// What differs, by key.
 ///
 /// Compared in their own way are: keys that begin with `run.`, which tell one run from another (a process id, a start
-/// time) and never differ here; `eal.argv`, without the value of `--file-prefix`, which holds a process id; and
+/// time) and never differ here; `eal.arguments`, without the value of `--file-prefix`, which holds a process id; and
 /// `tsc.hz`, a measurement, which differs from 0.1 % on.
 pub fn diff(a: &Fingerprint, b: &Fingerprint) -> Vec<Difference> {
     let keys: BTreeSet<&String> = a.0.keys().chain(b.0.keys()).collect();
@@ -250,7 +250,7 @@ fn same(key: &str, a: &str, b: &str) -> bool {
             (Ok(a), Ok(b)) => (a - b).abs() <= a.abs().max(b.abs()) * 1e-3,
             _ => a == b,
         },
-        "eal.argv" => without_prefix(a).eq(without_prefix(b)),
+        "eal.arguments" => without_prefix(a).eq(without_prefix(b)),
         _ => a == b,
     }
 }
@@ -572,13 +572,17 @@ mod tests {
 
     #[test]
     fn what_only_tells_runs_apart_is_no_difference() {
-        let a = of(&[("run.pid", "17"), ("eal.argv", "-l 1 --file-prefix=tickpath-17"), ("tsc.hz", "2445426001.2")]);
-        let b = of(&[("run.id", "x"), ("eal.argv", "-l 1 --file-prefix tickpath-18"), ("tsc.hz", "2445425999.0")]);
+        let a =
+            of(&[("run.pid", "17"), ("eal.arguments", "-l 1 --file-prefix=tickpath-17"), ("tsc.hz", "2445426001.2")]);
+        let b = of(&[("run.id", "x"), ("eal.arguments", "-l 1 --file-prefix tickpath-18"), ("tsc.hz", "2445425999.0")]);
         assert_eq!(diff(&a, &b), []);
         let keys = |b: &[(&str, &str)]| diff(&a, &of(b)).into_iter().map(|d| d.key).collect::<Vec<_>>();
-        assert_eq!(keys(&[("eal.argv", "-l 2 --file-prefix=tickpath-17"), ("tsc.hz", "2445426001.2")]), ["eal.argv"]);
-        assert_eq!(keys(&[("eal.argv", "-l 1"), ("tsc.hz", "2440000000")]), ["tsc.hz"]);
-        assert_eq!(keys(&[("eal.argv", "-l 1"), ("tsc.hz", "unknown")]), ["tsc.hz"]);
+        assert_eq!(
+            keys(&[("eal.arguments", "-l 2 --file-prefix=tickpath-17"), ("tsc.hz", "2445426001.2")]),
+            ["eal.arguments"]
+        );
+        assert_eq!(keys(&[("eal.arguments", "-l 1"), ("tsc.hz", "2440000000")]), ["tsc.hz"]);
+        assert_eq!(keys(&[("eal.arguments", "-l 1"), ("tsc.hz", "unknown")]), ["tsc.hz"]);
     }
 
     #[test]

@@ -26,8 +26,8 @@ impl Event {
 /// The kernel does not count this here.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cache misses are not counted: the kernel offers no such event to this process ({0}); a virtual machine often has \
-     none, elsewhere lower kernel.perf_event_paranoid to 2 or give the program CAP_PERFMON"
+    "the kernel offers no cache-miss event to this process ({0}); a virtual machine often has none, elsewhere lower \
+     kernel.perf_event_paranoid to 2 or give the program CAP_PERFMON"
 )]
 pub struct Unavailable(#[source] io::Error);
 
