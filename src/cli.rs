@@ -1,9 +1,11 @@
 //! The command line: which commands there are and what each takes. Plain data; `cmd` does the work.
 
 use crate::latency::hop::Hop;
+use crate::latency::snapshot::DEFAULT_ADDRESS;
 use crate::pipeline::file::Listen;
 use crate::pipeline::launch::Delay;
 use crate::port::capture::Speed;
+use crate::serve;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ pub enum Command {
     Synth(SynthArgs),
     /// Say what traces hold: each hop against its budget, over the run, and the slowest orders
     Report(ReportArgs),
+    /// Watch a running instance in the terminal
+    Top(TopArgs),
 }
 
 /// Arguments for EAL.
@@ -257,6 +261,28 @@ pub struct SynthArgs {
     pub summary: Option<PathBuf>,
 }
 
+/// `tickpath top`.
+#[derive(Args, Clone, Debug)]
+pub struct TopArgs {
+    /// Where the instance serves its metrics, HOST:PORT
+    #[arg(default_value_t = DEFAULT_ADDRESS.to_string(), value_parser = parse_host_port)]
+    pub address: String,
+    /// Print one page of plain text and end
+    #[arg(long)]
+    pub once: bool,
+}
+
+fn parse_host_port(text: &str) -> Result<String, String> {
+    // What has another character may not be where a URL ends its host.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:%".contains(c);
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && host.chars().all(plain) && port.parse::<u16>().is_ok() => {
+            Ok(text.into())
+        }
+        _ => Err("expected HOST:PORT, such as 127.0.0.1:9464".into()),
+    }
+}
+
 fn parse_duration_ns(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, f64); 4] = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)];
     let parsed = UNITS.iter().find_map(|(unit, ns)| Some(text.strip_suffix(unit)?.trim().parse::<f64>().ok()? * ns));
@@ -333,6 +359,21 @@ mod tests {
         assert_eq!(args.record.inject_delay, expected);
         for wrong in ["rx_doorbell=1us", "2us", "rx_parsed=x0.5", "rx_parsed=fast"] {
             assert!(replay(&["a.pcap", "--inject-delay", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn top_looks_at_a_host_and_port() {
+        let top = |args: &[&str]| match Cli::try_parse_from(["tickpath", "top"].iter().chain(args))?.command {
+            Command::Top(args) => Ok::<_, clap::Error>((args.address, args.once)),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(top(&[]).unwrap(), ("127.0.0.1:9464".into(), false));
+        for address in ["10.0.0.1:80", "[::1]:9464", "trader-3.lan:9464"] {
+            assert_eq!(top(&[address, "--once"]).unwrap(), (address.into(), true));
+        }
+        for wrong in ["9464", "host", ":9464", "host:99999", "http://host:1", "a/b:1", "a@b:1"] {
+            assert!(top(&[wrong]).is_err(), "{wrong}");
         }
     }
 

@@ -42,6 +42,8 @@ pub mod serve;
 pub mod stages;
 #[allow(unsafe_code)]
 pub mod sys;
+#[cfg(feature = "dpdk")]
+pub mod top;
 
 #[cfg(feature = "dpdk")]
 pub use program::Program;

@@ -92,6 +92,7 @@ impl Program {
             Command::Schema(args) => cmd::schema::execute(args, self),
             Command::Synth(args) => cmd::synth::execute(args, self),
             Command::Report(args) => cmd::report::execute(args),
+            Command::Top(args) => cmd::top::execute(args),
         };
         done.unwrap_or_else(|failure| report(&failure))
     }

@@ -7,6 +7,7 @@ pub mod report;
 pub mod run;
 pub mod schema;
 pub mod synth;
+pub mod top;
 
 use crate::cli::{EalOptions, RecordOptions};
 use crate::dpdk::eal_file;

@@ -52,7 +52,8 @@ pub struct VenueSnapshot {
     pub orders: u64,
     /// The stages in packet order.
     pub stages: Vec<StageSnapshot>,
-    /// Hops that have been measured, in packet order.
+    /// Hops that have been measured, in packet order. `wire_rx` is there with nothing in it while there are stamps whose
+    /// clock is not fitted yet.
     pub hops: Vec<HopSnapshot>,
     /// Records whose stamps were out of order.
     pub negative: u64,

@@ -237,6 +237,12 @@ fn lcores(view: &View<'_>) -> Vec<Family> {
             named,
         ),
         counter(
+            "tickpath_lcore_voluntary_switches_total",
+            "Times an lcore's thread gave its CPU away: it yields, or made a system call that waits.",
+            LCORE,
+            each(|l| l.voluntary_switches.map(|n| n as f64)),
+        ),
+        counter(
             "tickpath_lcore_involuntary_switches_total",
             "Times an lcore's thread was taken off its CPU against its will.",
             LCORE,
@@ -356,6 +362,18 @@ fn clock(view: &View<'_>) -> Vec<Family> {
             "How far the TSC's rate is off by that clock.",
             ["clock"],
             independent,
+        ),
+        gauge(
+            "tickpath_clock_device_synchronised",
+            "1 when the stamps of a device's clock can be put on the TSC; while it is 0, wire_rx has no times.",
+            ["port"],
+            clock.devices.iter().map(|d| ([d.port.clone()], flag(d.residual_ns.is_some()))),
+        ),
+        gauge(
+            "tickpath_clock_device_residual_seconds",
+            "How wrong a stamp of a device's clock may come out on the TSC.",
+            ["port"],
+            clock.devices.iter().filter_map(|d| Some(([d.port.clone()], seconds(d.residual_ns?)))),
         ),
         gauge(
             "tickpath_clock_warnings",

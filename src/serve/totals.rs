@@ -35,6 +35,7 @@ impl Totals {
             for (sum, more) in [
                 (&mut sum.timer_ticks, more.timer_ticks),
                 (&mut sum.interrupts, more.interrupts),
+                (&mut sum.voluntary_switches, more.voluntary_switches),
                 (&mut sum.involuntary_switches, more.involuntary_switches),
                 (&mut sum.run_queue_wait_ns, more.run_queue_wait_ns),
                 (&mut sum.page_faults, more.page_faults),

@@ -119,7 +119,10 @@ fn interval() -> Interval {
             independent_ppm: Some(-3.5),
             independent: Some("realtime".into()),
             warnings: vec!["the clocksource is hpet".into()],
-            devices: Vec::new(),
+            devices: vec![
+                DeviceClockEvidence { port: "nasdaq-feed".into(), residual_ns: Some(35.0) },
+                DeviceClockEvidence { port: "iex-feed".into(), residual_ns: None },
+            ],
         },
         records: 500,
         records_lost: 12,
