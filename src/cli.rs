@@ -5,7 +5,6 @@ use crate::latency::snapshot::DEFAULT_ADDRESS;
 use crate::pipeline::file::Listen;
 use crate::pipeline::launch::Delay;
 use crate::port::capture::Speed;
-use crate::serve;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddrV4;
 use std::path::PathBuf;

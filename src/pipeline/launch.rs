@@ -235,7 +235,8 @@ pub fn launch(
         let name = format!("arena-{}", lcore.id);
         regions.push(Region::new(&eal, &name, lcore.arena_bytes as usize, Socket::Node(lcore.node))?);
     }
-    let header = record::header(plan, options, &clock, record::fingerprint(plan, eal.argv(), &regions));
+    let watched = devices.watched(plan);
+    let header = record::header(plan, options, &clock, record::fingerprint(plan, eal.argv(), &regions, &watched));
     let run = record::snapshot(plan, &header);
     let trace = plan
         .record
@@ -252,7 +253,6 @@ pub fn launch(
         wiring.push(Wiring::new(venue, &eal, options.stamps != Stamping::Off)?);
     }
     let links = plan.venues.iter().zip(&wiring).flat_map(|(venue, wiring)| wiring.gauges(&venue.name)).collect();
-    let watched = devices.watched(plan);
 
     let ask = Ask::default();
     let mut work: Vec<LcoreWork<'_>> = Vec::new();

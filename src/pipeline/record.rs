@@ -3,7 +3,7 @@
 use super::file::Driver;
 use super::launch::Options;
 use super::plan::{Link, Mode, Plan, Stage, VenuePlan};
-use crate::dpdk::Region;
+use crate::dpdk::{Port, Region};
 use crate::host::fingerprint::{Fingerprint, Subject};
 use crate::latency::clock::Clock;
 use crate::latency::snapshot::Snapshot;
@@ -43,8 +43,8 @@ pub fn header(plan: &Plan, options: &Options, clock: &Clock, fingerprint: Finger
 }
 
 /// Everything about program and host that can make a run of this plan slower than another. `regions` are the memory of
-/// the lcores.
-pub fn fingerprint(plan: &Plan, eal_argv: &[String], regions: &[Region]) -> Fingerprint {
+/// the lcores, `devices` the ports' by their names.
+pub fn fingerprint(plan: &Plan, eal_argv: &[String], regions: &[Region], devices: &[(String, Port)]) -> Fingerprint {
     let subject = Subject {
         hot_cpus: plan.lcores.iter().flat_map(|l| l.cpus.iter().copied()).collect(),
         devices: plan
@@ -66,6 +66,11 @@ pub fn fingerprint(plan: &Plan, eal_argv: &[String], regions: &[Region]) -> Fing
     for lcore in &plan.lcores {
         let cpus: Vec<String> = lcore.cpus.iter().map(u32::to_string).collect();
         facts.insert(format!("lcore{}.cpus", lcore.id), cpus.join(","));
+    }
+    for (port, device) in devices {
+        if let Some(firmware) = device.firmware() {
+            facts.insert(format!("port.{port}.firmware"), firmware);
+        }
     }
     for region in regions {
         // A kernel that does not tell leaves the fact out.
