@@ -34,3 +34,11 @@ fn ten_million_records_are_reported_in_bounded_memory() {
         assert!(peak < 256 * 1024, "{peak} KiB");
     }
 }
+
+/// The trace that docs/report.png shows: `TICKPATH_VOLUME=DIR cargo test --test report_volume picture -- --ignored`.
+#[test]
+#[ignore = "writes 250 MB into TICKPATH_VOLUME"]
+fn trace_of_the_picture() {
+    let folder = std::env::var_os("TICKPATH_VOLUME").expect("TICKPATH_VOLUME names a folder");
+    traces::natural(&PathBuf::from(folder), 1_000_000, 1);
+}

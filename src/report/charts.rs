@@ -69,7 +69,7 @@ pub fn curves(venue: &VenueReport) -> String {
     })
 }
 
-/// End-to-end median and 99th percentile over the run, budgets as thin lines.
+/// End-to-end median and 99th percentile over the run, times logarithmic, budgets as dashed lines.
 pub fn series(venue: &VenueReport, seconds: (f64, f64)) -> String {
     let hop = Hop::RxDoorbell;
     let points: Vec<(f64, f64, f64)> = venue
@@ -81,13 +81,14 @@ pub fn series(venue: &VenueReport, seconds: (f64, f64)) -> String {
     let budget = venue.hops.iter().find(|measured| measured.hop == hop).and_then(|measured| measured.budget);
     let promised = budget.map_or([0.0; 2], |budget| [budget.p50_ns, budget.p99_ns]);
     let high = points.iter().map(|(_, _, p99)| *p99).chain(promised).fold(1.0, f64::max);
+    let low = points.iter().map(|(_, p50, _)| *p50).fold(high, f64::min).max(1.0);
     let (from, to) = stretch(seconds);
     draw(SIZE, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .x_label_area_size(26)
             .y_label_area_size(58)
-            .build_cartesian_2d(from..to, 0.0..high * 1.1)?;
+            .build_cartesian_2d(from..to, (low * 0.8..high * 1.3).log_scale())?;
         chart
             .configure_mesh()
             .bold_line_style(FAINT)
@@ -95,8 +96,8 @@ pub fn series(venue: &VenueReport, seconds: (f64, f64)) -> String {
             .axis_style(GREY)
             .label_style(FONT.into_font().color(&GREY))
             .x_labels(6)
-            .y_labels(6)
-            .x_label_formatter(&|at| super::text::time(at * 1e9))
+            .y_labels(5)
+            .x_label_formatter(&|at| format!("{} s", (at * 1e6).round() / 1e6))
             .y_label_formatter(&|ns| super::text::time(*ns))
             .draw()?;
         let styles =
@@ -115,10 +116,12 @@ pub fn series(venue: &VenueReport, seconds: (f64, f64)) -> String {
     })
 }
 
-/// One quantity of the evidence over the run, as bars from nothing to the most; `None` when it never happened.
+/// One quantity of the evidence over the run, as bars from nothing to the most, or to `top` if that is more; `None` when it
+/// never happened.
 pub fn strip(
     points: &[EvidencePoint],
     seconds: (f64, f64),
+    top: f64,
     of: impl Fn(&EvidencePoint) -> f64,
 ) -> Option<(String, f64)> {
     let most = points.iter().map(&of).fold(0.0, f64::max);
@@ -131,7 +134,7 @@ pub fn strip(
             .margin_left(66)
             .margin_right(8)
             .margin_top(4)
-            .build_cartesian_2d(from..to, 0.0..most)?;
+            .build_cartesian_2d(from..to, 0.0..most.max(top))?;
         let bars = points.iter().map(|point| {
             let (left, right) = (point.from_seconds.clamp(from, to), point.to_seconds.clamp(from, to));
             Rectangle::new([(left, 0.0), (right, of(point))], GREY.filled())

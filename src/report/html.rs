@@ -66,7 +66,7 @@ fn verdict(verdict: &Verdict, oversubscribed: bool, out: &mut String) {
             let [ns, budget] = [excess.ns, excess.budget_ns].map(time);
             let (venue, hop, figure) = (escape(&excess.venue), excess.hop.name(), excess.figure);
             let times = excess.ns / excess.budget_ns.max(f64::MIN_POSITIVE);
-            let _ = write!(out, "<li>{venue} {hop} {figure}: {ns}, promised {budget} ({times:.1}×)</li>");
+            let _ = write!(out, "<li>{venue} {hop} {figure}: {ns}, promised {budget} ({times:.2}×)</li>");
         }
         if let Some(more) = verdict.exceeded.len().checked_sub(MOST_EXCEEDED).filter(|more| *more > 0) {
             let _ = write!(out, "<li>and {more} more</li>");
@@ -106,7 +106,7 @@ fn venue(run: &RunReport, venue: &VenueReport, out: &mut String) {
 
 fn table(venue: &VenueReport, out: &mut String) {
     out.push_str(
-        "<div class=\"scroll\"><table>\n<tr><th>hop</th><th>share</th><th>p50</th><th>of</th><th>p99</th><th>of</th>\
+        "<div class=\"scroll\"><table>\n<tr><th>hop</th><th>share</th><th>p50</th><th class=\"budget\">budget</th><th>p99</th><th class=\"budget\">budget</th>\
          <th>min</th><th>p90</th><th>p99.9</th><th>p99.99</th><th>max</th><th>count</th></tr>\n",
     );
     if venue.wire == Wire::Unsynchronised {
@@ -152,12 +152,12 @@ fn figures(ns: &Percentiles, budget: [Option<(f64, bool)>; 2]) -> String {
 }
 
 fn waterfall(waterfall: &Waterfall, out: &mut String) {
-    let name = if waterfall.figure == "p50" { "Median order" } else { "Order at p99" };
+    let name = if waterfall.figure == "p50" { "Orders around the median" } else { "Orders around p99" };
     let [from, to] = [waterfall.from, waterfall.to].map(|quantile| quantile * 100.0);
     let total = time(waterfall.total_ns);
     let _ = writeln!(
         out,
-        "<div><h3>{name}: {total}</h3><p class=\"note\">mean of those between {from} % and {to} %</p><div class=\"fall\">"
+        "<div><h3>{name}: {total}</h3><p class=\"note\">means of those between {from:.1} % and {to:.1} %, which add up</p><div class=\"fall\">"
     );
     let mut before = 0.0;
     for (hop, ns) in Hop::SOFTWARE.into_iter().zip(waterfall.hops_ns) {
@@ -193,23 +193,24 @@ fn trade(place: usize, trade: &Trade, out: &mut String) {
 }
 
 fn host(run: &RunReport, out: &mut String) {
-    type Quantity = (&'static str, fn(&EvidencePoint) -> f64, fn(f64) -> String);
+    /// Name, what the axis reaches at least, the figure, how it is written.
+    type Quantity = (&'static str, f64, fn(&EvidencePoint) -> f64, fn(f64) -> String);
     const WHAT: [Quantity; 8] = [
-        ("interrupts without the timer's", |p| p.interrupts.unwrap_or(0) as f64, |n| count(n as u64)),
-        ("involuntary context switches", |p| p.involuntary_switches.unwrap_or(0) as f64, |n| count(n as u64)),
-        ("waiting for a CPU", |p| p.run_queue_wait_ns.unwrap_or(0) as f64, time),
-        ("stolen by the hypervisor", |p| p.steal_ns.unwrap_or(0) as f64, time),
-        ("page faults", |p| p.page_faults.unwrap_or(0) as f64, |n| count(n as u64)),
-        ("fullest ring", |p| p.ring_fill, |n| format!("{:.0} %", n * 100.0)),
-        ("frames that devices lost", |p| p.frames_lost as f64, |n| count(n as u64)),
-        ("records lost", |p| p.records_lost as f64, |n| count(n as u64)),
+        ("interrupts without the timer's", 0.0, |p| p.interrupts.unwrap_or(0) as f64, |n| count(n as u64)),
+        ("involuntary context switches", 0.0, |p| p.involuntary_switches.unwrap_or(0) as f64, |n| count(n as u64)),
+        ("waiting for a CPU", 0.0, |p| p.run_queue_wait_ns.unwrap_or(0) as f64, time),
+        ("stolen by the hypervisor", 0.0, |p| p.steal_ns.unwrap_or(0) as f64, time),
+        ("page faults", 0.0, |p| p.page_faults.unwrap_or(0) as f64, |n| count(n as u64)),
+        ("fullest ring", 1.0, |p| p.ring_fill, |n| format!("{:.1} % full", n * 100.0)),
+        ("frames that devices lost", 0.0, |p| p.frames_lost as f64, |n| count(n as u64)),
+        ("records lost", 0.0, |p| p.records_lost as f64, |n| count(n as u64)),
     ];
     if run.evidence.is_empty() {
         return;
     }
     out.push_str("<h2>What the host did</h2>\n<p class=\"note\">All lcores of the pipeline together, by interval; what never happened is not shown.</p>\n<div class=\"pair\">");
-    for (name, of, write) in WHAT {
-        if let Some((svg, most)) = charts::strip(&run.evidence, (run.from_seconds, run.to_seconds), of) {
+    for (name, top, of, write) in WHAT {
+        if let Some((svg, most)) = charts::strip(&run.evidence, (run.from_seconds, run.to_seconds), top, of) {
             let _ = writeln!(out, "<div class=\"strip\"><p>{name}, at most {}</p>{svg}</div>", write(most));
         }
     }

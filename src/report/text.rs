@@ -96,7 +96,7 @@ fn venue(run: &RunReport, venue: &VenueReport, out: &mut String) {
     if venue.hops.is_empty() {
         return;
     }
-    let mut table = Table::new("hop< count> min> p50> of> p90> p99> of> p99.9> p99.99> max> share>");
+    let mut table = Table::new("hop< count> min> p50> budget> p90> p99> budget> p99.9> p99.99> max> share>");
     if venue.wire == Wire::Unsynchronised {
         let mut cells: [String; 12] = Default::default();
         cells[0] = Hop::WireRx.name().to_owned();

@@ -109,7 +109,7 @@ pub fn natural(folder: &Path, orders: u64, venues: usize) -> PathBuf {
     let mut writer = Writer::create(folder, header, rotation).unwrap();
     let path = writer.path();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let typical = [520, 380, 410, 210, 460];
+    let typical = [640, 380, 410, 210, 460];
     let mut block = Vec::with_capacity(2);
     for i in 0..orders {
         let second = i / 100_000;
