@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
 use tickpath::latency::hop::Hop;
-use tickpath::latency::interval::{ClockEvidence, Interval, LcoreEvidence, LinkEvidence};
+use tickpath::latency::interval::{ClockEvidence, DeviceClockEvidence, Interval, LcoreEvidence, LinkEvidence};
 use tickpath::latency::record::Record;
 use tickpath::latency::trace::{ClockFit, Header, Rotation, VenueHeader, Writer};
 use traces::{ACKNOWLEDGED, FILLED, SAMPLED, START, US, WIRE, header, order, trace};
@@ -146,6 +146,35 @@ fn wire_to_rx_is_a_number_only_where_the_stamp_is_of_the_hosts_clock() {
     let line = said.lines().find(|line| line.starts_with("wire→rx")).unwrap();
     assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["wire→rx", "unsynchronised"]);
     assert!(said.contains("warning: nasdaq: wire→rx is unsynchronised"));
+
+    // The device's clock was fitted after the first fifty.
+    records.iter_mut().skip(50).for_each(|record| record.stamp_domain = 3);
+    let device = |ns| DeviceClockEvidence { port: "feed".into(), residual_ns: ns };
+    let clock = |ns| ClockEvidence { devices: vec![device(ns)], ..ClockEvidence::default() };
+    let interval = |ns| Interval { clock: clock(ns), ..Interval::default() };
+    let folder = trace(header(&[]), &records, &[interval(None), interval(Some(80.0)), interval(Some(25.0))]);
+    let report = json(folder.path());
+    assert_eq!(hop(&report["runs"][0]["venues"][0], "wire_rx")["count"], 150);
+    let said = text(&[], folder.path());
+    assert!(said.contains("wire→rx leaves out 50 packets from before the device's clock was fitted"), "{said}");
+    assert!(said.contains("stamps of the clock of port feed are up to 80.0 ns wrong on the host's"), "{said}");
+}
+
+#[test]
+fn orders_stamped_at_both_ends_only_have_their_whole_time_and_no_hop() {
+    let ends = |i: u64| {
+        let whole = order(i + 1, START + i * US, [200 + i; 5]);
+        Record { parsed_tsc: 0, book_tsc: 0, decided_tsc: 0, encoded_tsc: 0, ..whole }
+    };
+    let folder = trace(header(&[]), &(0..200).map(ends).collect::<Vec<_>>(), &[]);
+    let report = json(folder.path());
+    let (run, venue) = (&report["runs"][0], &report["runs"][0]["venues"][0]);
+    let hops: Vec<&str> = venue["hops"].as_array().unwrap().iter().map(|hop| hop["hop"].as_str().unwrap()).collect();
+    assert_eq!((hops, &venue["orders"], &venue["negative"]), (vec!["rx_doorbell"], &200.into(), &0.into()));
+    assert_eq!((&run["slowest"][0]["total_ns"], &run["slowest"][0]["hops_ns"]), (&997.5.into(), &Value::Null));
+    let out = folder.path().join("page.html");
+    let said = text(&["--html", out.to_str().unwrap(), "--csv", "-"], folder.path());
+    assert!(said.lines().nth(1).unwrap().ends_with(",,,,,,500.0,"), "{said}");
 }
 
 #[test]

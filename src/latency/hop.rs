@@ -83,6 +83,11 @@ pub fn software(record: &Record) -> Option<[u64; 5]> {
     stamps.is_sorted().then(|| std::array::from_fn(|i| stamps[i + 1] - stamps[i]))
 }
 
+/// The stamps between receive and doorbell were not asked for: only the sum is known.
+pub fn unstamped(record: &Record) -> bool {
+    record.parsed_tsc == 0 && record.rx_tsc != 0 && record.doorbell_tsc >= record.rx_tsc
+}
+
 /// Ticks of [`Hop::WireRx`] where the stamp is in the TSC's own domain; a device's clock must be fitted first.
 pub fn wire(record: &Record) -> Option<u64> {
     let comparable = matches!(record.domain(), StampDomain::DueTsc | StampDomain::FittedTsc);

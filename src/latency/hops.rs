@@ -64,8 +64,7 @@ impl HopTable {
         if record.kind() != Some(Kind::Sent) || record.rx_tsc == 0 {
             return;
         }
-        if record.parsed_tsc == 0 && record.doorbell_tsc >= record.rx_tsc {
-            // The stamps between were not asked for.
+        if hop::unstamped(record) {
             let _ = self.spans[Hop::RxDoorbell.index()].record(record.doorbell_tsc - record.rx_tsc);
             return each(Hop::RxDoorbell, record.doorbell_tsc - record.rx_tsc);
         }

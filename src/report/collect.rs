@@ -16,6 +16,7 @@ use crate::latency::interval::Interval;
 use crate::latency::record::{Kind, Record, StampDomain};
 use crate::latency::trace::{Block, ClockFit, Damage, Found, Header, Losses, Run, TraceError, VenueHeader};
 use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
 
 /// Warnings of the clock's watch that are repeated; a trace may hold thousands, all alike.
 const MOST_WARNINGS: usize = 5;
@@ -65,6 +66,8 @@ struct Collector<'h> {
     counts: RecordCounts,
     recorder_lost: u64,
     warnings: Vec<String>,
+    /// By port: how wrong a stamp of its clock may be at worst, in ns.
+    residuals: BTreeMap<String, f64>,
     /// Earliest and latest stamp.
     stretch: Option<(u64, u64)>,
 }
@@ -75,7 +78,8 @@ struct VenueCollector {
     slices: Slices,
     /// By [`Hop::SOFTWARE`], and rx→decided.
     sampled: [Histogram<u64>; 4],
-    unsynchronised: bool,
+    /// Orders and packets with a stamp of a device's clock that was not fitted then.
+    unsynchronised: u64,
     unmatched: u64,
 }
 
@@ -88,7 +92,7 @@ impl VenueCollector {
             composition: Composition::default(),
             slices: Slices::new(hz),
             sampled: std::array::from_fn(|_| span()),
-            unsynchronised: false,
+            unsynchronised: 0,
             unmatched: 0,
         }
     }
@@ -106,6 +110,7 @@ impl<'h> Collector<'h> {
             counts: RecordCounts::default(),
             recorder_lost: 0,
             warnings: Vec::new(),
+            residuals: BTreeMap::new(),
             stretch: None,
         }
     }
@@ -125,10 +130,14 @@ impl<'h> Collector<'h> {
                     return;
                 }
                 venue.hops.record(record, |hop, ticks| venue.slices.record(record.rx_tsc, hop, ticks));
-                let Some(spans) = hop::software(record) else { return };
-                venue.composition.record(spans);
-                self.slowest.record(record, spans, record.doorbell_tsc - record.rx_tsc);
-                seen(&mut self.stretch, record.rx_tsc, record.doorbell_tsc);
+                let spans = hop::software(record);
+                if let Some(spans) = spans {
+                    venue.composition.record(spans);
+                }
+                if spans.is_some() || hop::unstamped(record) {
+                    self.slowest.record(record, spans, record.doorbell_tsc - record.rx_tsc);
+                    seen(&mut self.stretch, record.rx_tsc, record.doorbell_tsc);
+                }
             }
             Kind::Wire => self.counts.wire += 1,
             Kind::Acknowledged | Kind::Filled => {
@@ -158,7 +167,8 @@ impl<'h> Collector<'h> {
                 }
             }
         }
-        venue.unsynchronised |= record.domain() == StampDomain::Device && matches!(kind, Kind::Sent | Kind::Sampled);
+        let received = matches!(kind, Kind::Sent | Kind::Sampled);
+        venue.unsynchronised += u64::from(received && record.domain() == StampDomain::Device);
     }
 
     fn interval(&mut self, interval: Interval) {
@@ -166,6 +176,12 @@ impl<'h> Collector<'h> {
         for warning in &interval.clock.warnings {
             if self.warnings.len() < MOST_WARNINGS && !self.warnings.contains(warning) {
                 self.warnings.push(warning.clone());
+            }
+        }
+        for device in &interval.clock.devices {
+            if let Some(ns) = device.residual_ns {
+                let worst = self.residuals.entry(device.port.clone()).or_insert(ns);
+                *worst = worst.max(ns);
             }
         }
         self.evidence.record(&interval);
@@ -191,6 +207,10 @@ impl<'h> Collector<'h> {
         clock_caveats(header, &clock, &self.warnings, &mut caveats);
         loss_caveats(run, losses, &loss_counts, &self.counts, &mut caveats);
         venue_caveats(&venues, &mut caveats);
+        let residual = |(port, ns): (&String, &f64)| {
+            format!("stamps of the clock of port {port} are up to {} wrong on the host's", super::text::time(*ns))
+        };
+        caveats.extend(self.residuals.iter().map(residual));
         RunReport {
             run: header.run.clone(),
             command: header.command.clone(),
@@ -250,10 +270,10 @@ fn venue(venue: &VenueHeader, collected: &VenueCollector, header: &Header, clock
             }
         })
         .collect();
-    let wire = match (collected.unsynchronised, collected.hops.span(Hop::WireRx).is_empty()) {
+    let wire = match (collected.hops.span(Hop::WireRx).is_empty(), collected.unsynchronised) {
+        (false, _) => Wire::Measured,
+        (true, 0) => Wire::None,
         (true, _) => Wire::Unsynchronised,
-        (false, false) => Wire::Measured,
-        (false, true) => Wire::None,
     };
     let [.., rx_decided] = &collected.sampled;
     let seconds = |tsc: u64| (tsc as f64 - clock.anchor_tsc as f64) / hz;
@@ -265,6 +285,7 @@ fn venue(venue: &VenueHeader, collected: &VenueCollector, header: &Header, clock
         negative: collected.hops.negative,
         hops,
         wire,
+        unsynchronised: collected.unsynchronised,
         answers_unmatched: collected.unmatched,
         sampled: Sampled {
             every: header.sample_every,
@@ -382,7 +403,7 @@ fn loss_caveats(run: &Run, losses: &Losses, counts: &LossCounts, records: &Recor
 }
 
 fn venue_caveats(venues: &[VenueReport], out: &mut Vec<String>) {
-    for VenueReport { name, negative, answers_unmatched, wire, .. } in venues {
+    for VenueReport { name, negative, answers_unmatched, wire, unsynchronised, .. } in venues {
         if *negative > 0 {
             out.push(format!(
                 "{name}: {negative} orders have stamps out of order (TSCs that disagree) and are in no hop"
@@ -393,8 +414,14 @@ fn venue_caveats(venues: &[VenueReport], out: &mut Vec<String>) {
                 "{name}: {answers_unmatched} answers are to orders that are not in the trace, or were sent long before"
             ));
         }
-        if *wire == Wire::Unsynchronised {
-            out.push(format!("{name}: wire→rx is unsynchronised: the device's clock is not fitted to the host's"));
+        match wire {
+            Wire::Unsynchronised => {
+                out.push(format!("{name}: wire→rx is unsynchronised: the device's clock is not fitted to the host's"))
+            }
+            Wire::Measured if *unsynchronised > 0 => out.push(format!(
+                "{name}: wire→rx leaves out {unsynchronised} packets from before the device's clock was fitted"
+            )),
+            Wire::Measured | Wire::None => {}
         }
     }
 }
@@ -421,7 +448,7 @@ fn trade(slow: &Slow, header: &Header, clock: &ClockFit, seconds: impl Fn(u64) -
         sequence: record.sequence,
         at_seconds: seconds(record.rx_tsc),
         total_ns: ns(slow.total),
-        hops_ns: slow.spans.map(ns),
+        hops_ns: slow.spans.map(|spans| spans.map(ns)),
         wire_ns: hop::wire(record).map(ns),
         burst_size: record.burst_size,
         burst_position: record.burst_position,

@@ -179,7 +179,7 @@ fn waterfall(waterfall: &Waterfall, out: &mut String) {
 fn trade(place: usize, trade: &Trade, out: &mut String) {
     let _ =
         write!(out, "<div class=\"trade\"><div><b>{place}.</b> {}</div><div class=\"stack\">", escape(&title(trade)));
-    for (hop, ns) in Hop::SOFTWARE.into_iter().zip(trade.hops_ns) {
+    for (hop, ns) in Hop::SOFTWARE.into_iter().zip(trade.hops_ns.into_iter().flatten()) {
         let percent = ns / trade.total_ns.max(f64::MIN_POSITIVE) * 100.0;
         let label = if percent > 9.0 { time(ns) } else { String::new() };
         let (colour, name) = (colour(hop), hop.name());

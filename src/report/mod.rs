@@ -151,6 +151,8 @@ pub struct VenueReport {
     pub hops: Vec<HopReport>,
     /// What is known of the way before rx.
     pub wire: Wire,
+    /// Orders and packets whose stamp was of a device's clock that was not fitted to the host's then: not in the hop.
+    pub unsynchronised: u64,
     /// Answers whose order was sent too long before, or is not in the trace.
     pub answers_unmatched: u64,
     /// Packets that caused no order.
@@ -188,9 +190,9 @@ pub enum Wire {
     /// No packet had a stamp.
     #[default]
     None,
-    /// Stamps of the host's own clock: the hop is among the others.
+    /// Stamps on the host's own clock: the hop is among the others.
     Measured,
-    /// Stamps of the device's clock, which is not fitted to the host's.
+    /// Stamps of the device's clock alone, which was never fitted to the host's.
     Unsynchronised,
 }
 
@@ -274,8 +276,8 @@ pub struct Trade {
     pub at_seconds: f64,
     /// End to end, in ns.
     pub total_ns: f64,
-    /// By hop in packet order, in ns.
-    pub hops_ns: [f64; 5],
+    /// By hop in packet order, in ns; `None` where only its ends were stamped.
+    pub hops_ns: Option<[f64; 5]>,
     /// From the wire to rx, where it is known.
     pub wire_ns: Option<f64>,
     /// Packets in the receive burst.

@@ -170,7 +170,8 @@ pub fn parquet<'r>(runs: impl Iterator<Item = (&'r Run, ClockFit)>, out: impl Wr
 fn row<'r>(header: &'r Header, clock: &ClockFit, answers: &mut Answers, record: &Record) -> Option<Row<'r>> {
     let kind = record.kind()?;
     let venue = header.venues.get(usize::from(record.venue))?;
-    let ns = |ticks: u64| ticks as f64 / clock.tsc_hz * 1e9;
+    // A picosecond is far below a tick; more digits would only make files longer.
+    let ns = |ticks: u64| (ticks as f64 * 1e12 / clock.tsc_hz).round() / 1e3;
     let mut answer = None;
     let spans = match kind {
         Kind::Sent => {
@@ -190,6 +191,8 @@ fn row<'r>(header: &'r Header, clock: &ClockFit, answers: &mut Answers, record: 
     };
     let [rx_parsed_ns, parsed_book_ns, book_decided_ns, decided_encoded_ns, encoded_doorbell_ns] =
         spans.unwrap_or_default();
+    let whole = kind == Kind::Sent && (spans.is_some() || hop::unstamped(record));
+    let rx_doorbell_ns = whole.then(|| ns(record.doorbell_tsc - record.rx_tsc));
     let order = kind != Kind::Sampled;
     let since_anchor = i128::from(record.rx_tsc) - i128::from(clock.anchor_tsc);
     let rx_ns = i128::from(clock.anchor_ns) + (since_anchor as f64 / clock.tsc_hz * 1e9) as i128;
@@ -220,7 +223,7 @@ fn row<'r>(header: &'r Header, clock: &ClockFit, answers: &mut Answers, record: 
         book_decided_ns,
         decided_encoded_ns,
         encoded_doorbell_ns,
-        rx_doorbell_ns: spans.filter(|_| kind == Kind::Sent).map(|_| ns(record.doorbell_tsc - record.rx_tsc)),
+        rx_doorbell_ns,
         doorbell_ack_ns: answer,
     })
 }

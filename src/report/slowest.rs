@@ -25,8 +25,8 @@ pub struct Slowest {
 pub struct Slow {
     /// End to end, in ticks.
     pub total: u64,
-    /// By hop, in ticks.
-    pub spans: [u64; 5],
+    /// By hop, in ticks; `None` where only its ends were stamped.
+    pub spans: Option<[u64; 5]>,
     /// Its record.
     pub record: Record,
     /// The interval in which its doorbell rang.
@@ -41,7 +41,7 @@ impl Slowest {
 
     /// One order and its hops, in ticks.
     #[inline]
-    pub fn record(&mut self, record: &Record, spans: [u64; 5], total: u64) {
+    pub fn record(&mut self, record: &Record, spans: Option<[u64; 5]>, total: u64) {
         if self.orders.len() >= self.most && self.orders.peek().is_none_or(|fastest| total <= fastest.total) {
             return;
         }
@@ -110,6 +110,7 @@ pub fn near(interval: &Interval, venue: &VenueHeader, seconds: f64) -> Vec<Strin
             }
         };
         note(lcore.involuntary_switches, "involuntary switch", "involuntary switches");
+        note(lcore.voluntary_switches, "sleep of its own", "sleeps of its own");
         note(lcore.interrupts, "interrupt", "interrupts");
         note(lcore.page_faults, "page fault", "page faults");
         note(lcore.timer_ticks, "timer tick", "timer ticks");
@@ -148,7 +149,7 @@ mod tests {
     fn the_slowest_are_kept_each_with_the_interval_of_its_doorbell() {
         let mut slowest = Slowest::new(3);
         let send = |slowest: &mut Slowest, doorbell_tsc, total| {
-            slowest.record(&Record { doorbell_tsc, ..Record::default() }, [total, 0, 0, 0, 0], total);
+            slowest.record(&Record { doorbell_tsc, ..Record::default() }, None, total);
         };
         let interval = |from_tsc, to_tsc| Interval { from_tsc, to_tsc, ..Interval::default() };
         for (tsc, total) in [(10, 5), (20, 90), (30, 7), (40, 80)] {

@@ -152,7 +152,7 @@ fn number(ns: f64) -> String {
 fn trade(place: usize, trade: &Trade, out: &mut String) {
     let _ = writeln!(out, "{place}. {}", title(trade));
     let mut before = 0.0;
-    for (hop, ns) in Hop::SOFTWARE.into_iter().zip(trade.hops_ns) {
+    for (hop, ns) in Hop::SOFTWARE.into_iter().zip(trade.hops_ns.into_iter().flatten()) {
         let [from, to] =
             [before, before + ns].map(|at| (at / trade.total_ns.max(f64::MIN_POSITIVE) * BAR as f64).round() as usize);
         let bar = if to > from { "█".repeat(to - from) } else { "▏".to_owned() };
@@ -183,7 +183,7 @@ pub(super) fn around(trade: &Trade) -> Vec<String> {
         trade.rings.iter().map(|(name, waiting, slots)| format!("{name} {waiting} of {}", count(u64::from(*slots))));
     let rings: Vec<String> = rings.collect();
     let rings = if rings.is_empty() { String::new() } else { format!("; waiting in rings: {}", rings.join(", ")) };
-    let wire = trade.wire_ns.map(|ns| format!("; received {} after it was due", time(ns))).unwrap_or_default();
+    let wire = trade.wire_ns.map(|ns| format!("; wire→rx {}", time(ns))).unwrap_or_default();
     lines.push(format!("{burst}{rings}{wire}"));
     match &trade.near {
         None => {}
