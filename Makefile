@@ -9,7 +9,7 @@ DEMO    := $(CARGO_TARGET_DIR)/demo
 CAPTURE := $(DEMO)/itch.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build replay test lint bench callgrind fuzz clean
+.PHONY: help deps build replay test lint bench verdict callgrind fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ lint: deps ## formatting and clippy, warnings denied
 
 bench: deps ## measure against the peers, ratios of interleaved runs
 	benches/run
+
+verdict: deps ## how often the verdict is right: 200 simulated hosts, 20 repetitions on this one; half an hour
+	TICKPATH_VERDICT=200 $(CARGO) test --release --locked --test verdict_simulated -- --nocapture --test-threads=1
+	TICKPATH_VERDICT=20 $(CARGO) test --release --locked --test verdict_replay -- --nocapture --test-threads=1
 
 callgrind: deps ## instruction counts of the hot path against benches/instructions.txt
 	benches/instructions

@@ -157,6 +157,9 @@ pub struct ReportArgs {
     /// Trace files (*.tptrace), or folders of them
     #[arg(required = true, value_name = "TRACE")]
     pub traces: Vec<PathBuf>,
+    /// Compare with these traces: the exit code is 0 for the same, 1 for a regression, 2 for cannot tell
+    #[arg(long, num_args = 1.., value_name = "BASELINE", conflicts_with_all = ["html", "csv", "parquet"])]
+    pub against: Vec<PathBuf>,
     /// How many of the slowest orders of each run are shown
     #[arg(long, default_value_t = 10, value_parser = parse_slowest, value_name = "N")]
     pub slowest: usize,

@@ -3,7 +3,9 @@
 use super::output::{self, Whole};
 use super::{Failure, print};
 use crate::cli::ReportArgs;
+use crate::latency::drift::{Runs, Verdict};
 use crate::latency::trace::{ClockFit, Found, Run, TraceError, runs};
+use crate::report::against::profiles;
 use crate::report::rows::RowsError;
 use crate::report::{self, Report, html, rows, text};
 use std::io::{BufWriter, ErrorKind};
@@ -13,6 +15,9 @@ use std::process::ExitCode;
 /// Read the traces, write the files asked for, print the report.
 pub fn execute(args: ReportArgs) -> Result<ExitCode, Failure> {
     let found = runs(&args.traces)?;
+    if !args.against.is_empty() {
+        return compare(&found, &runs(&args.against)?, args.json);
+    }
     let standard_output = args.csv.as_deref() == Some(Path::new("-"));
     if standard_output && args.json {
         return Err(Failure::input(
@@ -53,6 +58,31 @@ pub fn execute(args: ReportArgs) -> Result<ExitCode, Failure> {
         true => print(&(serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n")),
         false => print(&text::render(&report)),
     }
+}
+
+/// What CI asks for: the traces against a baseline, the verdict as the exit code.
+fn compare(now: &Found, baseline: &Found, json: bool) -> Result<ExitCode, Failure> {
+    if let Some(run) = now.runs.iter().find(|run| baseline.runs.iter().any(|old| old.id == run.id)) {
+        return Err(Failure::input(
+            format!("run {} is on both sides of the comparison", run.id),
+            "give --against the traces of other runs".to_owned(),
+        ));
+    }
+    for refused in now.refused.iter().chain(&baseline.refused) {
+        log::warn!("{refused}");
+    }
+    let [baseline, now] = [baseline, now].map(profiles);
+    let (baseline, now) = (baseline?.into_iter().collect::<Runs>(), now?.into_iter().collect::<Runs>());
+    let (comparison, budget) = (now.against(&baseline, 1.0), now.against_budget());
+    if json {
+        let both = serde_json::json!({ "comparison": comparison, "budget": budget });
+        print(&format!("{both:#}\n"))?;
+    } else if budget.verdict == Verdict::Regression {
+        print(&format!("{comparison}\n{budget}"))?;
+    } else {
+        print(&comparison.to_string())?;
+    }
+    Ok(ExitCode::from(comparison.verdict.exit_code()))
 }
 
 #[cfg(feature = "parquet")]

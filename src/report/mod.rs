@@ -1,6 +1,7 @@
 //! What a trace says: files in, by one pass in bounded memory, plain data out, and that as text, HTML or rows for other
 //! tools. It opens only the files it is given and judges nothing but the budget that stands in them.
 
+pub mod against;
 pub mod html;
 pub mod rows;
 pub mod text;

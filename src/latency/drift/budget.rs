@@ -3,7 +3,7 @@
 
 use super::sample::{Point, Sampled};
 use super::spread::variance;
-use super::{Verdict, all_venues};
+use super::{Runs, Verdict};
 use crate::latency::hop::Hop;
 use crate::latency::profile::Profile;
 use serde::{Deserialize, Serialize};
@@ -43,13 +43,23 @@ pub struct Overrun {
 
 /// Hold runs against the budgets in their headers.
 pub fn against_budget(runs: &[Profile]) -> BudgetReport {
+    runs.iter().cloned().collect::<Runs>().against_budget()
+}
+
+impl Runs {
+    /// Hold these runs against the budgets in their headers.
+    pub fn against_budget(&self) -> BudgetReport {
+        report(&self.profiles, &self.sampled)
+    }
+}
+
+fn report(runs: &[Profile], sampled: &[Vec<Sampled>]) -> BudgetReport {
     let mut report =
         BudgetReport { verdict: Verdict::CannotTell, over: Vec::new(), checked: 0, cannot_tell: Vec::new() };
     if let Some(run) = runs.iter().find(|run| run.oversubscribed) {
         report.cannot_tell.push(format!("run {} had fewer CPUs than lcores, so its times say nothing", run.run));
         return report;
     }
-    let sampled: Vec<Vec<Sampled>> = runs.iter().map(all_venues).collect();
     let Some(last) = runs.last() else {
         report.cannot_tell.push("there is no run".into());
         return report;
@@ -59,12 +69,11 @@ pub fn against_budget(runs: &[Profile]) -> BudgetReport {
         let of_run = |(run, sampled): (&Profile, &'_ Vec<Sampled>)| {
             run.venues.iter().position(|at| at.header.name == *name).map(|index| sampled[index].clone())
         };
-        let here: Vec<Sampled> = runs.iter().zip(&sampled).filter_map(of_run).collect();
+        let here: Vec<Sampled> = runs.iter().zip(sampled).filter_map(of_run).collect();
         for (&hop, allowance) in &venue.header.budget.0 {
-            let figures: [(u8, f64, fn(&Point) -> &[f64; 8]); 2] =
-                [(50, allowance.p50_ns, |point| &point.p50), (99, allowance.p99_ns, |point| &point.p99)];
-            for (percentile, budget_ns, of) in figures {
-                let Some((measured_ns, error)) = measured(&here, |point| of(point)[hop.index()]) else { continue };
+            for (percentile, budget_ns) in [(50, allowance.p50_ns), (99, allowance.p99_ns)] {
+                let of = |point: &Point| if percentile == 50 { point.p50[hop.index()] } else { point.p99[hop.index()] };
+                let Some((measured_ns, error)) = measured(&here, of) else { continue };
                 report.checked += 1;
                 if measured_ns - SURE * error > budget_ns {
                     let (venue, times) = (name.clone(), measured_ns / budget_ns);

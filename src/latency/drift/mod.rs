@@ -8,12 +8,14 @@
 
 mod budget;
 mod cause;
+mod live;
 mod sample;
 mod spread;
 mod text;
 
 pub use budget::{BudgetReport, Overrun, against_budget};
 pub use cause::{Cited, FactChange, Finding, Meaning};
+pub use live::Live;
 
 use super::hop::Hop;
 use super::profile::{MAX_SLICES, Profile};
@@ -45,8 +47,9 @@ const BLIND_FACTOR: f64 = 2.0;
 const BLIND_P99: f64 = 4.0;
 /// The speed of a host wanders: runs differ by more than the parts of one, in variance by this factor.
 const WANDER: f64 = 4.0;
-/// Runs whose load differs by this factor are not compared, where nothing says that they were given the same.
-const OTHER_LOAD: f64 = 1.25;
+/// Runs whose rate of orders, or whose mean burst, differs by these factors are not compared, where nothing says that they
+/// were given the same.
+const OTHER_LOAD: [f64; 2] = [2.0, 1.25];
 
 /// What a comparison came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,9 +154,9 @@ impl Verdict {
     }
 }
 
-/// A baseline, resampled once for many comparisons.
-#[derive(Clone, Debug)]
-pub struct Baseline {
+/// Runs, resampled once for many comparisons.
+#[derive(Clone, Debug, Default)]
+pub struct Runs {
     profiles: Vec<Profile>,
     /// By profile, by venue.
     sampled: Vec<Vec<Sampled>>,
@@ -161,42 +164,57 @@ pub struct Baseline {
 
 /// Compare runs with those of a baseline.
 pub fn compare(baseline: &[Profile], now: &[Profile]) -> Comparison {
-    Baseline::new(baseline.to_vec()).compare(now)
+    let [baseline, now] = [baseline, now].map(|side| side.iter().cloned().collect::<Runs>());
+    now.against(&baseline, 1.0)
 }
 
-impl Baseline {
-    /// Of these runs.
-    pub fn new(profiles: Vec<Profile>) -> Baseline {
-        let sampled = profiles.iter().map(all_venues).collect();
-        Baseline { profiles, sampled }
+impl FromIterator<Profile> for Runs {
+    fn from_iter<I: IntoIterator<Item = Profile>>(profiles: I) -> Runs {
+        let mut runs = Runs::default();
+        profiles.into_iter().for_each(|profile| runs.push(profile));
+        runs
+    }
+}
+
+impl Runs {
+    /// Add a run.
+    pub fn push(&mut self, profile: Profile) {
+        self.sampled.push((0..profile.venues.len()).map(|venue| Sampled::new(&profile, venue)).collect());
+        self.profiles.push(profile);
     }
 
-    /// Its runs.
+    /// Forget the first runs, but for the last `most`.
+    pub fn keep_last(&mut self, most: usize) {
+        let gone = self.profiles.len().saturating_sub(most);
+        self.profiles.drain(..gone);
+        self.sampled.drain(..gone);
+    }
+
+    /// The runs.
     pub fn profiles(&self) -> &[Profile] {
         &self.profiles
     }
 
-    /// Compare these runs with it.
-    pub fn compare(&self, now: &[Profile]) -> Comparison {
+    /// Compare these runs with a baseline. Who compares again and again makes the `chance` of a false claim smaller than
+    /// 1, the usual one.
+    pub fn against(&self, baseline: &Runs, chance: f64) -> Comparison {
+        let (old, now) = (&baseline.profiles, &self.profiles);
         let mut comparison = Comparison {
             verdict: Verdict::CannotTell,
-            fingerprint: cause::fact_changes(&self.profiles, now),
-            cannot_tell: incomparable(&self.profiles, now),
-            cautions: cautions(&self.profiles, now),
-            baseline_runs: self.profiles.len(),
+            fingerprint: cause::fact_changes(old, now),
+            cannot_tell: incomparable(old, now),
+            cautions: cautions(old, now),
+            baseline_runs: old.len(),
             now_runs: now.len(),
             venues: Vec::new(),
         };
         if !comparison.cannot_tell.is_empty() {
             return comparison;
         }
-        let sampled: Vec<Vec<Sampled>> = now.iter().map(all_venues).collect();
-        let sides =
-            [Side { profiles: &self.profiles, sampled: &self.sampled }, Side { profiles: now, sampled: &sampled }];
-        let names: Vec<&str> = self.profiles[0].venues.iter().map(|venue| venue.header.name.as_str()).collect();
+        let names: Vec<&str> = old[0].venues.iter().map(|venue| venue.header.name.as_str()).collect();
         let mut pairs = Vec::new();
         for name in &names {
-            match Pair::new(name, sides) {
+            match Pair::new(name, [baseline, self]) {
                 Ok(pair) => pairs.push(pair),
                 Err(why) => comparison.cannot_tell.push(why),
             }
@@ -206,27 +224,21 @@ impl Baseline {
                 comparison.cannot_tell.push(format!("{name}: the baseline has no such venue"));
             }
         }
-        let tests = Tests::of(&pairs);
+        let tests = Tests::of(&pairs, chance);
         for pair in &pairs {
-            let (venue, blind) = pair.judge(&tests, &comparison.fingerprint);
-            comparison.cannot_tell.extend(blind);
+            let (venue, doubts) = pair.judge(&tests, &comparison.fingerprint);
+            comparison.cannot_tell.extend(doubts);
             comparison.venues.push(venue);
         }
         comparison.cannot_tell.dedup();
-        comparison.verdict = if comparison.venues.iter().any(|venue| venue.findings.iter().any(Finding::is_regression))
-        {
-            Verdict::Regression
-        } else if comparison.cannot_tell.is_empty() {
-            Verdict::Same
-        } else {
-            Verdict::CannotTell
+        let regressed = comparison.venues.iter().flat_map(|venue| &venue.findings).any(Finding::is_regression);
+        comparison.verdict = match () {
+            () if regressed => Verdict::Regression,
+            () if comparison.cannot_tell.is_empty() => Verdict::Same,
+            () => Verdict::CannotTell,
         };
         comparison
     }
-}
-
-fn all_venues(profile: &Profile) -> Vec<Sampled> {
-    (0..profile.venues.len()).map(|venue| Sampled::new(profile, venue)).collect()
 }
 
 /// Why the runs cannot be compared at all.
@@ -281,12 +293,6 @@ fn cautions(baseline: &[Profile], now: &[Profile]) -> Vec<String> {
     cautions
 }
 
-#[derive(Clone, Copy)]
-struct Side<'a> {
-    profiles: &'a [Profile],
-    sampled: &'a [Vec<Sampled>],
-}
-
 /// One venue on both sides.
 struct Pair<'a> {
     name: &'a str,
@@ -309,7 +315,8 @@ const OWN: usize = 1;
 const P50: usize = 9;
 const P99: usize = 17;
 
-/// How many figures of each kind are judged, over all venues.
+/// Chance of a false claim that each figure of a kind may have, so that all of the kind together, over all venues, have
+/// theirs.
 struct Tests {
     p50: f64,
     p99: f64,
@@ -317,20 +324,24 @@ struct Tests {
 }
 
 impl Tests {
-    fn of(pairs: &[Pair<'_>]) -> Tests {
+    fn of(pairs: &[Pair<'_>], chance: f64) -> Tests {
         let count = |point: fn(&Pair<'_>) -> [f64; 8]| -> f64 {
             pairs.iter().map(|pair| point(pair).iter().filter(|v| v.is_finite()).count() as f64).sum::<f64>().max(1.0)
         };
-        Tests { p50: count(|pair| pair.base.p50), p99: count(|pair| pair.base.p99), factor: pairs.len().max(1) as f64 }
+        Tests {
+            p50: chance * ALPHA / count(|pair| pair.base.p50),
+            p99: chance * ALPHA / count(|pair| pair.base.p99),
+            factor: chance * ALPHA_FACTOR / pairs.len().max(1) as f64,
+        }
     }
 }
 
 impl<'a> Pair<'a> {
-    fn new(name: &'a str, sides: [Side<'a>; 2]) -> Result<Pair<'a>, String> {
+    fn new(name: &'a str, sides: [&'a Runs; 2]) -> Result<Pair<'a>, String> {
         let mut runs: [Vec<(&Profile, usize)>; 2] = [Vec::new(), Vec::new()];
         let mut sampled: [Vec<&Sampled>; 2] = [Vec::new(), Vec::new()];
         for (side, (runs, sampled)) in sides.iter().zip(runs.iter_mut().zip(&mut sampled)) {
-            for (run, venues) in side.profiles.iter().zip(side.sampled) {
+            for (run, venues) in side.profiles.iter().zip(&side.sampled) {
                 let Some(index) = run.venues.iter().position(|venue| venue.header.name == name) else {
                     return Err(format!("{name}: run {} has no such venue", run.run));
                 };
@@ -433,7 +444,7 @@ impl<'a> Pair<'a> {
         }
         let whole = self.base.p50[Hop::RxDoorbell.index()];
         let scale = |log: f64| log.exp_m1();
-        let judged = judged(difference, scale, ALPHA_FACTOR / tests.factor, |share| {
+        let judged = judged(difference, scale, tests.factor, |share| {
             share.abs() >= LEAST_SHARE && share.abs() * whole >= LEAST_NS
         });
         Some(Shift { baseline: 1.0, now: 1.0 + judged.own, ..judged })
@@ -450,7 +461,7 @@ impl<'a> Pair<'a> {
         };
         let scale = |log: f64| (base * factor + LEAST_NS) * log.exp_m1();
         let matters = |ns: f64| ns.abs() >= LEAST_NS && ns.abs() >= LEAST_SHARE * base;
-        let judged = judged(difference, scale, ALPHA / tests.p50, matters);
+        let judged = judged(difference, scale, tests.p50, matters);
         let state = if hop == Hop::RxDoorbell { State::Sum } else { judged.state };
         Shift { baseline: base, now, state, ..judged }
     }
@@ -465,7 +476,7 @@ impl<'a> Pair<'a> {
         difference.value -= log(base + explained) - log(base);
         let scale = |log: f64| (base + explained + LEAST_NS) * log.exp_m1();
         let matters = |ns: f64| ns.abs() >= LEAST_NS && ns.abs() >= LEAST_SHARE * base;
-        let judged = judged(difference, scale, ALPHA / tests.p99, matters);
+        let judged = judged(difference, scale, tests.p99, matters);
         Some(Shift { baseline: base, now, ..judged })
     }
 
@@ -611,13 +622,13 @@ fn other_load(name: &str, runs: &[Vec<(&Profile, usize)>; 2], sampled: &[Vec<&Sa
     let mean = |side: usize, of: fn(&Sampled) -> f64| -> f64 {
         sampled[side].iter().map(|venue| of(venue)).sum::<f64>() / sampled[side].len() as f64
     };
-    let differ = |a: f64, b: f64| a > b * OTHER_LOAD || b > a * OTHER_LOAD;
+    let differ = |[a, b]: [f64; 2], factor: f64| a > b * factor || b > a * factor;
     let [rate, burst] =
         [|venue: &Sampled| venue.rate, |venue: &Sampled| venue.burst].map(|of| [mean(0, of), mean(1, of)]);
-    if differ(rate[0], rate[1]) {
+    if differ(rate, OTHER_LOAD[0]) {
         return Some(format!("{name}: not comparable: {:.0} orders a second, {:.0} in the baseline", rate[1], rate[0]));
     }
-    if differ(burst[0], burst[1]) {
+    if differ(burst, OTHER_LOAD[1]) {
         return Some(format!(
             "{name}: not comparable: a mean burst of {:.1}, {:.1} in the baseline",
             burst[1], burst[0]
