@@ -57,6 +57,9 @@ pub struct RecordOptions {
     /// Serve /metrics and /status here, or nowhere: off
     #[arg(long, value_name = "ADDRESS:PORT|off")]
     pub metrics: Option<Listen>,
+    /// Hold the run against these traces while it goes on, and raise an alarm when it is slower; may be given again
+    #[arg(long, value_name = "TRACE", conflicts_with = "no_stamps")]
+    pub against: Vec<PathBuf>,
     /// Take no time stamps on the path: no records, no hop table
     #[arg(long)]
     pub no_stamps: bool,

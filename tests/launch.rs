@@ -58,6 +58,7 @@ fn launched<S: Strategy>(layout: &str) -> (Result<Outcome, LaunchError>, Vec<Str
         orders: Some(out.join("orders.pcap")),
         book_levels: 0,
         stamps: Stamping::All,
+        baseline: Vec::new(),
         delays: BTreeMap::new(),
     };
     let outcome = launch(&plan, &Program::new().strategy::<S>(), &options, &AtomicBool::new(false), |_| {});

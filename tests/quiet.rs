@@ -244,6 +244,7 @@ fn watched(name: &str) {
         orders: Some(folder.path().join("out.pcap")).filter(|_| !live),
         book_levels: 0,
         stamps: Stamping::All,
+        baseline: Vec::new(),
         delays: BTreeMap::new(),
     };
     let stop = AtomicBool::new(false);

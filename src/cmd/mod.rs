@@ -11,10 +11,13 @@ pub mod top;
 
 use crate::cli::{EalOptions, RecordOptions};
 use crate::dpdk::eal_file;
+use crate::latency::profile::Profile;
+use crate::latency::trace::runs;
 use crate::pipeline::file::Listen;
 use crate::pipeline::launch::Stamping;
 use crate::pipeline::{FileError, PipelineFile, Plan, PlanError};
 use crate::program::Program;
+use crate::report::against::profiles;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -110,6 +113,14 @@ impl EalOptions {
 }
 
 impl RecordOptions {
+    /// The runs to be held against.
+    fn baseline(&self) -> Result<Vec<Profile>, Failure> {
+        if self.against.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(profiles(&runs(&self.against)?)?)
+    }
+
     /// Which stamps are taken.
     fn stamps(&self) -> Stamping {
         match (self.no_stamps, self.end_stamps) {

@@ -27,6 +27,7 @@ pub fn execute(args: RunArgs, program: &Program) -> Result<ExitCode, Failure> {
         orders: None,
         book_levels: if args.books.is_some() { BOOK_LEVELS } else { 0 },
         stamps: args.record.stamps(),
+        baseline: args.record.baseline()?,
         delays: args.record.inject_delay.iter().copied().collect(),
     };
     conclude(&plan, program, &options, args.books.as_deref(), args.summary.as_deref())

@@ -7,6 +7,7 @@
 use super::board::{Ask, Boards, Count};
 use super::budget::Budget;
 use super::clock::{Clock, DeviceClock, Scale, Watch};
+use super::drift::Live;
 use super::hlog::Hlog;
 use super::hop::Hop;
 use super::hops::{HopTable, ns_of};
@@ -78,6 +79,8 @@ pub struct RecorderParts {
     pub run: Snapshot,
     /// Trace files and the interval log, if they are wanted.
     pub trace: Option<(Writer, Hlog)>,
+    /// Holds the run against its budget, and against a baseline or its own beginning.
+    pub live: Live,
     /// Who is told of every hop and every interval.
     pub metrics: Option<Arc<Metrics>>,
 }
@@ -268,6 +271,7 @@ impl State {
                     for record in &intake[..n] {
                         hops.record(record, tell);
                     }
+                    intake[..n].iter().for_each(|record| parts.live.record(record));
                     if let Some((writer, _)) = &mut parts.trace {
                         writer.records(&intake[..n]);
                     }
@@ -292,6 +296,7 @@ impl State {
     fn close_interval(&mut self) {
         let interval = self.interval();
         self.write(&interval);
+        self.parts.live.interval(&interval).iter().for_each(|said| log::warn!("{said}"));
         let venues = (0..self.parts.venues.len()).map(|v| self.venue(v)).collect();
         self.last = Snapshot {
             uptime_seconds: self.began.elapsed().as_secs_f64(),
@@ -340,7 +345,8 @@ impl State {
 
     fn alarms(&self) -> Vec<Alarm> {
         let alarm = |kind: &str, text: String| Alarm { kind: kind.to_owned(), text, ..Alarm::default() };
-        let mut alarms: Vec<Alarm> = self.clock.warnings.iter().map(|w| alarm("clock", w.clone())).collect();
+        let mut alarms = self.parts.live.alarms();
+        alarms.extend(self.clock.warnings.iter().map(|w| alarm("clock", w.clone())));
         let lost = self.lost() - self.lost_before;
         if lost > 0 {
             alarms.push(alarm("recorder", format!("{lost} records of the last interval found their ring full")));

@@ -16,9 +16,11 @@ use crate::dpdk::{DpdkError, Eal, Frame, Lcore, Mempool, Region, Socket, ethdev,
 use crate::feed::{Feed, FeedConfig, Protocol};
 use crate::latency::board::{Ask, Board, Boards};
 use crate::latency::clock::Clock;
+use crate::latency::drift::Live;
 use crate::latency::hlog::Hlog;
 use crate::latency::hop::Hop;
 use crate::latency::outlet::{Lost, Outlet};
+use crate::latency::profile::Profile;
 use crate::latency::record::Record;
 use crate::latency::recorder::{LcoreParts, Recorder, RecorderParts, VenueParts};
 use crate::latency::trace::{Header, Rotation, TraceError, Writer};
@@ -64,6 +66,8 @@ pub struct Options {
     pub pace: Pace,
     /// Where order frames are written; `None` counts them.
     pub orders: Option<PathBuf>,
+    /// Runs that this one is held against while it goes on; its own beginning when there are none.
+    pub baseline: Vec<Profile>,
     /// Levels a side of the final books to gather; 0 for none.
     pub book_levels: usize,
     /// Which stamps are taken on the path; without any, no order is recorded.
@@ -238,6 +242,7 @@ pub fn launch(
     let watched = devices.watched(plan);
     let header = record::header(plan, options, &clock, record::fingerprint(plan, eal.argv(), &regions, &watched));
     let run = record::snapshot(plan, &header);
+    let live = Live::new(&header, options.baseline.clone());
     let trace = plan
         .record
         .trace
@@ -305,6 +310,7 @@ pub fn launch(
         ask,
         run,
         trace,
+        live,
         metrics,
     };
     let recorder = Recorder::start(recorder, record::background(plan)).map_err(LaunchError::Recorder)?;
