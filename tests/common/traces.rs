@@ -116,10 +116,10 @@ pub fn natural(folder: &Path, orders: u64, venues: usize) -> PathBuf {
         let rx_tsc = START + i * 10 * US;
         let mut spans = typical.map(|ticks| random.about(ticks));
         // One order in two hundred waits in its burst; in the seventh second the book's lcore is taken away now and then.
-        if random.next() % 200 == 0 {
+        if random.next().is_multiple_of(200) {
             spans[0] += random.about(6 * US);
         }
-        if second == 6 && random.next() % 100 == 0 {
+        if second == 6 && random.next().is_multiple_of(100) {
             spans[1] += random.about(60 * US);
         }
         let venue = (i % venues as u64) as u16;
