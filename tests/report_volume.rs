@@ -9,17 +9,16 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// `cargo build --release && cargo test --test report_volume -- --ignored --nocapture`; TICKPATH_VOLUME keeps the trace.
+/// `cargo test --release --test report_volume ten -- --ignored --nocapture`; TICKPATH_VOLUME keeps the trace.
 #[test]
 #[ignore = "writes 1.3 GB"]
 fn ten_million_records_are_reported_in_bounded_memory() {
     let folder = tempfile::tempdir().unwrap();
     let kept = std::env::var_os("TICKPATH_VOLUME").map(PathBuf::from);
     let path = traces::natural(kept.as_deref().unwrap_or(folder.path()), 5_000_000, 4);
-    let release = PathBuf::from(env!("CARGO_BIN_EXE_tickpath")).parent().unwrap().with_file_name("release/tickpath");
     for argument in ["--json", "--slowest=100"] {
         let began = Instant::now();
-        let mut command = Command::new(&release);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tickpath"));
         let mut child = command.args(["report", argument]).arg(&path).stdout(Stdio::null()).spawn().unwrap();
         let mut peak = 0;
         while child.try_wait().unwrap().is_none() {
