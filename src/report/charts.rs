@@ -82,13 +82,15 @@ pub fn series(venue: &VenueReport, seconds: (f64, f64)) -> String {
     let promised = budget.map_or([0.0; 2], |budget| [budget.p50_ns, budget.p99_ns]);
     let high = points.iter().map(|(_, _, p99)| *p99).chain(promised).fold(1.0, f64::max);
     let low = points.iter().map(|(_, p50, _)| *p50).fold(high, f64::min).max(1.0);
+    // Whole decades, so that the axis has more than one label.
+    let (low, high) = (10f64.powf(low.log10().floor()), 10f64.powf((high * 1.01).log10().ceil()));
     let (from, to) = stretch(seconds);
     draw(SIZE, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .x_label_area_size(26)
             .y_label_area_size(58)
-            .build_cartesian_2d(from..to, (low * 0.8..high * 1.3).log_scale())?;
+            .build_cartesian_2d(from..to, (low..high).log_scale())?;
         chart
             .configure_mesh()
             .bold_line_style(FAINT)
