@@ -20,12 +20,14 @@ const FUNCTIONS: &[&str] = &[
     "rte_mempool_(free|avail_count|in_use_count)",
     "rte_ring_(create_elem|free|get_memsize_elem)",
     "rte_eth_dev_(get_port_by_name|get_name_by_port|start|stop|close|adjust_nb_rx_tx_desc|set_mtu|fw_version_get)",
+    "rte_telemetry_register_cmd",
+    "rte_tel_data_(alloc|free|start_dict|add_dict_string|add_dict_container|add_array_string)",
     "rte_eth_(find_next|stats_get|promiscuous_enable|allmulticast_enable|read_clock)",
 ];
 const TYPES: &[&str] = &["shim_.*", "rte_eth_stats", "rte_malloc_socket_stats"];
-const CONSTANTS: &[&str] = &["SHIM_.*", "RTE_LOG_.*"];
+const CONSTANTS: &[&str] = &["SHIM_.*", "RTE_LOG_.*", "RTE_TEL_MAX_.*"];
 /// Only ever pointed at; declared in src/lib.rs, so that their insides may change between versions.
-const OPAQUE: &[&str] = &["rte_mbuf", "rte_mempool", "rte_ring"];
+const OPAQUE: &[&str] = &["rte_mbuf", "rte_mempool", "rte_ring", "rte_tel_data"];
 
 fn main() {
     println!("cargo:rerun-if-changed=shim/shim.c");

@@ -321,3 +321,17 @@ uint32_t shim_ring_free_count(const struct rte_ring *r)
 {
 	return rte_ring_free_count(r);
 }
+
+int shim_tel_dict_number(struct rte_tel_data *d, const char *name, uint64_t n)
+{
+#if RTE_VERSION >= RTE_VERSION_NUM(23, 3, 0, 0)
+	return rte_tel_data_add_dict_uint(d, name, n);
+#else
+	return rte_tel_data_add_dict_u64(d, name, n);
+#endif
+}
+
+int shim_tel_start_texts(struct rte_tel_data *d)
+{
+	return rte_tel_data_start_array(d, RTE_TEL_STRING_VAL);
+}

@@ -27,6 +27,7 @@
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 #include <rte_ring_peek_zc.h>
+#include <rte_telemetry.h>
 
 #if RTE_VERSION < RTE_VERSION_NUM(22, 11, 0, 0)
 #error "DPDK 22.11 or newer is needed"
@@ -160,5 +161,9 @@ uint32_t shim_ring_enqueue_ptrs(struct rte_ring *r, void *const *ptrs, uint32_t 
 uint32_t shim_ring_dequeue_ptrs(struct rte_ring *r, void **ptrs, uint32_t n, uint32_t *left);
 uint32_t shim_ring_count(const struct rte_ring *r);
 uint32_t shim_ring_free_count(const struct rte_ring *r);
+
+/* Telemetry: the calls for unsigned numbers had another name before 23.03. */
+int shim_tel_dict_number(struct rte_tel_data *d, const char *name, uint64_t n);
+int shim_tel_start_texts(struct rte_tel_data *d);
 
 #endif

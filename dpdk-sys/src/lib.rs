@@ -24,3 +24,9 @@ pub struct rte_mempool {
 pub struct rte_ring {
     _opaque: [u8; 0],
 }
+
+/// The answer to a telemetry command.
+#[repr(C)]
+pub struct rte_tel_data {
+    _opaque: [u8; 0],
+}
