@@ -10,7 +10,7 @@ mod replay;
 
 use replay::{finish, shipped, synth, tickpath, write_json};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use tickpath::latency::drift::{Comparison, Finding, Meaning, State, Verdict};
 use tickpath::latency::hop::Hop;
@@ -32,24 +32,16 @@ enum Done {
 impl Done {
     const ALL: [Done; 5] = [Done::Nothing, Done::OneHop, Done::AllHops, Done::Neighbour, Done::FactAndHop];
 
-    fn options(self) -> &'static [&'static str] {
-        match self {
-            Done::Nothing | Done::Neighbour => &[],
-            Done::OneHop => &["--inject-delay", "decided_encoded=1us"],
-            Done::AllHops => &[
-                "--inject-delay",
-                "rx_parsed=x2",
-                "--inject-delay",
-                "parsed_book=x2",
-                "--inject-delay",
-                "book_decided=x2",
-                "--inject-delay",
-                "decided_encoded=x2",
-                "--inject-delay",
-                "encoded_doorbell=x2",
-            ],
-            Done::FactAndHop => &["--inject-delay", "parsed_book=1us"],
-        }
+    /// Options of the replay. `medians` of the hops of the software, in ns, say what is proportional to them.
+    fn options(self, medians: &[(Hop, f64)]) -> Vec<String> {
+        let delays: Vec<(Hop, f64)> = match self {
+            Done::Nothing | Done::Neighbour => Vec::new(),
+            Done::OneHop => vec![(Hop::DecidedEncoded, 1000.0)],
+            Done::AllHops => medians.to_vec(),
+            Done::FactAndHop => vec![(Hop::ParsedBook, 1000.0)],
+        };
+        let option = |(hop, ns): (Hop, f64)| ["--inject-delay".to_owned(), format!("{}={ns:.0}ns", hop.key())];
+        delays.into_iter().flat_map(option).collect()
     }
 
     fn is_right(self, comparison: &Comparison) -> bool {
@@ -96,7 +88,7 @@ impl Bench {
     }
 
     /// A folder with the trace of one replay.
-    fn run(&self, file: &Value, options: &[&str]) -> PathBuf {
+    fn run(&self, file: &Value, options: &[String]) -> PathBuf {
         let number = self.made.replace(self.made.get() + 1);
         let traces = self.folder.path().join(format!("trace-{number}"));
         let pipeline = write_json(self.folder.path(), "pipeline.json", file);
@@ -108,13 +100,13 @@ impl Bench {
         traces
     }
 
-    fn now(&self, done: Done) -> PathBuf {
+    fn now(&self, done: Done, medians: &[(Hop, f64)]) -> PathBuf {
         let mut file = pipeline();
         if done == Done::FactAndHop {
             file["venues"][0]["pools"] = json!({ "feed": 4095, "orders": 2047 });
         }
         let _neighbour = (done == Done::Neighbour).then(Neighbour::new);
-        self.run(&file, done.options())
+        self.run(&file, &done.options(medians))
     }
 }
 
@@ -159,6 +151,17 @@ fn report(now: &[PathBuf], baseline: &[PathBuf]) -> (Comparison, i32, String) {
     (comparison, json.status.code().unwrap(), String::from_utf8(text.stdout).unwrap())
 }
 
+/// Medians of a run's software hops, of all orders.
+fn medians(traces: &Path) -> Vec<(Hop, f64)> {
+    let mut command = tickpath();
+    command.arg("report").arg(traces).arg("--json");
+    let output = finish(command);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let hops = report["runs"][0]["venues"][0]["hops"].as_array().unwrap().clone();
+    let of = |hop: Hop| hops.iter().find(|at| at["hop"] == hop.key())?["p50"].as_f64();
+    Hop::SOFTWARE.into_iter().map(|hop| (hop, of(hop).unwrap_or_else(|| panic!("{hop:?} in {hops:#?}")))).collect()
+}
+
 fn two_cpus() -> bool {
     let enough = std::thread::available_parallelism().is_ok_and(|n| n.get() >= 2);
     if !enough {
@@ -186,9 +189,10 @@ fn what_was_done_to_a_replay_is_what_is_found() {
         let mut now: Vec<Vec<PathBuf>> = vec![Vec::new(); cases.len()];
         for turn in 0..BASELINE {
             baseline.push(bench.run(&pipeline(), &[]));
+            let medians = medians(&baseline[0]);
             if turn < NOW {
                 for (traces, done) in now.iter_mut().zip(cases) {
-                    traces.push(bench.now(*done));
+                    traces.push(bench.now(*done, &medians));
                 }
             }
         }

@@ -72,8 +72,12 @@ pub struct Profile {
 pub struct VenueProfile {
     /// Its name, rings, lcores and budget.
     pub header: VenueHeader,
-    /// By hop ([`Hop::index`]), by slice.
+    /// Every order: by hop ([`Hop::index`]), by slice.
     pub hops: [Vec<Counts>; 8],
+    /// Orders that waited for no other: the last one of the first packet of its burst. An earlier order waits in
+    /// encoded→doorbell until the later ones are encoded, and a later packet in parsed→book until the earlier ones are
+    /// done with, so what one stage takes would be blamed on another.
+    pub clear: [Vec<Counts>; 8],
     /// By slice.
     pub load: Vec<LoadSlice>,
     /// Most elements that an order's packet or the order found in a ring (rx→parse … encode→tx), by slice.
@@ -177,10 +181,17 @@ pub struct ProfileBuilder {
 #[derive(Clone, Debug)]
 struct Open {
     slice: usize,
-    hops: [Box<[u32]>; 8],
-    /// First and last bucket that is filled, by hop.
-    filled: [(usize, usize); 8],
+    /// By hop, of every order; then by hop, of those that waited for no other.
+    hops: [Box<[u32]>; 16],
+    /// First and last bucket that is filled.
+    filled: [(usize, usize); 16],
+    /// The latest order of the first packet of a burst: perhaps the last one of its packet.
+    latest: Option<Record>,
 }
+
+/// Which orders are counted: the place of their first histogram in [`Open`].
+const EVERY: usize = 0;
+const CLEAR: usize = 8;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Doorbell {
@@ -317,12 +328,14 @@ impl ProfileBuilder {
     /// The run so far; the builder goes on.
     pub fn profile(&mut self) -> Profile {
         for venue in 0..self.open.len() {
+            self.latest_was_last(venue);
             self.close(venue);
         }
         let mut profile = self.profile.clone();
         let slices = profile.slices;
         for venue in &mut profile.venues {
-            venue.hops.iter_mut().for_each(|hop| hop.resize(slices, Counts::default()));
+            let hops = venue.hops.iter_mut().chain(&mut venue.clear);
+            hops.for_each(|hop| hop.resize(slices, Counts::default()));
             venue.load.resize(slices, LoadSlice::default());
             venue.ring_fill.resize(slices, [0; 4]);
         }
@@ -346,15 +359,15 @@ impl ProfileBuilder {
                 self.spread(&interval);
             }
         }
+        if self.open[venue].latest.is_some_and(|latest| latest.rx_tsc != record.rx_tsc) {
+            self.latest_was_last(venue);
+        }
+        if record.burst_position == 0 {
+            self.open[venue].latest = Some(*record);
+        }
         let slice = self.slice_of(record.rx_tsc);
         self.turn_to(venue, slice);
-        for (hop, ticks) in Hop::SOFTWARE.into_iter().zip(spans) {
-            self.count(venue, hop, ticks);
-        }
-        self.count(venue, Hop::RxDoorbell, record.doorbell_tsc - record.rx_tsc);
-        if let Some(ticks) = hop::wire(record) {
-            self.count(venue, Hop::WireRx, ticks);
-        }
+        self.count_all(venue, EVERY, record, spans);
         let at = &mut self.profile.venues[venue];
         at.load[slice].orders += 1;
         at.load[slice].bursts += u64::from(record.burst_size);
@@ -376,15 +389,36 @@ impl ProfileBuilder {
         }
         let slice = self.slice_of(sent.tsc);
         self.turn_to(venue, slice);
-        self.count(venue, Hop::DoorbellAck, record.rx_tsc - sent.tsc);
+        for which in [EVERY, CLEAR] {
+            self.count(venue, which + Hop::DoorbellAck.index(), record.rx_tsc - sent.tsc);
+        }
     }
 
-    fn count(&mut self, venue: usize, hop: Hop, ticks: u64) {
+    /// The latest order that waited for no other has no successor in its packet.
+    fn latest_was_last(&mut self, venue: usize) {
+        let Some(record) = self.open[venue].latest.take() else { return };
+        let Some(spans) = hop::software(&record) else { return };
+        let slice = self.slice_of(record.rx_tsc);
+        self.turn_to(venue, slice);
+        self.count_all(venue, CLEAR, &record, spans);
+    }
+
+    fn count_all(&mut self, venue: usize, which: usize, record: &Record, spans: [u64; 5]) {
+        for (hop, ticks) in Hop::SOFTWARE.into_iter().zip(spans) {
+            self.count(venue, which + hop.index(), ticks);
+        }
+        self.count(venue, which + Hop::RxDoorbell.index(), record.doorbell_tsc - record.rx_tsc);
+        if let Some(ticks) = hop::wire(record) {
+            self.count(venue, which + Hop::WireRx.index(), ticks);
+        }
+    }
+
+    fn count(&mut self, venue: usize, histogram: usize, ticks: u64) {
         let units = (ticks as f64 * self.units_per_tick) as u64;
         let (open, bucket) = (&mut self.open[venue], bucket_of(units));
-        let (first, last) = &mut open.filled[hop.index()];
+        let (first, last) = &mut open.filled[histogram];
         (*first, *last) = ((*first).min(bucket), (*last).max(bucket));
-        let n = &mut open.hops[hop.index()][bucket];
+        let n = &mut open.hops[histogram][bucket];
         *n = n.saturating_add(1);
     }
 
@@ -413,8 +447,9 @@ impl ProfileBuilder {
     }
 
     fn close(&mut self, venue: usize) {
-        let Open { slice, hops, filled } = &mut self.open[venue];
-        for ((open, filled), closed) in hops.iter_mut().zip(filled).zip(&mut self.profile.venues[venue].hops) {
+        let Open { slice, hops, filled, .. } = &mut self.open[venue];
+        let VenueProfile { hops: every, clear, .. } = &mut self.profile.venues[venue];
+        for ((open, filled), closed) in hops.iter_mut().zip(filled).zip(every.iter_mut().chain(clear)) {
             let (first, last) = std::mem::replace(filled, EMPTY);
             let Some(open) = open.get_mut(first..=last) else { continue };
             let counts = open.iter().enumerate().filter(|(_, n)| **n > 0);
@@ -443,7 +478,7 @@ impl ProfileBuilder {
             *slices = folded.collect();
         }
         for venue in &mut self.profile.venues {
-            venue.hops.iter_mut().for_each(|hop| fold(hop, Counts::add));
+            venue.hops.iter_mut().chain(&mut venue.clear).for_each(|hop| fold(hop, Counts::add));
             fold(&mut venue.load, |a, b| {
                 a.orders += b.orders;
                 a.bursts += b.bursts;
@@ -510,7 +545,8 @@ impl LcoreSlice {
 
 impl Default for Open {
     fn default() -> Self {
-        Open { slice: 0, hops: std::array::from_fn(|_| vec![0; BUCKETS].into_boxed_slice()), filled: [EMPTY; 8] }
+        let hops = std::array::from_fn(|_| vec![0; BUCKETS].into_boxed_slice());
+        Open { slice: 0, hops, filled: [EMPTY; 16], latest: None }
     }
 }
 
@@ -611,6 +647,27 @@ mod tests {
         assert!((total - 1500.0).abs() < 1e-6 && (covered - 2e9).abs() < 1.0, "{total} {covered}");
         assert!((slices[slices.len() * 3 / 4].amount[interrupts] - profile.slice_ns / 1e6).abs() < 1e-6);
         assert!(slices[0].amount[Evidence::Steal.index()].is_nan());
+    }
+
+    #[test]
+    fn an_order_that_others_waited_for_is_told_from_those_that_waited() {
+        let mut builder = ProfileBuilder::new(&header());
+        let order = |rx_tsc, burst_position, encode: u64, doorbell: u64| Record {
+            burst_position,
+            ..sent(rx_tsc, [10, 10, 10, encode, doorbell])
+        };
+        // Two orders of one packet, one of the next packet of the burst, then another burst.
+        for record in [order(1000, 0, 100, 105), order(1000, 0, 200, 5), order(1000, 1, 300, 5), order(2000, 0, 90, 5)]
+        {
+            builder.record(&record);
+        }
+        let profile = builder.finish();
+        let venue = &profile.venues[0];
+        let values = |counts: &Counts| counts.buckets().iter().map(|at| Counts::bounds_ns(at.0).0).collect::<Vec<_>>();
+        let encode = Hop::DecidedEncoded.index();
+        assert_eq!(values(&venue.hops[encode][0]).len(), 4);
+        assert_eq!(values(&venue.clear[encode][0]), [90.0, 200.0]);
+        assert_eq!(values(&venue.clear[Hop::EncodedDoorbell.index()][0]), [5.0]);
     }
 
     #[test]

@@ -72,7 +72,8 @@ fn report(runs: &[Profile], sampled: &[Vec<Sampled>]) -> BudgetReport {
         let here: Vec<Sampled> = runs.iter().zip(sampled).filter_map(of_run).collect();
         for (&hop, allowance) in &venue.header.budget.0 {
             for (percentile, budget_ns) in [(50, allowance.p50_ns), (99, allowance.p99_ns)] {
-                let of = |point: &Point| if percentile == 50 { point.p50[hop.index()] } else { point.p99[hop.index()] };
+                let of =
+                    |point: &Point| if percentile == 50 { point.all50[hop.index()] } else { point.p99[hop.index()] };
                 let Some((measured_ns, error)) = measured(&here, of) else { continue };
                 report.checked += 1;
                 if measured_ns - SURE * error > budget_ns {

@@ -3,7 +3,8 @@
 //!
 //! What moved is told apart by comparing hops with each other. A machine that runs 10 % slower today slows every hop by
 //! one factor; that factor is estimated from most hops (their median) and taken out, so that a hop that moved by itself
-//! stands out even where the machine's speed does not stand still. Whether either is real is judged by what runs of the
+//! stands out even where the machine's speed does not stand still. Medians are of orders that waited for no other, so that
+//! what one stage takes is not found in another; 99th percentiles, where waiting is the point, are of all. Whether either is real is judged by what runs of the
 //! baseline differ by among each other.
 
 mod budget;
@@ -100,9 +101,9 @@ pub struct VenueComparison {
 pub struct HopComparison {
     /// Which.
     pub hop: Hop,
-    /// Its median.
+    /// Its median, of the orders that waited for no other.
     pub p50: Shift,
-    /// Its 99th percentile; `None` with too few samples.
+    /// Its 99th percentile, of all orders; `None` with too few samples.
     pub p99: Option<Shift>,
 }
 
@@ -349,7 +350,7 @@ impl<'a> Pair<'a> {
                 if !venue.whole.p50[Hop::RxDoorbell.index()].is_finite() {
                     let (orders, slices, max) = (venue.orders, venue.slices, MAX_SLICES);
                     return Err(format!(
-                        "{name}: too few samples: {orders} orders in {slices} of {max} slices of run {}; at least 200 in \
+                        "{name}: too few samples: {orders} orders that waited for no other in {slices} of {max} slices of run {}; at least 200 in \
                          {LEAST_SLICES} are needed",
                         run.run
                     ));
@@ -368,7 +369,10 @@ impl<'a> Pair<'a> {
             })
         };
         let [base, now] = [&sampled[0], &sampled[1]]
-            .map(|side| Point { p50: mean(side, |point| &point.p50), p99: mean(side, |point| &point.p99) });
+            .map(|side| {
+                [mean(side, |point| &point.p50), mean(side, |point| &point.all50), mean(side, |point| &point.p99)]
+            })
+            .map(|[p50, all50, p99]| Point { p50, all50, p99 });
         let long = Hop::SOFTWARE.map(Hop::index);
         let long: Vec<usize> =
             long.into_iter().filter(|&hop| base.p50[hop] >= LEAST_FACTOR_NS && now.p50[hop] > 1.0).collect();

@@ -2,7 +2,7 @@
 //! of neighbouring slices are drawn with replacement, because what makes one packet slow makes the next one slow.
 
 use crate::latency::hop::Hop;
-use crate::latency::profile::{Counts, Profile, VenueProfile};
+use crate::latency::profile::{Counts, Profile};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -18,9 +18,11 @@ pub const LEAST_SLICES: usize = 8;
 /// Median and 99th percentile of each hop in ns, by [`Hop::index`]; NaN where there are too few samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
-    /// Medians.
+    /// Medians of the orders that waited for no other.
     pub p50: [f64; 8],
-    /// 99th percentiles.
+    /// Medians of all orders.
+    pub all50: [f64; 8],
+    /// 99th percentiles of all orders.
     pub p99: [f64; 8],
 }
 
@@ -35,7 +37,7 @@ pub struct Sampled {
     pub replicates: Vec<Point>,
     /// Slices with orders in them.
     pub slices: usize,
-    /// Orders.
+    /// Orders that waited for no other.
     pub orders: u64,
     /// Orders a second.
     pub rate: f64,
@@ -55,33 +57,35 @@ impl Sampled {
     /// Look at venue `index` of a run.
     pub fn new(profile: &Profile, index: usize) -> Sampled {
         let venue = &profile.venues[index];
-        let whole_way = &venue.hops[Hop::RxDoorbell.index()];
+        let whole_way = &venue.clear[Hop::RxDoorbell.index()];
         let live: Vec<usize> = (0..whole_way.len()).filter(|&slice| whole_way[slice].total() > 0).collect();
-        let hops: [Option<Cumulative>; 8] = std::array::from_fn(|hop| Cumulative::new(venue, hop, &live));
+        let [clear, every] = [&venue.clear, &venue.hops]
+            .map(|hops| -> [Option<Cumulative>; 8] { std::array::from_fn(|hop| Cumulative::new(&hops[hop], &live)) });
         let n = live.len();
-        let point = |weights: &[u32], quantiles: &[bool; 2]| Point {
-            p50: std::array::from_fn(|hop| hops[hop].as_ref().map_or(f64::NAN, |h| h.quantile(weights, 0.5))),
-            p99: std::array::from_fn(|hop| match &hops[hop] {
-                Some(h) if quantiles[1] => h.quantile(weights, 0.99),
-                _ => f64::NAN,
-            }),
+        let orders: u64 = whole_way.iter().map(Counts::total).sum();
+        let enough = [orders >= LEAST_SAMPLES[0] && n >= LEAST_SLICES, venue.orders() >= LEAST_SAMPLES[1]];
+        let point = |weights: &[u32]| {
+            let at = |hops: &[Option<Cumulative>; 8], q| -> [f64; 8] {
+                std::array::from_fn(|hop| hops[hop].as_ref().map_or(f64::NAN, |hop| hop.quantile(weights, q)))
+            };
+            let p99 = if enough[1] { at(&every, 0.99) } else { [f64::NAN; 8] };
+            Point { p50: at(&clear, 0.5), all50: at(&every, 0.5), p99 }
         };
-        let enough = LEAST_SAMPLES.map(|least| venue.orders() >= least && n >= LEAST_SLICES);
         let mut sampled = Sampled {
-            whole: Point { p50: [f64::NAN; 8], p99: [f64::NAN; 8] },
+            whole: Point { p50: [f64::NAN; 8], all50: [f64::NAN; 8], p99: [f64::NAN; 8] },
             parts: Vec::new(),
             replicates: Vec::new(),
             slices: n,
-            orders: venue.orders(),
+            orders,
             rate: venue.orders() as f64 / profile.seconds().max(1e-9),
             burst: venue.mean_burst(),
         };
         if !enough[0] {
             return sampled;
         }
-        sampled.whole = point(&vec![1; n], &enough);
+        sampled.whole = point(&vec![1; n]);
         let part = |k: usize| (0..n).map(|slice| u32::from(slice * PARTS / n == k)).collect::<Vec<u32>>();
-        sampled.parts = (0..PARTS).map(|k| point(&part(k), &enough)).collect();
+        sampled.parts = (0..PARTS).map(|k| point(&part(k))).collect();
         let medians: Vec<f64> = live.iter().map(|&slice| median_bucket(&whole_way[slice])).collect();
         let block = block_length(&medians);
         // Any seed serves; a constant one gives the same answer for the same traces.
@@ -95,7 +99,7 @@ impl Sampled {
                 (start..start + length).for_each(|slice| weights[slice % n] += 1);
                 drawn += length;
             }
-            point(&weights, &enough)
+            point(&weights)
         };
         sampled.replicates = (0..REPLICATES).map(redraw).collect();
         sampled
@@ -103,8 +107,8 @@ impl Sampled {
 }
 
 impl Cumulative {
-    fn new(venue: &VenueProfile, hop: usize, live: &[usize]) -> Option<Cumulative> {
-        let counts: Vec<&Counts> = live.iter().filter_map(|&slice| venue.hops[hop].get(slice)).collect();
+    fn new(hop: &[Counts], live: &[usize]) -> Option<Cumulative> {
+        let counts: Vec<&Counts> = live.iter().filter_map(|&slice| hop.get(slice)).collect();
         let mut buckets: Vec<u16> = counts.iter().flat_map(|c| c.buckets()).map(|&(bucket, _)| bucket).collect();
         buckets.sort_unstable();
         buckets.dedup();

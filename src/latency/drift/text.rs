@@ -59,7 +59,11 @@ impl Display for Comparison {
         let runs = |n: usize| if n == 1 { "1 run".to_owned() } else { format!("{n} runs") };
         let (now, baseline) = (runs(self.now_runs), runs(self.baseline_runs));
         for venue in &self.venues {
-            writeln!(f, "\n{}: {now} against {baseline}, times in ns", venue.name)?;
+            writeln!(
+                f,
+                "\n{}: {now} against {baseline}, times in ns; p50 of orders that waited for no other",
+                venue.name
+            )?;
             write!(f, "{venue}")?;
         }
         Ok(())
