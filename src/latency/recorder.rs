@@ -80,7 +80,7 @@ pub struct RecorderParts {
     /// Trace files and the interval log, if they are wanted.
     pub trace: Option<(Writer, Hlog)>,
     /// Holds the run against its budget, and against a baseline or its own beginning.
-    pub live: Live,
+    pub live: Option<Live>,
     /// Who is told of every hop and every interval.
     pub metrics: Option<Arc<Metrics>>,
 }
@@ -271,7 +271,9 @@ impl State {
                     for record in &intake[..n] {
                         hops.record(record, tell);
                     }
-                    intake[..n].iter().for_each(|record| parts.live.record(record));
+                    if let Some(live) = &mut parts.live {
+                        intake[..n].iter().for_each(|record| live.record(record));
+                    }
                     if let Some((writer, _)) = &mut parts.trace {
                         writer.records(&intake[..n]);
                     }
@@ -296,7 +298,9 @@ impl State {
     fn close_interval(&mut self) {
         let interval = self.interval();
         self.write(&interval);
-        self.parts.live.interval(&interval).iter().for_each(|said| log::warn!("{said}"));
+        if let Some(live) = &mut self.parts.live {
+            live.interval(&interval).iter().for_each(|(level, said)| log::log!(*level, "{said}"));
+        }
         let venues = (0..self.parts.venues.len()).map(|v| self.venue(v)).collect();
         self.last = Snapshot {
             uptime_seconds: self.began.elapsed().as_secs_f64(),
@@ -345,7 +349,7 @@ impl State {
 
     fn alarms(&self) -> Vec<Alarm> {
         let alarm = |kind: &str, text: String| Alarm { kind: kind.to_owned(), text, ..Alarm::default() };
-        let mut alarms = self.parts.live.alarms();
+        let mut alarms: Vec<Alarm> = self.parts.live.iter().flat_map(Live::alarms).collect();
         alarms.extend(self.clock.warnings.iter().map(|w| alarm("clock", w.clone())));
         let lost = self.lost() - self.lost_before;
         if lost > 0 {

@@ -25,7 +25,7 @@ use crate::latency::record::Record;
 use crate::latency::recorder::{LcoreParts, Recorder, RecorderParts, VenueParts};
 use crate::latency::trace::{Header, Rotation, TraceError, Writer};
 use crate::market::{Element, Order, OrderEvent};
-use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions};
+use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions, Speed};
 use crate::port::{self, FeedPort, OrderPort};
 use crate::program::Program;
 use crate::serve::{Metrics, ServeError, Server};
@@ -242,7 +242,9 @@ pub fn launch(
     let watched = devices.watched(plan);
     let header = record::header(plan, options, &clock, record::fingerprint(plan, eal.argv(), &regions, &watched));
     let run = record::snapshot(plan, &header);
-    let live = Live::new(&header, options.baseline.clone());
+    // A replay as fast as it goes is over before there is anything to hold it against.
+    let paced = plan.mode == Mode::Run || options.pace.speed != Speed::Max;
+    let live = (paced && options.stamps != Stamping::Off).then(|| Live::new(&header, options.baseline.clone()));
     let trace = plan
         .record
         .trace

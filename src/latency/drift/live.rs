@@ -12,6 +12,7 @@ use crate::latency::profile::{Profile, ProfileBuilder};
 use crate::latency::record::Record;
 use crate::latency::snapshot::Alarm;
 use crate::latency::trace::Header;
+use log::Level;
 use std::collections::BTreeMap;
 
 /// Length of a stretch.
@@ -88,8 +89,8 @@ impl Live {
     }
 
     /// Take in what the host did in an interval, and judge when a stretch is full. Returns sentences for the log: what
-    /// changed since they were last asked for, mostly nothing.
-    pub fn interval(&mut self, interval: &Interval) -> Vec<String> {
+    /// changed since they were last asked for, mostly nothing. Which of them are warnings, their level says.
+    pub fn interval(&mut self, interval: &Interval) -> Vec<(Level, String)> {
         self.open.interval(interval);
         let began = *self.began.get_or_insert(interval.from_tsc);
         if interval.to_tsc.saturating_sub(began) < self.stretch_ticks {
@@ -120,7 +121,7 @@ impl Live {
         self.last.as_ref()
     }
 
-    fn judge(&mut self, stretch: Profile) -> Vec<String> {
+    fn judge(&mut self, stretch: Profile) -> Vec<(Level, String)> {
         let mut found = BTreeMap::new();
         self.now.push(stretch.clone());
         self.now.keep_last(NOW);
@@ -131,10 +132,8 @@ impl Live {
             if self.baseline.profiles().len() == LEARNED {
                 self.learning = false;
                 self.now = Runs::default();
-                said.push(format!(
-                    "drift: from now on this run is held against its own first {:.0} s",
-                    LEARNED as f64 * STRETCH_SECONDS
-                ));
+                let learned = LEARNED as f64 * STRETCH_SECONDS;
+                said.push((Level::Info, format!("drift: from now on held against its own first {learned:.0} s")));
             }
         } else if self.now.profiles().len() == NOW {
             let comparison = self.now.against(&self.baseline, CHANCE);
@@ -147,19 +146,19 @@ impl Live {
     }
 
     /// A sentence when it begins to be unable to tell, and when that ends.
-    fn doubt(&mut self, comparison: &Comparison) -> Option<String> {
+    fn doubt(&mut self, comparison: &Comparison) -> Option<(Level, String)> {
         let before = self.in_doubt;
         self.in_doubt = if comparison.verdict == Verdict::CannotTell { before.saturating_add(1) } else { 0 };
         let why = || comparison.cannot_tell.first().map_or("", String::as_str);
         match (before, self.in_doubt) {
-            (_, DOUBTED) => Some(format!("drift: cannot tell: {}", why())),
-            (DOUBTED.., 0) => Some("drift: it can be told again".to_owned()),
+            (_, DOUBTED) => Some((Level::Warn, format!("drift: cannot tell: {}", why()))),
+            (DOUBTED.., 0) => Some((Level::Info, "drift: it can be told again".to_owned())),
             _ => None,
         }
     }
 
     /// Count agreement, raise and clear.
-    fn note(&mut self, mut found: BTreeMap<Key, String>) -> Vec<String> {
+    fn note(&mut self, mut found: BTreeMap<Key, String>) -> Vec<(Level, String)> {
         let mut said = Vec::new();
         for (key, watched) in &mut self.watched {
             match found.remove(key) {
@@ -173,10 +172,10 @@ impl Live {
             let of = if key.venue.is_empty() { key.kind.to_owned() } else { format!("{}: {}", key.kind, key.venue) };
             if watched.streak >= AGREED && !watched.raised {
                 watched.raised = true;
-                said.push(format!("{of}: {}", watched.text));
+                said.push((Level::Warn, format!("{of}: {}", watched.text)));
             } else if watched.streak <= -AGREED && watched.raised {
                 watched.raised = false;
-                said.push(format!("{of}: over: {}", watched.text));
+                said.push((Level::Info, format!("{of}: over: {}", watched.text)));
             }
         }
         self.watched.retain(|_, watched| watched.raised || watched.streak > -AGREED);
@@ -244,7 +243,8 @@ mod tests {
                 });
             }
             let (from_tsc, to_tsc) = (second * 1_000_000_000, (second + 1) * 1_000_000_000);
-            said.extend(live.interval(&Interval { from_tsc, to_tsc, ..Interval::default() }));
+            let sentences = live.interval(&Interval { from_tsc, to_tsc, ..Interval::default() });
+            said.extend(sentences.into_iter().map(|(_, sentence)| sentence));
         }
         said
     }
