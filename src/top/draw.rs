@@ -289,6 +289,8 @@ fn recorder(snapshot: &Snapshot) -> Vec<Span<'static>> {
         };
         items.push(format!("TSC {:.6} GHz, {rate}", clock.tsc_hz / 1e9).into());
     }
+    let unsynced = clock.devices.iter().filter(|device| device.residual_ns.is_none());
+    items.extend(unsynced.map(|device| wrong(format!("clock of {} unsynchronised", device.port))));
     items
 }
 
