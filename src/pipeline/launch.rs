@@ -28,7 +28,7 @@ use crate::market::{Element, Order, OrderEvent};
 use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions, Speed};
 use crate::port::{self, FeedPort, OrderPort};
 use crate::program::Program;
-use crate::serve::{Metrics, ServeError, Server};
+use crate::serve::{Metrics, ServeError, Server, telemetry};
 use crate::session::{Encoder, EncoderConfig, Endpoint, UdpTransport};
 use crate::stages::{
     Chain, Encode, EncodeParts, Group, Idle, Parse, ParseParts, Rx, RxParts, Sampler, Segment, Shared, Stamps,
@@ -252,7 +252,7 @@ pub fn launch(
         .filter(|_| options.stamps != Stamping::Off)
         .map(|folder| open_trace(folder, plan, header));
     let trace = trace.transpose()?;
-    let (metrics, _server) = serve(plan, options)?;
+    let serving = serve(plan, options, &eal)?;
     let mut arenas: Vec<Arena<'_>> = regions.iter_mut().map(|r| Arena::new(r.lines_mut())).collect();
     let shared: Vec<Arc<Shared>> = plan.venues.iter().map(|_| Arc::default()).collect();
     let mut wiring = Vec::new();
@@ -313,7 +313,7 @@ pub fn launch(
         run,
         trace,
         live,
-        metrics,
+        metrics: serving.as_ref().map(|serving| serving.metrics.clone()),
     };
     let recorder = Recorder::start(recorder, record::background(plan)).map_err(LaunchError::Recorder)?;
     let began = Instant::now();
@@ -833,16 +833,30 @@ fn watch(lcore: &LcorePlan, boards: &Boards) -> LcoreParts {
     LcoreParts { id: lcore.id, cpus: lcore.cpus.clone(), boards: boards.clone() }
 }
 
-/// Metrics, and who serves them until it is dropped; neither where none are wanted.
-fn serve(plan: &Plan, options: &Options) -> Result<(Option<Arc<Metrics>>, Option<Server>), LaunchError> {
-    let Some(address) = plan.record.metrics.filter(|_| options.stamps != Stamping::Off) else {
-        return Ok((None, None));
-    };
+/// Metrics, and who shows them until it is dropped: DPDK's telemetry socket, and an HTTP server where one is wanted.
+/// Nothing of it without stamps.
+fn serve(plan: &Plan, options: &Options, eal: &Eal) -> Result<Option<Serving>, LaunchError> {
+    if options.stamps == Stamping::Off {
+        return Ok(None);
+    }
     let names: Vec<&str> = plan.venues.iter().map(|venue| venue.name.as_str()).collect();
     let metrics = Arc::new(Metrics::new(&names));
-    let server = Server::start(address, metrics.clone(), record::background(plan))?;
-    log::info!("metrics are served on http://{}/metrics", server.address());
-    Ok((Some(metrics), Some(server)))
+    let server = match plan.record.metrics {
+        Some(address) => Some(Server::start(address, metrics.clone(), record::background(plan))?),
+        None => None,
+    };
+    if let Some(server) = &server {
+        log::info!("metrics are served on http://{}/metrics", server.address());
+    }
+    let shown = telemetry::show(eal, metrics.clone())?;
+    Ok(Some(Serving { metrics, _server: server, _shown: shown }))
+}
+
+/// See [`serve`].
+struct Serving {
+    metrics: Arc<Metrics>,
+    _server: Option<Server>,
+    _shown: telemetry::Shown,
 }
 
 /// The run's first trace file and its interval log, in `folder`.
