@@ -4,8 +4,8 @@
 //! Reading order: [`market`] (the vocabulary), [`wire`] (bytes to fields), [`feed`] (payloads to events), [`book`],
 //! [`strategy`], [`session`] (orders to bytes), then `stages` in packet order, `pipeline` (file → plan → launch) and `cmd`.
 //!
-//! Imports point one way: cmd → pipeline → stages → {port, feed, session, book, strategy, latency} → {dpdk, cpu, sys,
-//! wire, market, arena}. `unsafe` lives in `dpdk`, `cpu` and `sys` only.
+//! Imports point one way: cmd → {pipeline, report, top} → stages → {port, feed, session, book, strategy, latency, host, serve} →
+//! {dpdk, cpu, sys, wire, market, arena}. `unsafe` lives in `dpdk`, `cpu` and `sys` only.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
