@@ -88,7 +88,8 @@ mod tests {
         }
         composition.record([1, 2, 10_003, 4, 5]);
         composition.record([1, 2, 10_003, 4, 5]);
-        assert_eq!(composition.mean(0.45..0.55), Some([1.0, 2.0, 3.0, 4.0, 5.0]));
+        let median = composition.mean(0.45..0.55).unwrap();
+        assert!(median.iter().zip([1.0, 2.0, 3.0, 4.0, 5.0]).all(|(ns, is)| (ns - is).abs() < 1e-9), "{median:?}");
         let slow = composition.mean(0.985..0.995).unwrap();
         assert!((slow[2] - 10_003.0).abs() < 1e-6, "{slow:?}");
         let all = composition.mean(0.0..1.0).unwrap();
