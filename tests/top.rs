@@ -8,9 +8,10 @@ mod state;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tickpath::latency::hop::Hop;
@@ -276,7 +277,12 @@ struct Pty {
 impl Pty {
     /// Runs `tickpath top ADDRESS` between two questions for the terminal's settings. `None` without `script`.
     fn top(address: &str) -> Option<Pty> {
-        let top = format!("echo pid=$$,; exec {} top {address}", env!("CARGO_BIN_EXE_tickpath"));
+        Pty::of(&format!("{} top {address}", env!("CARGO_BIN_EXE_tickpath")))
+    }
+
+    /// The same of another command.
+    fn of(command: &str) -> Option<Pty> {
+        let top = format!("echo pid=$$,; exec {command}");
         let line = format!(
             "stty rows 24 cols 80; echo before=$(stty -g); sh -c '{top}'; echo status=$?; echo after=$(stty -g)"
         );
@@ -318,17 +324,23 @@ impl Pty {
     }
 
     /// The terminal is as it was, and the program ended with success.
-    fn assert_restored(mut self) {
+    fn assert_restored(self) {
+        assert_eq!(self.ended(), "0");
+    }
+
+    /// The program's exit code, after making sure that the terminal is as it was.
+    fn ended(mut self) -> String {
         let after = self.wait(0, "after=");
         self.wait(after, "\n");
         assert!(self.child.wait().unwrap().success());
-        assert_eq!(self.value("status"), "0");
         assert_eq!(self.value("before"), self.value("after"));
         let seen = self.seen.lock().unwrap();
         // Alternate screen entered and left; cursor hidden and shown.
         for (on, off) in [("\x1b[?1049h", "\x1b[?1049l"), ("\x1b[?25l", "\x1b[?25h")] {
             assert!(seen.rfind(on).unwrap() < seen.rfind(off).unwrap(), "{seen:?}");
         }
+        drop(seen);
+        self.value("status")
     }
 }
 
@@ -347,6 +359,31 @@ fn the_terminal_is_as_it_was_after_a_key_or_a_signal() {
     let pid = pty.value("pid");
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     pty.assert_restored();
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_before_it_is_printed() {
+    const CHILD: &str = "TICKPATH_TEST_TOP_PANICS";
+    if let Ok(address) = std::env::var(CHILD) {
+        std::thread::spawn(move || tickpath::top::run(&address, &AtomicBool::new(false)));
+        // The parent has seen the screen.
+        std::io::stdin().lock().read_line(&mut String::new()).unwrap();
+        panic!("on purpose");
+    }
+    let server = served("127.0.0.1:0");
+    let test = std::env::current_exe().unwrap();
+    let child = format!(
+        "env {CHILD}={} RUST_BACKTRACE=0 {} a_panic_gives_the_terminal_back_before_it_is_printed --exact --nocapture",
+        server.address(),
+        test.display()
+    );
+    let Some(mut pty) = Pty::of(&child) else { return };
+    let live = pty.wait(0, "live");
+    // Raw mode: Enter is a carriage return, and a line ends with the other one.
+    pty.keys.write_all(b"\n").unwrap();
+    let left = pty.wait(live, "\x1b[?1049l");
+    pty.wait(left, "on purpose");
+    assert_eq!(pty.ended(), "101");
 }
 
 #[test]

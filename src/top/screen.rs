@@ -6,9 +6,12 @@ use super::client::{Client, Silence};
 use super::{Top, Wish};
 use crate::latency::snapshot::Snapshot;
 use ratatui::buffer::Buffer;
+use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::execute;
 use ratatui::layout::Rect;
 use std::io;
+use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::thread;
@@ -30,8 +33,13 @@ const PAGE: Rect = Rect { x: 0, y: 0, width: 110, height: 590 };
 /// A terminal that cannot be taken, drawn on or read from.
 pub fn run(address: &str, stop: &AtomicBool) -> io::Result<()> {
     let _restore = Restore;
-    // Its panic hook restores the terminal too, before the message is printed.
+    // Its panic hook restores the terminal too, before the message is printed, all but the cursor.
     let mut terminal = ratatui::try_init()?;
+    let restore_and_print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let _ = execute!(io::stdout(), Show);
+        restore_and_print(info);
+    }));
     let (client, (tell, answers)) = (Client::new(address), mpsc::channel());
     // Not joined: it may be waiting for an answer, and ends with the next one or with the process.
     thread::Builder::new().name("tickpath-ask".into()).spawn(move || ask(&client, &tell))?;
