@@ -95,9 +95,10 @@ unsafe extern "C" fn serve(command: *const c_char, parameters: *const c_char, in
     if command.is_null() || info.is_null() {
         return FAILED;
     }
-    let text = |pointer: *const c_char| {
-        // SAFETY: DPDK hands over NUL-terminated strings for the time of this call; parameters may be absent.
-        (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_owned()).unwrap_or_default()
+    let text = |pointer: *const c_char| match pointer.is_null() {
+        true => CString::default(),
+        // SAFETY: DPDK hands over NUL-terminated strings for the time of this call.
+        false => unsafe { CStr::from_ptr(pointer) }.to_owned(),
     };
     let (command, parameters) = (text(command), text(parameters));
     let answered = catch_unwind(|| {

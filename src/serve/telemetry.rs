@@ -5,7 +5,7 @@
 //! drop. An lcore never waits for an answer: it reads a state that is swapped as a whole.
 
 use super::Metrics;
-use crate::dpdk::telemetry::{Dict, Value, fit, register as register_command};
+use crate::dpdk::telemetry::{Answer, Dict, Value, fit, register as register_command};
 use crate::dpdk::{DpdkError, Eal};
 use crate::latency::snapshot::{HopSnapshot, Snapshot, StageSnapshot, VenueSnapshot};
 use arc_swap::ArcSwapOption;
@@ -23,7 +23,7 @@ static STATE: ArcSwapOption<Metrics> = ArcSwapOption::const_empty();
 /// DPDK has no room for more commands.
 pub fn show(eal: &Eal, metrics: Arc<Metrics>) -> Result<Shown, DpdkError> {
     const VENUE: &str = "Parameter: a venue's name";
-    let commands: [(&str, String, fn(&str) -> Dict); 4] = [
+    let commands: [(&str, String, Answer); 4] = [
         ("/tickpath/info", "The run, its venues and what is wrong with it. No parameter".into(), |_| of_state(info)),
         ("/tickpath/stages", format!("What went in, out and was dropped, by stage. {VENUE}"), |venue| {
             of_state(|state| stages(state, venue))
