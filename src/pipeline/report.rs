@@ -171,8 +171,10 @@ pub struct Summary {
     pub messages: BTreeMap<String, u64>,
     /// Order messages sent, all venues.
     pub orders: Orders,
-    /// First receive to last doorbell, in seconds.
+    /// First receive to last doorbell, in seconds; without stamps, as `wall_seconds`.
     pub seconds: f64,
+    /// First poll to the last lcore's return, in seconds.
+    pub wall_seconds: f64,
     /// Conservation by venue and stage.
     pub ledger: BTreeMap<String, Vec<Ledger>>,
     /// Hop table by venue.
@@ -266,6 +268,7 @@ impl Summary {
             messages,
             orders,
             seconds,
+            wall_seconds: facts.wall_seconds,
             ledger: venues.iter().map(|v| (v.name.clone(), v.ledger.clone())).collect(),
             hops: venues.iter().map(|v| (v.name.clone(), v.hops.rows(clock, &v.budget))).collect(),
             mean_burst: venues.iter().map(|v| (v.name.clone(), v.hops.mean_burst())).collect(),
