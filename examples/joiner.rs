@@ -60,8 +60,8 @@ impl Strategy for Joiner {
         match event.kind {
             OrderEventKind::LocalReject => (bid.id, bid.price) = (bid.before, Price(0)),
             OrderEventKind::Filled if event.id == bid.id && event.qty < bid.left => bid.left -= event.qty,
-            OrderEventKind::Accepted | OrderEventKind::Replaced => {}
-            _ => bid.id = if event.id == bid.id { 0 } else { bid.id },
+            OrderEventKind::Filled | OrderEventKind::Cancelled | OrderEventKind::Rejected if event.id == bid.id => bid.id = 0,
+            _ => {}
         }
     }
 

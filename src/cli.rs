@@ -3,7 +3,6 @@
 use crate::latency::hop::Hop;
 use crate::latency::snapshot::DEFAULT_ADDRESS;
 use crate::pipeline::file::Listen;
-use crate::pipeline::launch::Delay;
 use crate::port::capture::Speed;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddrV4;
@@ -66,10 +65,9 @@ pub struct RecordOptions {
     /// Take the stamps of receive and doorbell alone: to measure what the others cost
     #[arg(long, hide = true, conflicts_with_all = ["no_stamps", "trace"])]
     pub end_stamps: bool,
-    /// Lose time before the stamp at the end of a hop, such as rx_parsed=2us or book_decided=x1.3: for tests of the
-    /// measurement
+    /// Lose time before the stamp at the end of a hop, such as rx_parsed=2us: for tests of the measurement
     #[arg(long, value_name = "HOP=TIME", value_parser = parse_injected, hide = true)]
-    pub inject_delay: Vec<(Hop, Delay)>,
+    pub inject_delay: Vec<(Hop, u64)>,
 }
 
 /// `tickpath replay`.
@@ -297,18 +295,11 @@ fn parse_duration_ns(text: &str) -> Result<u64, String> {
     }
 }
 
-fn parse_injected(text: &str) -> Result<(Hop, Delay), String> {
-    let expected = || "expected a hop and a time or factor, such as rx_parsed=2us or book_decided=x1.3".to_owned();
+fn parse_injected(text: &str) -> Result<(Hop, u64), String> {
+    let expected = || "expected a hop and a time, such as rx_parsed=2us".to_owned();
     let (hop, time) = text.split_once('=').ok_or_else(expected)?;
     let hop = Hop::SOFTWARE.into_iter().find(|known| known.key() == hop).ok_or_else(expected)?;
-    let injected = match time.strip_prefix('x') {
-        Some(factor) => {
-            let factor = factor.parse().ok().filter(|f| (1.0..=100.0).contains(f));
-            factor.map(|factor: f64| Delay { ns: 0, share: factor - 1.0 })
-        }
-        None => parse_duration_ns(time).ok().map(|ns| Delay { ns, share: 0.0 }),
-    };
-    Ok((hop, injected.ok_or_else(expected)?))
+    Ok((hop, parse_duration_ns(time)?))
 }
 
 fn parse_slowest(text: &str) -> Result<usize, String> {
@@ -356,13 +347,11 @@ mod tests {
     }
 
     #[test]
-    fn delays_are_given_by_hop_as_a_time_or_a_factor() {
+    fn delays_are_given_by_hop() {
         let args =
-            replay(&["a.pcap", "--inject-delay", "rx_parsed=2us", "--inject-delay", "book_decided=x1.5"]).unwrap();
-        let expected =
-            [(Hop::RxParsed, Delay { ns: 2000, share: 0.0 }), (Hop::BookDecided, Delay { ns: 0, share: 0.5 })];
-        assert_eq!(args.record.inject_delay, expected);
-        for wrong in ["rx_doorbell=1us", "2us", "rx_parsed=x0.5", "rx_parsed=fast"] {
+            replay(&["a.pcap", "--inject-delay", "rx_parsed=2us", "--inject-delay", "book_decided=80ns"]).unwrap();
+        assert_eq!(args.record.inject_delay, [(Hop::RxParsed, 2000), (Hop::BookDecided, 80)]);
+        for wrong in ["rx_doorbell=1us", "2us", "rx_parsed=x2", "rx_parsed=fast"] {
             assert!(replay(&["a.pcap", "--inject-delay", wrong]).is_err(), "{wrong}");
         }
     }

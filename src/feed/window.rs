@@ -76,15 +76,6 @@ impl Window {
         }
     }
 
-    /// `rx_tsc` of the packet whose head is at `mark`; 0 when there is none.
-    #[inline]
-    pub fn received(&self, mark: usize) -> u64 {
-        match self.elements[..self.filled].get(mark) {
-            Some(Element::Packet(head)) => head.rx_tsc,
-            _ => 0,
-        }
-    }
-
     /// What has not been drained yet.
     #[inline]
     pub fn rest(&self) -> &[Element] {

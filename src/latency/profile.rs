@@ -74,9 +74,10 @@ pub struct VenueProfile {
     pub header: VenueHeader,
     /// Every order: by hop ([`Hop::index`]), by slice.
     pub hops: [Vec<Counts>; 8],
-    /// Orders that waited for no other: the last one of the first packet of its burst. An earlier order waits in
-    /// encoded→doorbell until the later ones are encoded, and a later packet in parsed→book until the earlier ones are
-    /// done with, so what one stage takes would be blamed on another.
+    /// What took part in no waiting for another order: of the first packet of a burst, the way of its first order up to
+    /// its message, and the way of its last order from there to the doorbell. Between, an order waits for those before it
+    /// to be encoded, then for those after it, and a later packet waits for the earlier ones: what one stage takes would
+    /// count twice, or be blamed on another. rx→doorbell is here the sum of the hops.
     pub clear: [Vec<Counts>; 8],
     /// By slice.
     pub load: Vec<LoadSlice>,
@@ -181,12 +182,12 @@ pub struct ProfileBuilder {
 #[derive(Clone, Debug)]
 struct Open {
     slice: usize,
-    /// By hop, of every order; then by hop, of those that waited for no other.
+    /// By hop, of every order; then by hop, without waiting for others.
     hops: [Box<[u32]>; 16],
     /// First and last bucket that is filled.
     filled: [(usize, usize); 16],
-    /// The latest order of the first packet of a burst: perhaps the last one of its packet.
-    latest: Option<Record>,
+    /// The first order and the latest one of the latest packet that was the first of its burst.
+    packet: Option<(Record, Record)>,
 }
 
 /// Which orders are counted: the place of their first histogram in [`Open`].
@@ -328,7 +329,7 @@ impl ProfileBuilder {
     /// The run so far; the builder goes on.
     pub fn profile(&mut self) -> Profile {
         for venue in 0..self.open.len() {
-            self.latest_was_last(venue);
+            self.packet_is_over(venue);
             self.close(venue);
         }
         let mut profile = self.profile.clone();
@@ -359,11 +360,16 @@ impl ProfileBuilder {
                 self.spread(&interval);
             }
         }
-        if self.open[venue].latest.is_some_and(|latest| latest.rx_tsc != record.rx_tsc) {
-            self.latest_was_last(venue);
-        }
-        if record.burst_position == 0 {
-            self.open[venue].latest = Some(*record);
+        match &mut self.open[venue].packet {
+            Some((_, last)) if last.rx_tsc == record.rx_tsc => {
+                if record.burst_position == 0 {
+                    *last = *record;
+                }
+            }
+            _ => {
+                self.packet_is_over(venue);
+                self.open[venue].packet = (record.burst_position == 0).then_some((*record, *record));
+            }
         }
         let slice = self.slice_of(record.rx_tsc);
         self.turn_to(venue, slice);
@@ -394,20 +400,21 @@ impl ProfileBuilder {
         }
     }
 
-    /// The latest order that waited for no other has no successor in its packet.
-    fn latest_was_last(&mut self, venue: usize) {
-        let Some(record) = self.open[venue].latest.take() else { return };
-        let Some(spans) = hop::software(&record) else { return };
-        let slice = self.slice_of(record.rx_tsc);
+    /// The packet of which the latest orders were has no more of them.
+    fn packet_is_over(&mut self, venue: usize) {
+        let Some((first, last)) = self.open[venue].packet.take() else { return };
+        let (Some(mut spans), Some(to_doorbell)) = (hop::software(&first), hop::software(&last)) else { return };
+        spans[4] = to_doorbell[4];
+        let slice = self.slice_of(first.rx_tsc);
         self.turn_to(venue, slice);
-        self.count_all(venue, CLEAR, &record, spans);
+        self.count_all(venue, CLEAR, &first, spans);
     }
 
     fn count_all(&mut self, venue: usize, which: usize, record: &Record, spans: [u64; 5]) {
         for (hop, ticks) in Hop::SOFTWARE.into_iter().zip(spans) {
             self.count(venue, which + hop.index(), ticks);
         }
-        self.count(venue, which + Hop::RxDoorbell.index(), record.doorbell_tsc - record.rx_tsc);
+        self.count(venue, which + Hop::RxDoorbell.index(), spans.iter().sum());
         if let Some(ticks) = hop::wire(record) {
             self.count(venue, which + Hop::WireRx.index(), ticks);
         }
@@ -546,7 +553,7 @@ impl LcoreSlice {
 impl Default for Open {
     fn default() -> Self {
         let hops = std::array::from_fn(|_| vec![0; BUCKETS].into_boxed_slice());
-        Open { slice: 0, hops, filled: [EMPTY; 16], latest: None }
+        Open { slice: 0, hops, filled: [EMPTY; 16], packet: None }
     }
 }
 
@@ -666,8 +673,9 @@ mod tests {
         let values = |counts: &Counts| counts.buckets().iter().map(|at| Counts::bounds_ns(at.0).0).collect::<Vec<_>>();
         let encode = Hop::DecidedEncoded.index();
         assert_eq!(values(&venue.hops[encode][0]).len(), 4);
-        assert_eq!(values(&venue.clear[encode][0]), [90.0, 200.0]);
+        assert_eq!(values(&venue.clear[encode][0]), [90.0, 100.0]);
         assert_eq!(values(&venue.clear[Hop::EncodedDoorbell.index()][0]), [5.0]);
+        assert_eq!(values(&venue.clear[Hop::RxDoorbell.index()][0]), [125.0, 135.0]);
     }
 
     #[test]

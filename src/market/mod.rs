@@ -7,7 +7,7 @@ mod element;
 mod order;
 
 pub use element::{Element, Packet, Status};
-pub use order::{Order, OrderEvent, OrderEventKind, OrderKind, OrderLimits};
+pub use order::{Order, OrderEvent, OrderEventKind, OrderKind, OrderLimits, Refusal};
 
 use bytemuck::{Pod, Zeroable};
 use std::fmt;

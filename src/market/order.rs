@@ -81,14 +81,22 @@ pub enum OrderKind {
 pub struct OrderEvent {
     /// Client order id.
     pub id: u64,
-    /// Price of a fill; otherwise 0.
+    /// Replaced: the order that went. Otherwise 0.
+    pub replaced_id: u64,
+    /// Filled: price of the fill. Accepted, Replaced: the limit in force. Otherwise 0.
     pub price: Price,
     /// TSC when the response arrived; 0 for local events.
     pub rx_tsc: u64,
+    /// When the exchange says it happened, ns since its midnight; 0 for local events.
+    pub exchange_ns: u64,
+    /// Filled: number of the match. Otherwise 0.
+    pub match_id: u64,
     /// The instrument.
     pub instrument: Instrument,
-    /// Shares filled or remaining.
+    /// Filled: shares of the fill. Accepted, Replaced: shares that stand. Cancelled: shares that were taken off. Otherwise 0.
     pub qty: u32,
+    /// LocalReject: a [`Refusal`]. Rejected, Cancelled: the exchange's code. Otherwise 0.
+    pub reason: u16,
     /// What happened.
     pub kind: OrderEventKind,
     /// Side of the order.
@@ -99,7 +107,7 @@ pub struct OrderEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum OrderEventKind {
-    /// It never left: no room on the way to the wire. The standing order, if any, is unchanged.
+    /// It never left this host: [`OrderEvent::reason`] says why. The standing order, if any, is unchanged.
     LocalReject,
     /// The exchange accepted it.
     Accepted,
@@ -107,10 +115,26 @@ pub enum OrderEventKind {
     Replaced,
     /// It was executed, wholly or in part.
     Filled,
-    /// It no longer stands.
+    /// Shares of it were taken off; with the last of them it no longer stands.
     Cancelled,
-    /// The exchange refused it.
+    /// The exchange refused it. A refused replacement leaves the order that it was to replace as it was.
     Rejected,
+    /// The exchange refused to cancel it: it stands, or is gone already.
+    CancelRejected,
+    /// The exchange will cancel it as soon as it can.
+    CancelPending,
+}
+
+/// Why an order never left this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Refusal {
+    /// No room on the way to the wire.
+    NoRoom,
+    /// The kill switch is tripped.
+    Killed,
+    /// The order session is down.
+    SessionDown,
 }
 
 const _: () = assert!(size_of::<Order>() == 128 && size_of::<OrderEvent>() == 64);

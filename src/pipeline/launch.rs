@@ -32,7 +32,7 @@ use crate::serve::{Metrics, ServeError, Server, telemetry};
 use crate::session::{Encoder, EncoderConfig, Endpoint, UdpTransport};
 use crate::stages::{
     Chain, Encode, EncodeParts, Group, Idle, Parse, ParseParts, Rx, RxParts, Sampler, Segment, Shared, Stamps,
-    StrategyParts, Tx, TxParts, Verify, Wait, WhenFull,
+    StrategyParts, Tx, TxParts, Verify, WhenFull,
 };
 use crate::strategy::{InstrumentSpec, Orders};
 use crate::sys::{affinity, thread};
@@ -73,7 +73,7 @@ pub struct Options {
     /// Which stamps are taken on the path; without any, no order is recorded.
     pub stamps: Stamping,
     /// Time to be lost on purpose before a stage's stamp, by the stage that the hop leads to: for tests of the measurement.
-    pub delays: BTreeMap<Hop, Delay>,
+    pub delays: BTreeMap<Hop, u64>,
 }
 
 /// Which stamps are taken.
@@ -86,15 +86,6 @@ pub enum Stamping {
     /// One at every hop.
     #[default]
     All,
-}
-
-/// Time to be lost before a stamp.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Delay {
-    /// In ns.
-    pub ns: u64,
-    /// Share of the time since the stamp before, 0.3 for three tenths more.
-    pub share: f64,
 }
 
 /// How far a run has come.
@@ -587,7 +578,7 @@ impl Builder<'_> {
             (Stamping::Off, _) => Stamps::OFF,
             (Stamping::Ends, _) if hop != Hop::EncodedDoorbell => Stamps::OFF,
             (_, None) => Stamps::ON,
-            (_, Some(&Delay { ns, share })) => Stamps::after(Wait { ticks: self.clock.ns_to_ticks(ns), share }),
+            (_, Some(&ns)) => Stamps::after(self.clock.ns_to_ticks(ns)),
         }
     }
 

@@ -99,7 +99,7 @@ impl<'m> Encode<'m> {
         };
         // Shorter than what was appended, so it fits.
         let _ = frame.set_len(HEADERS + len);
-        let encoded_tsc = self.parts.stamps.take(order.decided_tsc);
+        let encoded_tsc = self.parts.stamps.take();
         frame.set_private(Order { encoded_tsc, ..*order });
         match (&mut self.parts.out, tx) {
             (Some(ring), _) => {

@@ -16,7 +16,7 @@ pub use encode::{Encode, EncodeParts, HEADERS};
 pub use ledger::Ledger;
 pub use parse::{Group, Parse, ParseCounters, ParseParts, Verify};
 pub use rx::{Rx, RxParts, WhenFull};
-pub use stamp::{Stamps, Wait};
+pub use stamp::Stamps;
 pub use strategy::{Sampler, StrategyParts, StrategyStage};
 pub use tx::{Tx, TxParts};
 

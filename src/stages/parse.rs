@@ -166,7 +166,7 @@ impl<'m> Parse<'m> {
             self.decoded += 1;
         }
         if self.parts.stamps.on() {
-            let parsed_tsc = self.parts.stamps.take(self.window.received(parsed_from));
+            let parsed_tsc = self.parts.stamps.take();
             self.window.stamp(parsed_from, parsed_tsc);
         }
         self.decoded

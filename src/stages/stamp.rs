@@ -3,30 +3,22 @@
 use crate::cpu::{pause, rdtsc};
 
 /// The way one stage takes its stamp.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamps {
     on: bool,
-    wait: Option<Wait>,
-}
-
-/// Time to be lost on purpose, so that a test knows what the measurement must find.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Wait {
-    /// Ticks before the stamp.
-    pub ticks: u64,
-    /// Share of the time since the stage before, 0.2 for a fifth more.
-    pub share: f64,
+    /// Ticks to be lost on purpose before the stamp, so that a test knows what the measurement must find.
+    wait: u64,
 }
 
 impl Stamps {
     /// No stamps, and no reading of the TSC.
-    pub const OFF: Stamps = Stamps { on: false, wait: None };
+    pub const OFF: Stamps = Stamps { on: false, wait: 0 };
     /// Plain stamps.
-    pub const ON: Stamps = Stamps { on: true, wait: None };
+    pub const ON: Stamps = Stamps { on: true, wait: 0 };
 
-    /// Stamps after `wait`.
-    pub const fn after(wait: Wait) -> Stamps {
-        Stamps { on: true, wait: Some(wait) }
+    /// Stamps after a wait of `ticks`.
+    pub const fn after(ticks: u64) -> Stamps {
+        Stamps { on: true, wait: ticks }
     }
 
     /// Whether any are taken.
@@ -35,29 +27,25 @@ impl Stamps {
         self.on
     }
 
-    /// The TSC now, or 0 without stamps. `since` is the stamp before this one.
+    /// The TSC now, or 0 without stamps.
     #[inline(always)]
-    pub fn take(self, since: u64) -> u64 {
+    pub fn take(self) -> u64 {
         match self {
             Stamps { on: false, .. } => 0,
-            Stamps { wait: None, .. } => rdtsc(),
-            Stamps { wait: Some(wait), .. } => wait.out(since),
+            Stamps { wait: 0, .. } => rdtsc(),
+            Stamps { wait, .. } => later(wait),
         }
     }
 }
 
-impl Wait {
-    #[cold]
-    #[inline(never)]
-    fn out(self, since: u64) -> u64 {
-        let now = rdtsc();
-        let longer = (now.saturating_sub(since) as f64 * self.share) as u64;
-        let until = now + self.ticks + if since == 0 { 0 } else { longer };
-        while rdtsc() < until {
-            pause();
-        }
-        rdtsc()
+#[cold]
+#[inline(never)]
+fn later(ticks: u64) -> u64 {
+    let until = rdtsc() + ticks;
+    while rdtsc() < until {
+        pause();
     }
+    rdtsc()
 }
 
 #[cfg(test)]
@@ -66,12 +54,9 @@ mod tests {
 
     #[test]
     fn a_wait_lasts_at_least_what_was_asked() {
-        assert_eq!(Stamps::OFF.take(1), 0);
+        assert_eq!(Stamps::OFF.take(), 0);
         let before = rdtsc();
-        assert!(Stamps::after(Wait { ticks: 100_000, share: 0.0 }).take(before) - before >= 100_000);
-        let since = rdtsc();
-        while rdtsc() - since < 50_000 {}
-        assert!(Stamps::after(Wait { ticks: 0, share: 1.0 }).take(since) - since >= 100_000);
-        assert!(Stamps::ON.take(0) >= since);
+        assert!(Stamps::after(100_000).take() - before >= 100_000);
+        assert!(Stamps::ON.take() - before >= 100_000);
     }
 }

@@ -13,7 +13,7 @@ use crate::feed::MAX_PACKET_ELEMENTS;
 use crate::latency::board::{Account, Count, Entry};
 use crate::latency::outlet::Outlet;
 use crate::latency::record::{Kind, Record};
-use crate::market::{Element, Instrument, Order, OrderEvent, OrderEventKind, Packet, Price};
+use crate::market::{Element, Instrument, Order, OrderEvent, OrderEventKind, Packet, Price, Refusal};
 use crate::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -362,7 +362,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     fn end_of_packet(&mut self, down: &mut Down<'_, '_>) {
         self.packets += 1;
         if self.parts.book_stamps.on() && self.changes > 0 {
-            self.orders.booked(self.parts.book_stamps.take(self.orders.cause().parsed_tsc));
+            self.orders.booked(self.parts.book_stamps.take());
         }
         for i in 0..self.changes {
             let instrument = self.changed[i];
@@ -395,7 +395,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             return;
         }
         self.unsampled = sampler.every;
-        let decided_tsc = Stamps::ON.take(0);
+        let decided_tsc = Stamps::ON.take();
         let Packet { arrival_ns, channel, rx_tsc, parsed_tsc, sequence, stamp, stamp_domain, .. } =
             *self.orders.cause();
         let Packet { burst_size, burst_position, line, waiting, .. } = *self.orders.cause();
@@ -434,7 +434,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     /// Pass on what the last callback asked for, ring the doorbell, and tell the strategy what found no room.
     #[inline(never)]
     fn pass_on(&mut self, down: &mut Down<'_, '_>) {
-        let decided_tsc = self.parts.stamps.take(self.orders.book_tsc());
+        let decided_tsc = self.parts.stamps.take();
         for order in self.orders.pending() {
             order.decided_tsc = decided_tsc;
             if order.book_tsc == 0 {
@@ -514,10 +514,14 @@ fn pass(out: &mut Option<Producer<Order>>, down: &mut Down<'_, '_>, order: &Orde
 fn local_reject(order: &Order) -> OrderEvent {
     OrderEvent {
         id: order.id,
+        replaced_id: 0,
         price: Price(0),
         rx_tsc: 0,
+        exchange_ns: 0,
+        match_id: 0,
         instrument: order.instrument,
-        qty: order.qty,
+        qty: 0,
+        reason: Refusal::NoRoom as u16,
         kind: OrderEventKind::LocalReject,
         side: order.side,
     }

@@ -119,7 +119,7 @@ impl Tx {
         }
         let Tx { parts, frames, stamps_ns, .. } = self;
         let n = parts.port.burst(frames, stamps_ns);
-        let doorbell_tsc = parts.stamps.take(self.records.first().map_or(0, |order| order.encoded_tsc));
+        let doorbell_tsc = parts.stamps.take();
         self.stamps_ns.drain(..n);
         for order in self.records.drain(..n) {
             self.kinds[order.kind as usize] += 1;

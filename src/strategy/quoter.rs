@@ -523,6 +523,7 @@ impl Quotes {
             }
             OrderEventKind::Cancelled if standing => self.ids[i] = NO_ORDER,
             OrderEventKind::LocalReject | OrderEventKind::Rejected | OrderEventKind::Cancelled => {}
+            OrderEventKind::CancelRejected | OrderEventKind::CancelPending => {}
             OrderEventKind::Filled => {
                 let shares = i32::try_from(event.qty).unwrap_or(i32::MAX);
                 self.position = match event.side {
@@ -606,8 +607,20 @@ mod tests {
 
         fn event(&mut self, order: &Order, kind: OrderEventKind, qty: u32) {
             let Order { id, price, instrument, side, .. } = *order;
-            self.quoter
-                .on_order_event(&OrderEvent { id, price, rx_tsc: 0, instrument, qty, kind, side }, &mut self.orders);
+            let event = OrderEvent {
+                id,
+                price,
+                instrument,
+                qty,
+                kind,
+                side,
+                replaced_id: 0,
+                rx_tsc: 0,
+                exchange_ns: 0,
+                match_id: 0,
+                reason: 0,
+            };
+            self.quoter.on_order_event(&event, &mut self.orders);
         }
 
         fn counter(&self, name: &str) -> u64 {

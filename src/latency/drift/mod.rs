@@ -350,7 +350,7 @@ impl<'a> Pair<'a> {
                 if !venue.whole.p50[Hop::RxDoorbell.index()].is_finite() {
                     let (orders, slices, max) = (venue.orders, venue.slices, MAX_SLICES);
                     return Err(format!(
-                        "{name}: too few samples: {orders} orders that waited for no other in {slices} of {max} slices of run {}; at least 200 in \
+                        "{name}: too few samples: {orders} packets with orders and none before them in their burst, in {slices} of {max} slices of run {}; at least 200 in \
                          {LEAST_SLICES} are needed",
                         run.run
                     ));

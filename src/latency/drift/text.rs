@@ -61,7 +61,7 @@ impl Display for Comparison {
         for venue in &self.venues {
             writeln!(
                 f,
-                "\n{}: {now} against {baseline}, times in ns; p50 of orders that waited for no other",
+                "\n{}: {now} against {baseline}, times in ns; p50 without waiting for other orders",
                 venue.name
             )?;
             write!(f, "{venue}")?;
