@@ -58,9 +58,9 @@ impl Strategy for Joiner {
     fn on_order_event(&mut self, event: &OrderEvent, _orders: &mut Orders) {
         let bid = &mut self.bids[event.instrument.0 as usize];
         match event.kind {
-            OrderEventKind::LocalReject => (bid.id, bid.price) = (bid.before, Price(0)),
+            OrderEventKind::LocalReject | OrderEventKind::Rejected => (bid.id, bid.price) = (bid.before, Price(0)),
             OrderEventKind::Filled if event.id == bid.id && event.qty < bid.left => bid.left -= event.qty,
-            OrderEventKind::Filled | OrderEventKind::Cancelled | OrderEventKind::Rejected if event.id == bid.id => bid.id = 0,
+            OrderEventKind::Filled | OrderEventKind::Cancelled if event.id == bid.id => bid.id = 0,
             _ => {}
         }
     }
