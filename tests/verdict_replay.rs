@@ -82,8 +82,8 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
-        // A second of packets just far enough apart that one is mostly done with before the next.
-        let options = "--seed 7 --messages 250000 --symbols 50 --rate 250000 --messages-per-packet 1";
+        // A second of packets, far more of them with an order than a handful of symbols would cause.
+        let options = "--seed 7 --messages 250000 --symbols 500 --rate 250000 --messages-per-packet 1";
         let (capture, _) = synth(folder.path(), "a.pcap", options);
         Bench { folder, capture, made: std::cell::Cell::new(0) }
     }
