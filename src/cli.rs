@@ -1,5 +1,6 @@
 //! The command line: which commands there are and what each takes. Plain data; `cmd` does the work.
 
+use crate::control::Command as ControlCommand;
 use crate::latency::hop::Hop;
 use crate::latency::snapshot::DEFAULT_ADDRESS;
 use crate::pipeline::file::Listen;
@@ -34,6 +35,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Watch a running instance in the terminal
     Top(TopArgs),
+    /// Tell a running pipeline what to do, over its control socket
+    Ctl(CtlArgs),
 }
 
 /// Arguments for EAL.
@@ -68,6 +71,23 @@ pub struct RecordOptions {
     /// Lose time before the stamp at the end of a hop, such as rx_parsed=2us: for tests of the measurement
     #[arg(long, value_name = "HOP=TIME", value_parser = parse_injected, hide = true)]
     pub inject_delay: Vec<(Hop, u64)>,
+}
+
+/// `tickpath ctl`.
+#[derive(Debug, Args)]
+pub struct CtlArgs {
+    /// The socket: "control" in the pipeline file
+    #[arg(value_name = "SOCKET")]
+    pub socket: PathBuf,
+    /// What to do
+    #[arg(value_parser = parse_command, value_name = "status|kill|clear|cancel-all|drain")]
+    pub command: ControlCommand,
+    /// Only this venue
+    #[arg(value_name = "VENUE")]
+    pub venue: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `tickpath replay`.
@@ -300,6 +320,14 @@ fn parse_injected(text: &str) -> Result<(Hop, u64), String> {
     let (hop, time) = text.split_once('=').ok_or_else(expected)?;
     let hop = Hop::SOFTWARE.into_iter().find(|known| known.key() == hop).ok_or_else(expected)?;
     Ok((hop, parse_duration_ns(time)?))
+}
+
+fn parse_command(text: &str) -> Result<ControlCommand, String> {
+    let found = ControlCommand::ALL.into_iter().find(|command| command.name() == text);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = ControlCommand::ALL.iter().map(|command| command.name()).collect();
+        format!("expected {}", known.join(", "))
+    })
 }
 
 fn parse_slowest(text: &str) -> Result<usize, String> {

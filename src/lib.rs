@@ -18,6 +18,7 @@ pub mod feed;
 pub mod host;
 pub mod market;
 pub mod pipeline;
+pub mod risk;
 pub mod session;
 pub mod strategy;
 pub mod synth;
@@ -28,6 +29,8 @@ pub mod wire;
 pub mod cli;
 #[cfg(feature = "dpdk")]
 pub mod cmd;
+#[cfg(feature = "dpdk")]
+pub mod control;
 #[allow(unsafe_code)]
 pub mod dpdk;
 pub mod latency;

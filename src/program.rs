@@ -93,6 +93,7 @@ impl Program {
             Command::Synth(args) => cmd::synth::execute(args, self),
             Command::Report(args) => cmd::report::execute(args),
             Command::Top(args) => cmd::top::execute(args),
+            Command::Ctl(args) => cmd::ctl::execute(args),
         };
         done.unwrap_or_else(|failure| report(&failure))
     }

@@ -61,7 +61,8 @@ fn launched<S: Strategy>(layout: &str) -> (Result<Outcome, LaunchError>, Vec<Str
         baseline: Vec::new(),
         delays: BTreeMap::new(),
     };
-    let outcome = launch(&plan, &Program::new().strategy::<S>(), &options, &AtomicBool::new(false), |_| {});
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let outcome = launch(&plan, &Program::new().strategy::<S>(), &options, &STOP, |_| {});
     if let (Ok(_), Some(path)) = (&outcome, std::env::var_os(ORDERS)) {
         std::fs::copy(out.join("orders.pcap"), path).unwrap();
     }

@@ -39,7 +39,7 @@ impl Done {
             Done::Nothing | Done::Neighbour => Vec::new(),
             Done::OneHop => vec![(Hop::DecidedEncoded, 1000.0)],
             Done::AllHops => medians.to_vec(),
-            Done::FactAndHop => vec![(Hop::ParsedBook, 1000.0)],
+            Done::FactAndHop => vec![(Hop::BookDecided, 1000.0)],
         };
         let option = |(hop, ns): (Hop, f64)| ["--inject-delay".to_owned(), format!("{}={ns:.0}ns", hop.key())];
         delays.into_iter().flat_map(option).collect()
@@ -56,7 +56,7 @@ impl Done {
             Done::Neighbour => slower.iter().any(|at| at.meaning == Meaning::Interruption && !at.evidence.is_empty()),
             Done::FactAndHop => {
                 let changed = slower.iter().all(|at| !at.changed.is_empty());
-                only(Meaning::Stage, Some(Hop::ParsedBook)) && changed
+                only(Meaning::Stage, Some(Hop::BookDecided)) && changed
             }
         }
     }

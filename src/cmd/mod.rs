@@ -1,5 +1,6 @@
 //! One file a subcommand: wiring only. Arguments in, an exit code or a [`Failure`] out.
 
+pub mod ctl;
 mod output;
 pub mod plan;
 pub mod replay;

@@ -1,5 +1,6 @@
 //! Time on the packet's path: the clock, the hops, the records of every order, and what is made of them.
 
+pub mod answers;
 pub mod board;
 pub mod budget;
 pub mod clock;

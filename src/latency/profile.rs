@@ -6,6 +6,7 @@
 //! Histograms, not reservoirs: a p99 needs every sample of a slice, two slices merge without loss when the run outgrows
 //! its slices, and a bucket's width (at most 1/64 of its value) is interpolated, so that a shift of 3 % shows.
 
+use super::answers::Answers;
 use super::hop::{self, Hop};
 use super::interval::Interval;
 use super::record::{Kind, Record};
@@ -25,8 +26,6 @@ const PER_OCTAVE: u32 = 1 << OCTAVE_BITS;
 const TOP_BIT: u32 = 38;
 /// Resolution of the smallest values.
 const UNITS_PER_NS: f64 = 4.0;
-/// Doorbells remembered to be matched with their answers.
-const OPEN_ORDERS: usize = 1 << 14;
 /// Filled buckets of a histogram that has none.
 const EMPTY: (usize, usize) = (BUCKETS, 0);
 
@@ -175,7 +174,7 @@ pub struct ProfileBuilder {
     /// Evidence that came before the first record.
     early: Vec<Interval>,
     open: Vec<Open>,
-    doorbells: Vec<Doorbell>,
+    answers: Answers,
 }
 
 /// The slice of a venue that records fall into now, uncompressed.
@@ -193,13 +192,6 @@ struct Open {
 /// Which orders are counted: the place of their first histogram in [`Open`].
 const EVERY: usize = 0;
 const CLEAR: usize = 8;
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Doorbell {
-    venue: u16,
-    order_id: u64,
-    tsc: u64,
-}
 
 impl Counts {
     /// Samples.
@@ -293,7 +285,7 @@ impl ProfileBuilder {
             origin: None,
             early: Vec::new(),
             open: header.venues.iter().map(|_| Open::default()).collect(),
-            doorbells: Vec::new(),
+            answers: Answers::default(),
         }
     }
 
@@ -305,8 +297,11 @@ impl ProfileBuilder {
             return;
         }
         match record.kind() {
-            Some(Kind::Sent) => self.sent(venue, record),
-            Some(Kind::Acknowledged) => self.acknowledged(venue, record),
+            Some(Kind::Sent) => {
+                self.answers.sent(record);
+                self.sent(venue, record);
+            }
+            Some(Kind::Acknowledged | Kind::Filled) => self.acknowledged(venue, record),
             _ => {}
         }
     }
@@ -380,23 +375,14 @@ impl ProfileBuilder {
         for (most, seen) in at.ring_fill[slice].iter_mut().zip(record.occupancy) {
             *most = (*most).max(seen);
         }
-        if self.doorbells.is_empty() {
-            self.doorbells = vec![Doorbell::default(); OPEN_ORDERS];
-        }
-        self.doorbells[record.order_id as usize % OPEN_ORDERS] =
-            Doorbell { venue: record.venue, order_id: record.order_id, tsc: record.doorbell_tsc };
     }
 
     fn acknowledged(&mut self, venue: usize, record: &Record) {
-        let Some(&sent) = self.doorbells.get(record.order_id as usize % OPEN_ORDERS) else { return };
-        let same = sent.order_id == record.order_id && sent.venue == record.venue;
-        if !same || record.rx_tsc < sent.tsc {
-            return;
-        }
-        let slice = self.slice_of(sent.tsc);
+        let Ok(Some(ticks)) = self.answers.answered(record) else { return };
+        let slice = self.slice_of(record.rx_tsc);
         self.turn_to(venue, slice);
         for which in [EVERY, CLEAR] {
-            self.count(venue, which + Hop::DoorbellAck.index(), record.rx_tsc - sent.tsc);
+            self.count(venue, which + Hop::DoorbellAck.index(), ticks);
         }
     }
 

@@ -4,6 +4,7 @@
 //! It never touches the packet's path: it reads atomics that lcores fill when asked, and what the kernel says of them. When
 //! it is slow, records are lost and counted, never packets.
 
+use super::answers::Answers;
 use super::board::{Ask, Boards, Count};
 use super::budget::Budget;
 use super::clock::{Clock, DeviceClock, Scale, Watch};
@@ -15,7 +16,7 @@ use super::interval::{
     ClockEvidence, DeviceClockEvidence, Interval, LcoreEvidence, LinkEvidence, PoolEvidence, PortEvidence,
 };
 use super::outlet::Lost;
-use super::record::{Record, StampDomain};
+use super::record::{Kind, Record, StampDomain};
 use super::snapshot::{Alarm, HopSnapshot, RecorderSnapshot, Snapshot, StageSnapshot, VenueSnapshot};
 use super::trace::{ClockFit, Writer};
 use crate::cpu::rdtsc;
@@ -101,7 +102,7 @@ pub struct VenueParts {
     pub name: String,
     /// What its hops may take.
     pub budget: Budget,
-    /// Port of each line, by its name in the file.
+    /// Port of each line, by its name in the file; then the order port.
     pub ports: Vec<String>,
     /// Records in, and what found no room on the way.
     pub sources: Vec<(Consumer<Record>, Arc<Lost>)>,
@@ -183,6 +184,7 @@ struct State {
     clock_checked: Option<Instant>,
     /// By device of the parts.
     device_clocks: Vec<DeviceClock>,
+    answers: Answers,
     /// The disk refused, and that was said.
     complained: bool,
     last: Snapshot,
@@ -208,6 +210,7 @@ impl State {
             watch: Watch::host(&parts.clock, &affinity::current().unwrap_or_default()),
             clock: ClockEvidence::default(),
             clock_checked: None,
+            answers: Answers::default(),
             device_clocks: parts.devices.iter().map(|_| DeviceClock::new(bound)).collect(),
             complained: false,
             last: parts.run.clone(),
@@ -254,7 +257,7 @@ impl State {
 
     /// Take what the rings hold. Returns how many records that were.
     fn drain(&mut self, scale: &Scale) -> usize {
-        let State { parts, hops, intake, device_clocks, .. } = self;
+        let State { parts, hops, intake, device_clocks, answers, .. } = self;
         let mut all = 0;
         for (index, (venue, hops)) in parts.venues.iter_mut().zip(hops).enumerate() {
             let metrics = parts.metrics.as_deref();
@@ -269,6 +272,16 @@ impl State {
                     let stamped = intake[..n].iter_mut().filter(|r| r.domain() == StampDomain::Device);
                     stamped.for_each(|record| fit(record, &venue.ports, &parts.devices, device_clocks));
                     for record in &intake[..n] {
+                        match record.kind() {
+                            Some(Kind::Sent) => answers.sent(record),
+                            Some(Kind::Acknowledged | Kind::Filled) => {
+                                if let Ok(Some(ticks)) = answers.answered(record) {
+                                    hops.answered(ticks);
+                                    tell(Hop::DoorbellAck, ticks);
+                                }
+                            }
+                            _ => {}
+                        }
                         hops.record(record, tell);
                     }
                     if let Some(live) = &mut parts.live {

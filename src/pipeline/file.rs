@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use std::fmt;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::str::FromStr;
 
 /// A Tickpath pipeline: ports, lcores and venues. Durations, addresses and sizes say their units in the key's description.
@@ -35,6 +35,10 @@ pub struct PipelineFile {
     /// What is recorded of every order, and where it goes. Not part of the plan's hash.
     #[serde(default, skip_serializing_if = "is_default")]
     pub record: RecordFile,
+    /// Path of a Unix-domain socket on which a run takes the commands of `tickpath ctl`. Only its owner may use it.
+    /// Not part of the plan's hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<String>,
     /// The venues: each is one chain of stages from its feed to its orders.
     pub venues: Vec<VenueFile>,
 }
@@ -333,7 +337,57 @@ pub struct OrdersFile {
     /// Our end.
     pub source: EndpointFile,
     /// The exchange's end.
-    pub destination: EndpointFile,
+    pub destination: DestinationFile,
+    /// How the session is kept; for the transport `tcp`, which has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionFile>,
+}
+
+/// A session with the exchange. Who logs in is told apart from it: by the file of `credentials`, or by the environment
+/// variable TICKPATH_LOGIN_ and the venue's name (in capitals, `_` for `-`), as USER:PASSWORD.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct SessionFile {
+    /// File that remembers which order ids are used, so that a restart uses none of them again. Written at every start.
+    pub ids: String,
+    /// File with USER:PASSWORD, or with one on each of two lines, that nobody but its owner may read. Unless set: the
+    /// environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<String>,
+    /// Bits of our network's prefix.
+    #[serde(default = "prefix_of_24")]
+    pub prefix: PrefixBits,
+    /// Where to send what is not for our network. Unless set: everything is on our network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Ipv4Addr>,
+    /// After so long without having sent anything, a heartbeat.
+    #[serde(default = "a_second")]
+    pub heartbeat_ms: IntervalMs,
+    /// After so long without having received anything, a new connection.
+    #[serde(default = "fifteen_seconds")]
+    pub silence_ms: IntervalMs,
+    /// Between attempts to connect.
+    #[serde(default = "a_second")]
+    pub retry_ms: IntervalMs,
+    /// Which way an order leaves.
+    #[serde(default)]
+    pub send: SendWay,
+    /// Most orders that may stand at one time.
+    #[serde(default = "many_orders")]
+    pub open_orders: OpenOrders,
+}
+
+/// Which way an order's segment leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum SendWay {
+    /// Finished from a template, ahead of the TCP stack.
+    #[default]
+    Ahead,
+    /// Made by the TCP stack.
+    Stack,
 }
 
 /// Order-entry protocols.
@@ -350,8 +404,10 @@ pub enum OrderProtocol {
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Transport {
-    /// One UDP datagram an order packet.
+    /// One UDP datagram an order packet. There is no session: nothing is answered.
     Udp,
+    /// A session over TCP, which this program speaks itself. In a replay, which has no exchange: as `udp`.
+    Tcp,
 }
 
 /// One end of the order path.
@@ -362,6 +418,18 @@ pub struct EndpointFile {
     /// Ethernet address, as `02:00:00:00:00:01`; unicast.
     pub mac: Mac,
     /// IPv4 address and port, as `10.0.0.1:40000`; unicast.
+    pub address: Endpoint,
+}
+
+/// The exchange's end of the order path.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct DestinationFile {
+    /// Ethernet address, as `02:00:00:00:00:01`; unicast. Over TCP it is asked for by ARP instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+    /// IPv4 address and port, as `10.0.1.1:26400`; unicast.
     pub address: Endpoint,
 }
 
@@ -512,6 +580,10 @@ pub type Cpu = Within<0, 8_191>;
 pub type Nanoseconds = Within<1, 1_000_000_000>;
 /// Mbufs of a pool.
 pub type Mbufs = Within<1, 4_194_303>;
+/// Bits of a network's prefix.
+pub type PrefixBits = Within<1, 31>;
+/// Orders that may stand at one time.
+pub type OpenOrders = Within<1, 1_048_576>;
 
 /// Name of a port or venue: 1 to 24 letters, digits, `-` or `_`, so that it can be part of a file name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -712,6 +784,22 @@ fn burst_of_32() -> Burst {
     Within(32)
 }
 
+fn prefix_of_24() -> PrefixBits {
+    Within(24)
+}
+
+fn a_second() -> IntervalMs {
+    Within(1_000)
+}
+
+fn fifteen_seconds() -> IntervalMs {
+    Within(15_000)
+}
+
+fn many_orders() -> OpenOrders {
+    Within(65_536)
+}
+
 impl Default for RecordFile {
     fn default() -> Self {
         RecordFile {
@@ -797,8 +885,49 @@ fn check_venues(file: &PipelineFile) -> Result<(), FileError> {
             return invalid(format!("{at}.strategy.parameters"), found, "write {} for all defaults");
         }
         known_port(file, &format!("{at}.orders.port"), &venue.orders.port)?;
+        check_orders(&format!("{at}.orders"), &venue.orders)?;
     }
     Ok(())
+}
+
+fn check_orders(at: &str, orders: &OrdersFile) -> Result<(), FileError> {
+    match (orders.transport, orders.destination.mac, &orders.session) {
+        (Transport::Udp, None, _) => {
+            let remedy = "add \"mac\": the exchange's, or the gateway's, such as 02:00:00:00:01:01";
+            invalid(format!("{at}.destination"), "the transport `udp` needs the destination's Ethernet address", remedy)
+        }
+        (Transport::Udp, _, Some(_)) => {
+            let remedy = "remove the key, or make the transport `tcp`";
+            invalid(format!("{at}.session"), "the transport `udp` has no session", remedy)
+        }
+        (Transport::Udp, Some(_), None) => Ok(()),
+        (Transport::Tcp, Some(_), _) => {
+            let remedy = "remove the key: the address is asked for by ARP";
+            invalid(format!("{at}.destination.mac"), "the transport `tcp` takes no Ethernet address", remedy)
+        }
+        (Transport::Tcp, _, None) => {
+            let remedy = "add {\"ids\": FILE}, where FILE will remember the order ids that are used";
+            invalid(format!("{at}.session"), "the transport `tcp` needs a session", remedy)
+        }
+        (Transport::Tcp, None, Some(session)) => {
+            let prefix = session.prefix.value();
+            let network = |address: Ipv4Addr| u32::from(address) >> (32 - prefix);
+            let here = network(*orders.source.address.0.ip());
+            let there = *orders.destination.address.0.ip();
+            match session.gateway {
+                None if network(there) != here => {
+                    let found =
+                        format!("{there} is not on our network, a prefix of {prefix} bits, and there is no gateway");
+                    invalid(format!("{at}.destination.address"), found, "add session.gateway, or mend session.prefix")
+                }
+                Some(gateway) if network(gateway) != here => {
+                    let found = format!("{gateway} is not on our network, a prefix of {prefix} bits");
+                    invalid(format!("{at}.session.gateway"), found, "name a gateway on it, or mend session.prefix")
+                }
+                _ => Ok(()),
+            }
+        }
+    }
 }
 
 fn check_feed(file: &PipelineFile, at: &str, feed: &FeedFile) -> Result<(), FileError> {

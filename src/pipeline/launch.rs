@@ -8,8 +8,10 @@ use super::file::{Check, ChecksumPolicy, Driver, FeedProtocol, Idle as IdleFile,
 use super::plan::{LcorePlan, LinePlan, Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
 use super::record;
 use super::report::{RunFacts, Summary, VenueReport};
+use super::session::{self, LoginError};
 use crate::arena::{Arena, ArenaFull};
 use crate::book::{BookConfig, Books};
+use crate::control::{Control, ControlError, Reach, VenueHandle};
 use crate::dpdk::ring::{Consumer, Gauge, Producer, spsc};
 use crate::dpdk::sizes::HEADROOM;
 use crate::dpdk::{DpdkError, Eal, Frame, Lcore, Mempool, Region, Socket, ethdev, lcore};
@@ -24,15 +26,18 @@ use crate::latency::profile::Profile;
 use crate::latency::record::Record;
 use crate::latency::recorder::{LcoreParts, Recorder, RecorderParts, VenueParts};
 use crate::latency::trace::{Header, Rotation, TraceError, Writer};
-use crate::market::{Element, Order, OrderEvent};
+use crate::market::{Element, Order, OrderEvent, OrderLimits};
 use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions, Speed};
 use crate::port::{self, FeedPort, OrderPort};
 use crate::program::Program;
+use crate::risk::Kill;
 use crate::serve::{Metrics, ServeError, Server, telemetry};
-use crate::session::{Encoder, EncoderConfig, Endpoint, UdpTransport};
+use crate::session::{
+    Encoder, EncoderConfig, Endpoint, IdsError, OrderIds, OrderSession, TCP_HEADERS, UDP_HEADERS, UdpTransport,
+};
 use crate::stages::{
-    Chain, Encode, EncodeParts, Group, Idle, Parse, ParseParts, Rx, RxParts, Sampler, Segment, Shared, Stamps,
-    StrategyParts, Tx, TxParts, Verify, WhenFull,
+    Chain, Encode, EncodeParts, Group, Idle, Parse, ParseParts, Rx, RxParts, Sampler, Segment, SessionParts, Shared,
+    Stamps, StrategyParts, Transport, Tx, TxParts, Verify, WhenFull,
 };
 use crate::strategy::{InstrumentSpec, Orders};
 use crate::sys::{affinity, thread};
@@ -145,6 +150,15 @@ pub enum LaunchError {
     /// The trace cannot be written.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// Nobody to log in as.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// No order ids.
+    #[error(transparent)]
+    Ids(#[from] IdsError),
+    /// No commands can be taken.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// An lcore stopped by a panic.
     #[error("{0}; this is a defect of tickpath or of the strategy")]
     Panic(lcore::Panicked),
@@ -204,7 +218,7 @@ pub fn launch(
     plan: &Plan,
     program: &Program,
     options: &Options,
-    stop: &AtomicBool,
+    stop: &'static AtomicBool,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Outcome, LaunchError> {
     let clock = Clock::fit();
@@ -253,6 +267,8 @@ pub fn launch(
     let links = plan.venues.iter().zip(&wiring).flat_map(|(venue, wiring)| wiring.gauges(&venue.name)).collect();
 
     let ask = Ask::default();
+    let mut ids = Vec::new();
+    let kills: BTreeMap<&str, Kill> = plan.venues.iter().map(|v| (v.name.as_str(), Kill::default())).collect();
     let mut work: Vec<LcoreWork<'_>> = Vec::new();
     let drained: BTreeMap<(usize, Stage), Arc<AtomicBool>> =
         plan.lcores.iter().flat_map(|l| &l.segments).map(|s| ((s.venue, s.last), Arc::default())).collect();
@@ -270,6 +286,8 @@ pub fn launch(
                 sources: &mut sources,
                 sinks: &mut sinks,
                 devices: &mut devices,
+                ids: &mut ids,
+                kill: &kills[plan.venues[segment.venue].name.as_str()],
                 shared: &shared[segment.venue],
             };
             let mut parts = builder.parts(segment, arena)?;
@@ -292,6 +310,22 @@ pub fn launch(
         work.push(LcoreWork { id: lcore.id, idle, segments, boards });
     }
 
+    let handle = |(venue, shared): (&VenuePlan, &Arc<Shared>)| VenueHandle {
+        name: venue.name.clone(),
+        kill: kills[venue.name.as_str()].clone(),
+        shared: shared.clone(),
+        kill_file: None,
+    };
+    let handles: Arc<Vec<VenueHandle>> = Arc::new(plan.venues.iter().zip(&shared).map(handle).collect());
+    let _control = match &plan.control {
+        Some(path) if plan.mode == Mode::Run => {
+            let metrics = serving.as_ref().map(|serving| serving.metrics.clone());
+            let latest = Box::new(move || metrics.as_ref().map(|metrics| metrics.snapshot()));
+            let reach = Reach { venues: handles.clone(), stop, latest };
+            Some(Control::start(Path::new(path), reach, keep_off_the_path(plan))?)
+        }
+        _ => None,
+    };
     let recorder = RecorderParts {
         venues: plan.venues.iter().zip(&mut wiring).map(|(venue, wiring)| wiring.recorded(plan, venue)).collect(),
         lcores: plan.lcores.iter().zip(&work).map(|(lcore, work)| watch(lcore, &work.boards)).collect(),
@@ -462,7 +496,8 @@ impl Wiring {
     fn recorded(&mut self, plan: &Plan, venue: &VenuePlan) -> VenueParts {
         let sources = std::mem::take(&mut self.sources);
         let port = |line: &LinePlan| plan.ports[line.port].name.clone();
-        let ports = venue.feed.lines.iter().map(port).collect();
+        let orders = plan.ports[venue.orders.port].name.clone();
+        let ports = venue.feed.lines.iter().map(port).chain([orders]).collect();
         VenueParts { name: venue.name.clone(), budget: venue.budget.clone(), sources, ports }
     }
 
@@ -554,6 +589,9 @@ struct Builder<'b> {
     sources: &'b mut BTreeMap<(usize, u16), CaptureSource>,
     sinks: &'b mut BTreeMap<String, CaptureSink>,
     devices: &'b mut Devices,
+    /// Held until the run is over.
+    ids: &'b mut Vec<OrderIds>,
+    kill: &'b Kill,
     shared: &'b Arc<Shared>,
 }
 
@@ -687,7 +725,13 @@ impl Builder<'_> {
                 every => self.wiring.sampler.take().map(|outlet| Sampler { outlet, venue: self.index as u16, every }),
             },
         };
-        Ok((parts, Orders::new(ORDERS_A_PACKET, instruments).within(Encoder::LIMITS)))
+        let mut orders = Orders::new(ORDERS_A_PACKET, instruments).within(Encoder::LIMITS);
+        if let Some(session) = venue.orders.session.as_ref().filter(|_| self.has_session()) {
+            let ids = OrderIds::reserve(Path::new(&session.ids), Encoder::LIMITS.id)?;
+            orders = orders.from(ids.first).within(OrderLimits { id: ids.last, ..Encoder::LIMITS });
+            self.ids.push(ids);
+        }
+        Ok((parts, orders))
     }
 
     fn encode<'m>(&mut self, arena: &mut Arena<'m>) -> Result<Encode<'m>, LaunchError> {
@@ -697,6 +741,7 @@ impl Builder<'_> {
             input: self.wiring.strategy_encode.1.take(),
             out: self.wiring.encode_tx.0.take(),
             pool: self.pools[venue.orders.pool].clone(),
+            headers: if self.has_session() { TCP_HEADERS } else { UDP_HEADERS },
             encoder: Encoder::new(&config, arena)?,
             stamps: self.stamps(Hop::DecidedEncoded),
         };
@@ -706,27 +751,44 @@ impl Builder<'_> {
     fn tx(&mut self) -> Result<Tx, LaunchError> {
         let venue = self.venue;
         let orders = &venue.orders;
+        let at = (orders.port, orders.queue);
         let port = match self.plan.ports[orders.port].driver {
             Driver::Capture => {
                 let sink = self.sinks.remove(&venue.name).unwrap_or_else(CaptureSink::counting);
                 OrderPort::Capture(sink)
             }
-            Driver::Ethdev => {
-                let at = (orders.port, orders.queue);
-                OrderPort::Ethdev(self.device(orders.port, orders.queue, |d| d.tx.remove(&at))?)
+            Driver::Ethdev => OrderPort::Ethdev(self.device(orders.port, orders.queue, |d| d.tx.remove(&at))?),
+        };
+        let transport = match &orders.session {
+            Some(session) if self.has_session() => {
+                let inbox = self.device(orders.port, orders.queue, |d| d.rx.remove(&at))?;
+                let config = session::config(venue, session, self.clock)?;
+                let pool = self.pools[orders.pool].clone();
+                let session = OrderSession::new(&config, crate::cpu::rdtsc());
+                Transport::Session(Box::new(SessionParts { session, inbox, pool }))
+            }
+            _ => {
+                let end = |e: &super::plan::EndpointPlan| Endpoint { mac: e.mac, address: e.address };
+                Transport::Udp(UdpTransport::new(end(&orders.source), end(&orders.destination)))
             }
         };
-        let end = |e: &super::plan::EndpointPlan| Endpoint { mac: e.mac, address: e.address };
         let parts = TxParts {
             input: self.wiring.encode_tx.1.take(),
             events: self.wiring.tx_strategy.0.take(),
             port,
-            transport: UdpTransport::new(end(&orders.source), end(&orders.destination)),
+            transport,
             burst: usize::from(venue.stage(Stage::Tx).burst),
             stamps: self.stamps(Hop::EncodedDoorbell),
             recorder: self.wiring.recorder.take().map(|outlet| (outlet, self.index as u16)),
+            kill: self.kill.clone(),
+            line: venue.feed.lines.len() as u8,
         };
         Ok(Tx::new(parts, self.shared.clone()))
+    }
+
+    /// Whether the venue's orders go by a session: not in a replay, which has no exchange.
+    fn has_session(&self) -> bool {
+        self.plan.mode == Mode::Run && self.venue.orders.session.is_some()
     }
 
     fn device<Q>(

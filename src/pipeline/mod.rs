@@ -15,6 +15,8 @@ mod record;
 #[cfg(feature = "dpdk")]
 pub mod report;
 pub mod schema;
+#[cfg(feature = "dpdk")]
+mod session;
 pub mod table;
 
 pub use file::{FileError, PipelineFile};

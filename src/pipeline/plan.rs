@@ -6,7 +6,8 @@
 use super::eal_args::{EalArgs, ranges};
 use super::file::{
     AllowanceFile, BudgetFile, Check, ChecksumPolicy, Driver, Endpoint, EndpointFile, FeedProtocol, Idle,
-    InstrumentFile, Listen, Mac, OrderProtocol, PipelineFile, RecordFile, Transport, VenueFile, WhenFull, nearest,
+    InstrumentFile, Listen, Mac, OrderProtocol, PipelineFile, RecordFile, SessionFile, Transport, VenueFile, WhenFull,
+    nearest,
 };
 use super::host::HostFacts;
 use crate::arena;
@@ -55,6 +56,8 @@ pub struct Plan {
     pub eal_args: Vec<String>,
     /// What is recorded, and where it goes.
     pub record: RecordPlan,
+    /// Where a run takes commands.
+    pub control: Option<String>,
     /// Bytes of EAL memory, by node.
     pub memory: Vec<NodeMemory>,
     /// Bytes of ordinary memory beside that: the windows that captures are inflated into.
@@ -246,8 +249,11 @@ pub struct OrdersPlan {
     pub pool: usize,
     /// Our end.
     pub source: EndpointPlan,
-    /// The exchange's end.
+    /// The exchange's end; without an Ethernet address where it is asked for by ARP.
     pub destination: EndpointPlan,
+    /// Its session, over TCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionFile>,
 }
 
 /// One end of the order path.
@@ -540,6 +546,7 @@ impl Plan {
             no_huge,
             eal_args: Vec::new(),
             record: plan_record(&file.record, request.mode, &placement.main_cpus),
+            control: file.control.clone(),
             memory,
             capture_window_bytes: captures as u64 * CAPTURE_WINDOW_BYTES,
             shortfall: None,
@@ -641,9 +648,10 @@ impl fmt::Display for Stage {
 
 /// Identity of what a file asks for, whatever the host: 64-bit FNV-1a over `tickpath plan 1\n` and the file as compact
 /// JSON with its defaults filled in (those of `book`, `pools`, lots and ticks belong to the program), keys in schema
-/// order. What says nothing of the path is left out: `$schema`, `about`, `record` and the budgets.
+/// order. What says nothing of the path is left out: `$schema`, `about`, `record`, `control` and the budgets.
 pub fn plan_hash(file: &PipelineFile) -> u64 {
-    let mut file = PipelineFile { schema: None, about: None, record: RecordFile::default(), ..file.clone() };
+    let mut file =
+        PipelineFile { schema: None, control: None, about: None, record: RecordFile::default(), ..file.clone() };
     file.venues.iter_mut().for_each(|venue| venue.budget = BudgetFile::default());
     // Plain data with string keys: nothing in it can fail to become JSON.
     let json = serde_json::to_vec(&file).expect("a pipeline file is plain data");
@@ -924,7 +932,11 @@ fn plan_venue(
             queue: venue.orders.queue.value() as u16,
             pool: pools.len() - 1,
             source: endpoint(&venue.orders.source),
-            destination: endpoint(&venue.orders.destination),
+            destination: EndpointPlan {
+                mac: venue.orders.destination.mac.map_or([0; 6], |mac| mac.0),
+                address: venue.orders.destination.address.0,
+            },
+            session: venue.orders.session.clone(),
         },
         stages: [
             stage(Stage::Rx, rx),
@@ -1043,10 +1055,7 @@ fn plan_links(v: usize, venue: &VenueFile, node_of: &BTreeMap<u32, u32>, home: &
     let [rx, parse, strategy, encode, tx] = venue.stages.lcores();
     let rings = &venue.rings;
     let back = rings.tx_strategy.depth.value();
-    let ring = |name: &str, from: u32, to: u32, depth: u32, size: fn(usize) -> (usize, usize)| {
-        if from == to {
-            return Link::Fused;
-        }
+    let linked = |name: &str, to: u32, depth: u32, size: fn(usize) -> (usize, usize)| {
         let (element_bytes, bytes) = size(depth as usize);
         Link::Ring(RingPlan {
             name: format!("tp{v}.{name}"),
@@ -1055,6 +1064,10 @@ fn plan_links(v: usize, venue: &VenueFile, node_of: &BTreeMap<u32, u32>, home: &
             node: home(node_of[&to]),
             bytes: bytes as u64,
         })
+    };
+    let ring = |name: &str, from: u32, to: u32, depth: u32, size: fn(usize) -> (usize, usize)| match from == to {
+        true => Link::Fused,
+        false => linked(name, to, depth, size),
     };
     LinksPlan {
         rx_parse: ring("rx_parse", rx, parse, rings.rx_parse.depth.value(), ring_size::<FramePointer>),
@@ -1073,7 +1086,11 @@ fn plan_links(v: usize, venue: &VenueFile, node_of: &BTreeMap<u32, u32>, home: &
             ring_size::<Order>,
         ),
         encode_tx: ring("encode_tx", encode, tx, rings.encode_tx.depth.value(), ring_size::<FramePointer>),
-        tx_strategy: ring("tx_strategy", tx, strategy, back, ring_size::<OrderEvent>),
+        // Fused only where the three are one run: an encode elsewhere parts tx from strategy even on one lcore.
+        tx_strategy: match encode == tx {
+            true => ring("tx_strategy", tx, strategy, back, ring_size::<OrderEvent>),
+            false => linked("tx_strategy", strategy, back, ring_size::<OrderEvent>),
+        },
     }
 }
 

@@ -29,6 +29,8 @@ pub struct VenueReport {
     pub strategy: BTreeMap<String, u64>,
     /// What ports and pools counted.
     pub ports: BTreeMap<String, u64>,
+    /// What the order session counted.
+    pub session: BTreeMap<String, u64>,
     /// Conservation, in packet order.
     pub ledger: Vec<Ledger>,
     /// `Packet` elements that parse made and that strategy applied.
@@ -129,6 +131,18 @@ impl VenueReport {
         self.orders = [OrderKind::Enter, OrderKind::Replace, OrderKind::Cancel].map(|kind| tx.sent(kind));
         self.ports.insert("tx refusals".to_owned(), tx.refusals());
         self.last_tsc = tx.last_tsc;
+        let Some(session) = tx.session() else { return };
+        let (session, tcp) = session.counters();
+        let tcp = [
+            ("sent_ahead", tcp.ahead),
+            ("sent_by_stack", tcp.by_stack),
+            ("segments_swallowed", tcp.swallowed),
+            ("segments_repeated", tcp.repeated),
+            ("session_frames_without_buffer", tcp.no_frame),
+        ];
+        for (name, n) in session.named().chain(tcp) {
+            self.session.insert(name.replace('_', " "), n);
+        }
     }
 
     /// Put the ledger into packet order: segments report in the order of their lcores.
@@ -254,7 +268,8 @@ impl Summary {
         }
         let by_venue = |counters: &VenueReport| {
             let feed = counters.feed.iter().map(|(k, n)| (format!("feed {k}"), *n));
-            let rest = counters.strategy.iter().chain(&counters.ports).map(|(k, n)| (k.clone(), *n));
+            let rest =
+                counters.strategy.iter().chain(&counters.session).chain(&counters.ports).map(|(k, n)| (k.clone(), *n));
             feed.chain(rest).collect()
         };
         let first = venues.iter().map(|v| v.first_tsc).filter(|&t| t != 0).min();
@@ -369,6 +384,7 @@ fn venue_text(f: &mut fmt::Formatter<'_>, v: &VenueReport, s: &Summary) -> fmt::
         [format!("enter {}", v.orders[0]), format!("replace {}", v.orders[1]), format!("cancel {}", v.orders[2])];
     wrapped(f, "orders", &orders)?;
     wrapped(f, "strategy", &nonzero(&mut v.strategy.iter().map(|(k, n)| (k.clone(), *n))))?;
+    wrapped(f, "session", &nonzero(&mut v.session.iter().map(|(k, n)| (k.clone(), *n))))?;
     wrapped(f, "ports", &nonzero(&mut v.ports.iter().map(|(k, n)| (k.clone(), *n))))?;
     writeln!(f, "  {:<9} {:>14} = {:>14} + {:>10} + {:>6}", "ledger", "in", "out", "dropped", "held")?;
     for l in &v.ledger {

@@ -1,7 +1,6 @@
 //! One pass over a run: blocks in, a [`RunReport`] out. Memory depends on venues and digits, not on the trace's length.
 //! Everything is kept in ticks until the end, because the last fit of the clock holds for the whole run.
 
-use super::answers::Answers;
 use super::composition::Composition;
 use super::evidence::Evidence;
 use super::series::Slices;
@@ -10,6 +9,7 @@ use super::{
     Excess, HopReport, LossCounts, Near, RecordCounts, Report, RunReport, Sampled, Trade, VenueReport, Verdict,
     Waterfall, Wire,
 };
+use crate::latency::answers::Answers;
 use crate::latency::hop::{self, Hop};
 use crate::latency::hops::{HopTable, percentiles};
 use crate::latency::interval::Interval;

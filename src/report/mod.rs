@@ -6,7 +6,6 @@ pub mod html;
 pub mod rows;
 pub mod text;
 
-mod answers;
 mod charts;
 mod collect;
 mod composition;

@@ -1,8 +1,8 @@
 //! A trace as rows for other tools: records in, one row each out, its stamps turned into spans of ns by the last fit of the
 //! run's clock. As CSV, and as Parquet where the program was built with it.
 
-use super::answers::Answers;
 use super::collect::{order_kind, side, symbol};
+use crate::latency::answers::Answers;
 use crate::latency::hop;
 use crate::latency::record::{Kind, Record};
 use crate::latency::trace::{Block, ClockFit, Header, Run, TraceError};

@@ -1,8 +1,20 @@
-//! The way of an order to the exchange, without DPDK: its protocol message ([`Encoder`]) and what carries it
-//! ([`UdpTransport`]). The TCP session and the order state machine will live here.
+//! The way of an order to the exchange and of the answer back, without DPDK: its protocol message ([`Encoder`]), what
+//! carries it ([`UdpTransport`], or the session of [`OrderSession`]), and the ids it goes by ([`OrderIds`]).
 
 mod encoder;
+mod ids;
+mod live;
+mod order;
+mod ouch;
+mod soup;
+mod tcp;
 mod udp;
 
 pub use encoder::{Encoder, EncoderConfig};
-pub use udp::{Endpoint, UdpTransport};
+pub use ids::{IdsError, OrderIds};
+pub use live::{Live, Standing};
+pub use order::{Answered, OrderSession, SessionConfig, SessionCounters, Way};
+pub use ouch::{Response, response};
+pub use soup::{Broken, Credentials, Happening, LONGEST_SENT, Phase, Silences, SoupClient};
+pub use tcp::{HEADERS as TCP_HEADERS, TcpConfig, TcpCounters};
+pub use udp::{Endpoint, HEADERS as UDP_HEADERS, UdpTransport};

@@ -14,8 +14,8 @@ pub struct Endpoint {
     pub address: SocketAddrV4,
 }
 
-/// Bytes of the headers.
-const HEADERS: usize = ethernet::HEADER + ipv4::HEADER + udp::HEADER;
+/// Bytes of the headers: Ethernet, IPv4 and UDP without options.
+pub const HEADERS: usize = ethernet::HEADER + ipv4::HEADER + udp::HEADER;
 
 /// The sending end of a UDP transport.
 #[derive(Clone, Debug)]

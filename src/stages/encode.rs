@@ -1,7 +1,6 @@
 //! encode: orders to protocol messages.
 //!
-//! In: orders from strategy, fused or by ring. Out: frames whose first 42 bytes are left for tx's headers, followed by
-//! the finished protocol message; the order rides in the frame's private area. Writes a message into a copy of the
+//! In: orders from strategy, fused or by ring. Out: frames with room for tx's headers in front, followed by the finished protocol message; the order rides in the frame's private area. Writes a message into a copy of the
 //! instrument's prebuilt one. Never drops: it takes no order while it has no frame or no room behind it.
 
 use super::{Ledger, Stamps, Tx};
@@ -10,9 +9,6 @@ use crate::dpdk::{Frame, Mempool};
 use crate::latency::board::{Account, Count, Entry};
 use crate::market::Order;
 use crate::session::Encoder;
-
-/// Bytes before the protocol message: Ethernet, IPv4 and UDP without options.
-pub const HEADERS: usize = 14 + 20 + 8;
 
 /// Settings of one encode stage.
 #[derive(Debug)]
@@ -23,6 +19,8 @@ pub struct EncodeParts<'m> {
     pub out: Option<Producer<Frame>>,
     /// Where frames come from.
     pub pool: Mempool,
+    /// Bytes before the protocol message, for tx.
+    pub headers: usize,
     /// The protocol and its table.
     pub encoder: Encoder<'m>,
     /// How `encoded_tsc` is taken.
@@ -88,17 +86,17 @@ impl<'m> Encode<'m> {
             return false;
         };
         self.orders += 1;
-        let Some(bytes) = frame.append(HEADERS + Encoder::MAX_MESSAGE) else {
+        let Some(bytes) = frame.append(self.parts.headers + Encoder::MAX_MESSAGE) else {
             // A pool of ours has room for the longest message; an order that cannot be written is counted, not sent.
             self.unencodable += 1;
             return true;
         };
-        let Some(len) = self.parts.encoder.encode(order, &mut bytes[HEADERS..]) else {
+        let Some(len) = self.parts.encoder.encode(order, &mut bytes[self.parts.headers..]) else {
             self.unencodable += 1;
             return true;
         };
         // Shorter than what was appended, so it fits.
-        let _ = frame.set_len(HEADERS + len);
+        let _ = frame.set_len(self.parts.headers + len);
         let encoded_tsc = self.parts.stamps.take();
         frame.set_private(Order { encoded_tsc, ..*order });
         match (&mut self.parts.out, tx) {

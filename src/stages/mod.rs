@@ -12,17 +12,17 @@ mod stamp;
 mod strategy;
 mod tx;
 
-pub use encode::{Encode, EncodeParts, HEADERS};
+pub use encode::{Encode, EncodeParts};
 pub use ledger::Ledger;
 pub use parse::{Group, Parse, ParseCounters, ParseParts, Verify};
 pub use rx::{Rx, RxParts, WhenFull};
 pub use stamp::Stamps;
 pub use strategy::{Sampler, StrategyParts, StrategyStage};
-pub use tx::{Tx, TxParts};
+pub use tx::{SessionParts, Transport, Tx, TxParts};
 
 use crate::cpu;
 use crate::latency::board::{Account, Boards, Entry};
-use crate::market::Order;
+use crate::market::{Order, OrderEvent};
 use crate::strategy::Strategy;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -45,6 +45,7 @@ pub struct Shared {
     abort: Padded<AtomicBool>,
     frames: Padded<AtomicU64>,
     orders: Padded<AtomicU64>,
+    cancel_all: Padded<AtomicBool>,
 }
 
 /// Two lines, because the adjacent-line prefetcher pulls pairs.
@@ -64,6 +65,17 @@ impl Shared {
     pub fn abort(&self) {
         self.close_intake();
         self.abort.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Ask tx to cancel what stands at the exchange.
+    pub fn cancel_all(&self) {
+        self.cancel_all.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was asked for since the last call.
+    #[inline]
+    fn cancel_asked(&self) -> bool {
+        self.cancel_all.0.load(Ordering::Relaxed) && self.cancel_all.0.swap(false, Ordering::Relaxed)
     }
 
     /// Frames that parse has finished with.
@@ -116,6 +128,12 @@ impl Down<'_, '_> {
             Some(encode) => encode.encode(order, self.tx.as_deref_mut()),
             None => false,
         }
+    }
+
+    /// What tx on this lcore has to say to strategy.
+    #[inline]
+    fn event(&mut self) -> Option<OrderEvent> {
+        self.tx.as_mut().and_then(|tx| tx.event())
     }
 
     #[inline]
@@ -221,6 +239,9 @@ impl<S: Strategy> Segment for Chain<'_, S> {
         if let Some(strategy) = &mut self.strategy
             && !strategy.close(&mut Down { encode: self.encode.as_mut(), tx: self.tx.as_mut() })
         {
+            return false;
+        }
+        if self.tx.as_mut().is_some_and(|tx| !tx.close()) {
             return false;
         }
         self.drained.store(true, Ordering::Release);

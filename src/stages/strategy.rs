@@ -31,7 +31,7 @@ pub struct StrategyParts<'m> {
     pub input: Option<Consumer<Element>>,
     /// Towards encode on another lcore; `None` when fused.
     pub out: Option<Producer<Order>>,
-    /// From tx on another lcore; `None` when tx is on this one.
+    /// From tx on another lcore; `None` when tx is below on this one.
     pub events: Option<Consumer<OrderEvent>>,
     /// The books.
     pub books: Books<'m>,
@@ -129,7 +129,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     #[inline]
     pub fn poll(&mut self, down: &mut Down<'_, '_>) -> usize {
         let mut work = self.flush(down);
-        while let Some(event) = self.parts.events.as_mut().and_then(Consumer::pop) {
+        while let Some(event) = self.parts.events.as_mut().and_then(Consumer::pop).or_else(|| down.event()) {
             self.order_event(&event, down);
             work += 1;
         }

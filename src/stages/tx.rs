@@ -1,40 +1,72 @@
-//! tx: frames onto the order port.
+//! tx: frames onto the order port, and what comes back from it.
 //!
-//! In: frames from encode, fused or by ring, their first 42 bytes blank. Out: complete frames at the port's doorbell.
-//! Owns the port's transmit side and everything below the protocol message: Ethernet, IPv4 and UDP headers patched
-//! from a template (the TCP session takes this place later). Copies the order out before the call, because accepted
-//! frames are the driver's, and hands its record with every stamp to the recorder after it. A frame that the port refuses stays here and is tried again; none is dropped.
+//! In: frames from encode, fused or by ring, their headers blank; the order port's received frames. Out: complete frames
+//! at the port's doorbell; order events for strategy. Owns the order port and everything below the protocol message:
+//! headers patched from a template over UDP, or connection, login and the list of live orders of a session. Copies the
+//! order out before the call, because accepted frames are the driver's, and hands its record with every stamp to the
+//! recorder after it. A frame that the port refuses stays here and is tried again; an order that the session does not
+//! take goes back to strategy as a local reject. None is lost.
 
-use super::encode::HEADERS;
 use super::{Ledger, Shared, Stamps};
+use crate::cpu::rdtsc;
 use crate::dpdk::ring::{Consumer, Producer};
-use crate::dpdk::{Burst, Frame};
+use crate::dpdk::{Burst, Frame, Mempool, RxQueue, free_burst};
 use crate::latency::board::{Account, Count, Entry};
 use crate::latency::outlet::Outlet;
-use crate::latency::record::{Kind, Record};
-use crate::market::{Order, OrderEvent, OrderKind};
+use crate::latency::record::{Kind, Record, StampDomain};
+use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Price, Refusal};
 use crate::port::OrderPort;
-use crate::session::UdpTransport;
+use crate::risk::Kill;
+use crate::session::{Answered, OrderSession, UDP_HEADERS, UdpTransport, Way};
 use arrayvec::ArrayVec;
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// Events that wait for strategy on this lcore; the port is not read while there is no room.
+const EVENTS: usize = 256;
+/// Frames taken from the order port at a time.
+const INTAKE: usize = 32;
+/// Cancels of a sweep a poll.
+const SWEEP: usize = 32;
 
 /// Settings of one tx stage.
 pub struct TxParts {
     /// From encode on another lcore; `None` when fused.
     pub input: Option<Consumer<Frame>>,
-    /// Responses and local events for strategy on another lcore. Nothing produces them while orders go by plain UDP:
-    /// the session does.
+    /// Responses and local events for strategy on another lcore; `None` when it takes them from [`Tx::event`].
     pub events: Option<Producer<OrderEvent>>,
     /// Where frames go.
     pub port: OrderPort,
-    /// Headers.
-    pub transport: UdpTransport,
+    /// What carries messages.
+    pub transport: Transport,
     /// Most frames a doorbell, 1 to 64.
     pub burst: usize,
     /// How the doorbell's stamp is taken.
     pub stamps: Stamps,
     /// To the recorder, as this venue.
     pub recorder: Option<(Outlet, u16)>,
+    /// Whether only cancels may leave.
+    pub kill: Kill,
+    /// What records call the order port where they name a feed line: the number after the last of those.
+    pub line: u8,
+}
+
+/// What carries order messages.
+pub enum Transport {
+    /// One datagram a message, and nothing comes back.
+    Udp(UdpTransport),
+    /// A session with the exchange.
+    Session(Box<SessionParts>),
+}
+
+/// A session and what it needs of the order port.
+pub struct SessionParts {
+    /// Connection, login, live orders.
+    pub session: OrderSession,
+    /// Where the exchange's frames arrive.
+    pub inbox: RxQueue,
+    /// Frames for what is not an order: acknowledgements, logins, heartbeats.
+    pub pool: Mempool,
 }
 
 /// The stage.
@@ -43,11 +75,19 @@ pub struct Tx {
     frames: Burst,
     records: ArrayVec<Order, 64>,
     stamps_ns: ArrayVec<u64, 64>,
+    /// Frames of the session's own, and orders that it sends by them.
+    own: Burst,
+    by_stack: ArrayVec<Order, 64>,
+    events: VecDeque<OrderEvent>,
+    received: Burst,
     incoming: u64,
     sent: u64,
     bursts: u64,
     refusals: u64,
     foreign: u64,
+    refused: u64,
+    /// What stands is being cancelled because it was asked for.
+    sweeping: bool,
     /// Sent messages by kind.
     pub kinds: [u64; 3],
     /// TSC of the last doorbell; 0 without stamps.
@@ -63,86 +103,264 @@ impl Tx {
             frames: Burst::new(),
             records: ArrayVec::new(),
             stamps_ns: ArrayVec::new(),
+            own: Burst::new(),
+            by_stack: ArrayVec::new(),
+            events: VecDeque::with_capacity(EVENTS + 64),
+            received: Burst::new(),
             incoming: 0,
             sent: 0,
             bursts: 0,
             refusals: 0,
             foreign: 0,
+            refused: 0,
+            sweeping: false,
             kinds: [0; 3],
             last_tsc: 0,
             shared,
         }
     }
 
-    /// Alone: send what the ring holds, at most one burst; fused: try refused frames again. Returns the frames sent.
+    /// What the exchange says; then, alone: send what the ring holds, at most one burst; fused: try refused frames
+    /// again. Returns what was done.
     pub fn poll(&mut self) -> usize {
-        while self.frames.len() < self.parts.burst {
+        let mut work = match self.parts.transport {
+            Transport::Udp(_) => 0,
+            Transport::Session(_) => self.converse(),
+        };
+        if !self.events.is_empty() {
+            self.pass_events();
+        }
+        self.sweeping |= self.shared.cancel_asked();
+        if self.sweeping || self.parts.kill.is_tripped() {
+            work += self.sweep();
+        }
+        while self.frames.len() < self.parts.burst && !self.by_stack.is_full() {
             let Some(ring) = self.parts.input.as_mut() else { break };
             let Some(frame) = ring.pop() else { break };
             let waiting = u16::try_from(1 + ring.len()).unwrap_or(u16::MAX);
-            self.queue(frame);
-            if let Some(order) = self.records.last_mut() {
-                order.waiting[3] = waiting;
-            }
+            self.take(frame, waiting);
         }
-        self.doorbell()
+        work += self.doorbell();
+        work
     }
 
     /// Make room for another frame, by the doorbell if the burst is full. False when the port takes none.
     #[inline]
     pub fn make_room(&mut self) -> bool {
-        self.frames.len() < self.parts.burst || self.doorbell() > 0
+        let full = self.frames.len() >= self.parts.burst || self.by_stack.is_full();
+        !full || (self.doorbell() > 0 && !self.by_stack.is_full())
     }
 
     /// Finish a frame and queue it for the next doorbell. The caller has asked [`Tx::make_room`].
     #[inline]
-    pub fn queue(&mut self, mut frame: Frame) {
+    pub fn queue(&mut self, frame: Frame) {
+        self.take(frame, 0);
+    }
+
+    #[inline]
+    fn take(&mut self, mut frame: Frame, waiting: u16) {
         self.incoming += 1;
-        let Some(record) = frame.private::<Order>() else {
+        let Some(mut order) = frame.private::<Order>() else {
             // encode writes it into every frame; a frame without it did not come from encode.
             self.foreign += 1;
             return;
         };
-        if let Some(bytes) = frame.bytes_mut() {
-            self.parts.transport.finish(bytes, HEADERS);
+        order.waiting[3] = waiting;
+        let Some(bytes) = frame.bytes_mut() else {
+            // A frame of encode's is nobody else's and has one segment.
+            self.foreign += 1;
+            return;
+        };
+        if order.kind != OrderKind::Cancel && self.parts.kill.is_tripped() {
+            self.refused += 1;
+            self.tell(refusal(&order, Refusal::Killed));
+            return;
+        }
+        match &mut self.parts.transport {
+            Transport::Udp(transport) => transport.finish(bytes, UDP_HEADERS),
+            Transport::Session(parts) => match parts.session.send(&order, bytes, rdtsc()) {
+                Way::Ahead => {}
+                Way::Stack => {
+                    self.by_stack.push(order);
+                    return;
+                }
+                Way::Refused(why) => {
+                    self.refused += 1;
+                    self.tell(refusal(&order, why));
+                    return;
+                }
+            },
         }
         self.frames.push(frame);
-        self.stamps_ns.push(record.arrival_ns);
-        self.records.push(record);
+        self.stamps_ns.push(order.arrival_ns);
+        self.records.push(order);
     }
 
-    /// Hand queued frames to the port. Returns how many it took.
+    /// Hand queued frames to the port. Returns how many orders left.
     #[inline]
     pub fn doorbell(&mut self) -> usize {
-        if self.frames.is_empty() {
-            return 0;
-        }
-        let Tx { parts, frames, stamps_ns, .. } = self;
-        let n = parts.port.burst(frames, stamps_ns);
-        let doorbell_tsc = parts.stamps.take();
-        self.stamps_ns.drain(..n);
-        for order in self.records.drain(..n) {
-            self.kinds[order.kind as usize] += 1;
-            if let Some((outlet, venue)) = &mut parts.recorder {
-                outlet.push(sent(&order, *venue, doorbell_tsc));
+        let mut n = 0;
+        if !self.frames.is_empty() {
+            n = self.parts.port.burst(&mut self.frames, &self.stamps_ns);
+            let doorbell_tsc = self.parts.stamps.take();
+            self.stamps_ns.drain(..n);
+            self.refusals += self.frames.len() as u64;
+            let Tx { parts, records, kinds, .. } = self;
+            for order in records.drain(..n) {
+                kinds[order.kind as usize] += 1;
+                if let Some((outlet, venue)) = &mut parts.recorder {
+                    outlet.push(sent(&order, *venue, doorbell_tsc));
+                }
             }
+            self.left(n, doorbell_tsc);
         }
-        self.refusals += self.frames.len() as u64;
+        if !self.by_stack.is_empty() || !self.own.is_empty() {
+            n += self.doorbell_of_the_stack();
+        }
+        n
+    }
+
+    fn left(&mut self, n: usize, doorbell_tsc: u64) {
         self.sent += n as u64;
         self.bursts += u64::from(n > 0);
         if n > 0 {
             self.last_tsc = doorbell_tsc;
             self.shared.count_orders(n as u64);
         }
+    }
+
+    /// The stack's own frames, and the orders it carries.
+    #[cold]
+    #[inline(never)]
+    fn doorbell_of_the_stack(&mut self) -> usize {
+        let Tx { parts: TxParts { transport, port, .. }, own, by_stack, .. } = self;
+        if let Transport::Session(parts) = transport
+            && !by_stack.is_empty()
+        {
+            let SessionParts { session, pool, .. } = &mut **parts;
+            session.flush(rdtsc(), &mut |bytes| copy_out(pool, own, bytes));
+        }
+        let arrivals = [0; 64];
+        port.burst(own, &arrivals[..own.len()]);
+        self.refusals += self.own.len() as u64;
+        let doorbell_tsc = self.parts.stamps.take();
+        let n = self.by_stack.len();
+        let Tx { parts, by_stack, kinds, .. } = self;
+        for order in by_stack.drain(..) {
+            kinds[order.kind as usize] += 1;
+            if let Some((outlet, venue)) = &mut parts.recorder {
+                outlet.push(sent(&order, *venue, doorbell_tsc));
+            }
+        }
+        self.left(n, doorbell_tsc);
         n
+    }
+
+    /// The session's part of a poll: what it has to send, what arrived, what that means.
+    fn converse(&mut self) -> usize {
+        let room = match &self.parts.events {
+            // What waits here goes first.
+            Some(ring) => {
+                if self.events.is_empty() {
+                    ring.free()
+                } else {
+                    0
+                }
+            }
+            None => EVENTS.saturating_sub(self.events.len()),
+        };
+        let Tx { parts, own, received, events, .. } = self;
+        let Transport::Session(session_parts) = &mut parts.transport else { return 0 };
+        let SessionParts { session, inbox, pool } = &mut **session_parts;
+        let now = rdtsc();
+        session.poll(now, &mut |bytes| copy_out(pool, own, bytes));
+        if room < INTAKE {
+            return 0;
+        }
+        let n = inbox.burst(received, INTAKE);
+        let rx_tsc = if n > 0 { rdtsc() } else { now };
+        let mut stamp = None;
+        for frame in received.iter() {
+            stamp = frame.stamp();
+            session.receive(frame.bytes(), rx_tsc, &mut |bytes| copy_out(pool, own, bytes));
+        }
+        free_burst(received);
+        if n == 0 && !session.has_unread() {
+            return 0;
+        }
+        let TxParts { events: ring, recorder, line, .. } = parts;
+        session.read(rx_tsc, room, |answered| {
+            if let Some((outlet, venue)) = recorder
+                && let Some(record) = response(&answered, *venue, *line, stamp)
+            {
+                outlet.push(record);
+            }
+            match ring {
+                // There was room above, and this lcore is the ring's only producer.
+                Some(ring) => drop(ring.push(answered.event)),
+                None => events.push_back(answered.event),
+            }
+        });
+        n
+    }
+
+    /// Cancel what stands without strategy, some of it a call. Returns how many cancels left.
+    #[cold]
+    fn sweep(&mut self) -> usize {
+        let Tx { parts: TxParts { transport, .. }, own, .. } = self;
+        let Transport::Session(parts) = transport else {
+            self.sweeping = false;
+            return 0;
+        };
+        let SessionParts { session, pool, .. } = &mut **parts;
+        let most = SWEEP.min(own.remaining_capacity());
+        let n = session.sweep(most, rdtsc(), &mut |bytes| copy_out(pool, own, bytes));
+        // Without a session what stands is cancelled when it is back.
+        self.sweeping &= n > 0 || !session.is_up() || most == 0;
+        n
+    }
+
+    /// The next event for strategy on this lcore.
+    #[inline]
+    pub fn event(&mut self) -> Option<OrderEvent> {
+        self.events.pop_front()
+    }
+
+    /// An event of tx's own.
+    fn tell(&mut self, event: OrderEvent) {
+        // A ring without room keeps it here until there is some.
+        self.events.push_back(event);
+        self.pass_events();
+    }
+
+    fn pass_events(&mut self) {
+        let Some(ring) = &mut self.parts.events else { return };
+        while let Some(event) = self.events.front() {
+            if ring.push(*event).is_err() {
+                return;
+            }
+            self.events.pop_front();
+        }
+    }
+
+    /// Nothing will be sent any more: log out, once nothing stands. True when that is done.
+    pub fn close(&mut self) -> bool {
+        match &mut self.parts.transport {
+            Transport::Udp(_) => true,
+            Transport::Session(parts) => parts.session.close(),
+        }
     }
 
     /// Nothing held and nothing to be had.
     pub fn is_idle(&self) -> bool {
-        self.frames.is_empty() && self.parts.input.as_ref().is_none_or(Consumer::is_empty)
+        self.frames.is_empty()
+            && self.own.is_empty()
+            && self.by_stack.is_empty()
+            && self.events.is_empty()
+            && self.parts.input.as_ref().is_none_or(Consumer::is_empty)
     }
 
-    /// Frames in = sent + held.
+    /// Frames in = sent + refused + held.
     pub fn ledger(&self) -> Ledger {
         Ledger::of(self)
     }
@@ -157,6 +375,14 @@ impl Tx {
         self.kinds[kind as usize]
     }
 
+    /// The session, for its counters.
+    pub fn session(&self) -> Option<&OrderSession> {
+        match &self.parts.transport {
+            Transport::Udp(_) => None,
+            Transport::Session(parts) => Some(&parts.session),
+        }
+    }
+
     /// The port, to finish it.
     pub fn into_port(self) -> OrderPort {
         self.parts.port
@@ -169,9 +395,68 @@ impl Account for Tx {
         each(Count::In, self.incoming);
         each(Count::Out, self.sent);
         each(Count::Dropped("no order record"), self.foreign);
-        each(Count::Held, self.frames.len() as u64);
+        each(Count::Dropped("refused (local reject)"), self.refused);
+        each(Count::Held, (self.frames.len() + self.by_stack.len()) as u64);
         each(Count::Bursts, self.bursts);
     }
+}
+
+/// A frame of the session's, into the burst of those; false when there is no frame or no room.
+fn copy_out(pool: &Mempool, own: &mut Burst, bytes: &[u8]) -> bool {
+    if own.is_full() {
+        return false;
+    }
+    let Some(mut frame) = pool.alloc() else { return false };
+    let Some(room) = frame.append(bytes.len()) else { return false };
+    room.copy_from_slice(bytes);
+    own.push(frame);
+    true
+}
+
+/// What strategy is told of an order that did not leave.
+fn refusal(order: &Order, why: Refusal) -> OrderEvent {
+    OrderEvent {
+        id: order.id,
+        replaced_id: 0,
+        price: Price(0),
+        rx_tsc: 0,
+        exchange_ns: 0,
+        match_id: 0,
+        instrument: order.instrument,
+        qty: 0,
+        reason: why as u16,
+        kind: OrderEventKind::LocalReject,
+        side: order.side,
+    }
+}
+
+/// What the recorder is told of a response; `None` when it neither answers anything nor fills an order.
+fn response(answered: &Answered, venue: u16, line: u8, stamp: Option<u64>) -> Option<Record> {
+    let event = &answered.event;
+    let (kind, order_kind) = match event.kind {
+        OrderEventKind::Filled => (Kind::Filled, OrderKind::Enter),
+        _ if !answered.answer => return None,
+        OrderEventKind::Replaced => (Kind::Acknowledged, OrderKind::Replace),
+        OrderEventKind::Cancelled | OrderEventKind::CancelRejected | OrderEventKind::CancelPending => {
+            (Kind::Acknowledged, OrderKind::Cancel)
+        }
+        _ => (Kind::Acknowledged, OrderKind::Enter),
+    };
+    Some(Record {
+        kind: kind as u8,
+        venue,
+        instrument: event.instrument.0,
+        order_id: event.id,
+        rx_tsc: event.rx_tsc,
+        stamp: stamp.unwrap_or(0),
+        stamp_domain: stamp.map_or(StampDomain::None, |_| StampDomain::Device) as u8,
+        price: event.price.0,
+        qty: event.qty,
+        line,
+        order_kind: order_kind as u8,
+        side: event.side as u8,
+        ..Record::default()
+    })
 }
 
 /// What the recorder is told of an order that left.

@@ -47,6 +47,13 @@ impl Orders {
         self
     }
 
+    /// The same, whose first order has this id.
+    #[must_use]
+    pub fn from(mut self, first: u64) -> Orders {
+        self.next_id = first;
+        self
+    }
+
     /// Arrival of the packet being looked at, in ns: the only time a strategy may use.
     #[inline]
     pub fn arrival_ns(&self) -> u64 {

@@ -9,5 +9,6 @@ pub mod pages;
 pub mod perf;
 pub mod quiet;
 pub mod signals;
+pub mod socket;
 pub mod thread;
 pub mod time;

@@ -1,7 +1,7 @@
 //! Orders sent and their answers, joined by (venue, order id) in bounded memory: a doorbell comes in, and its ticks to the
 //! first answer come out. The youngest [`OPEN`] orders are remembered; an answer to an older one is counted as unmatched.
 
-use crate::latency::record::Record;
+use super::record::Record;
 
 /// Orders remembered: 65,536, in 1.5 MiB.
 const OPEN: usize = 1 << 16;

@@ -1,0 +1,40 @@
+//! `tickpath ctl`: a command to a running pipeline.
+
+use super::Failure;
+use crate::cli::CtlArgs;
+use crate::control::{Answer, Command, ask};
+use std::fmt::Write;
+use std::process::ExitCode;
+
+/// Send the command and print the answer.
+pub fn execute(args: CtlArgs) -> Result<ExitCode, Failure> {
+    let command =
+        [Some(args.command.name()), args.venue.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let answer = ask(&args.socket, &command).map_err(|err| Failure::input(err.to_string(), None))?;
+    if let Some(error) = answer.error {
+        return Err(Failure::input(error, None));
+    }
+    if args.json {
+        // Plain data: it always becomes JSON.
+        super::print(&(serde_json::to_string_pretty(&answer).expect("an answer is plain data") + "\n"))?;
+    } else {
+        super::print(&text(args.command, &answer))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(command: Command, answer: &Answer) -> String {
+    let mut text = String::new();
+    for venue in &answer.venues {
+        let state = match &venue.killed[..] {
+            [] => "trading".to_owned(),
+            reasons => format!("KILLED ({}): only cancels leave", reasons.join(", ")),
+        };
+        // A string takes whatever is written to it.
+        let _ = writeln!(text, "{}: {state}; {} frames, {} orders", venue.name, venue.frames, venue.orders);
+        for (what, n) in venue.counts.iter().filter(|_| command == Command::Status) {
+            let _ = writeln!(text, "  {what}: {n}");
+        }
+    }
+    text
+}

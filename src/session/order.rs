@@ -1,0 +1,403 @@
+//! The order session as tx owns it: connection, login, heartbeats, the list of orders that may stand, and what the
+//! exchange answers.
+//!
+//! In: finished messages, frames from the order port, the TSC. Out: frames to send, order events. Comes back by itself
+//! after a break, with the next expected sequence number, so that no response is lost. Nothing here waits, allocates or
+//! makes a system call after [`OrderSession::new`].
+
+use super::live::{Live, Standing};
+use super::ouch::{self, MOST_EVENTS, Response};
+use super::soup::{Credentials, Happening, LONGEST, LONGEST_SENT, Phase, Silences, SoupClient};
+use super::tcp::{HEADERS, Tcp, TcpConfig, TcpCounters};
+use crate::market::{Order, OrderEvent, OrderKind, Refusal};
+
+/// Settings of a session.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// The connection.
+    pub tcp: TcpConfig,
+    /// Who logs in.
+    pub credentials: Credentials,
+    /// Silences, in ns.
+    pub silences_ns: Silences,
+    /// Between attempts to connect, in ns.
+    pub retry_ns: u64,
+    /// Most orders that may stand.
+    pub open_orders: usize,
+    /// Rate of the TSC.
+    pub tsc_hz: f64,
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a session counts.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct SessionCounters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl SessionCounters {
+            /// Each counter with its name.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Logins that were accepted.
+    logins,
+    /// Logins that were refused.
+    logins_refused,
+    /// Connections that ended without a logout.
+    connections_lost,
+    /// Of those: the server had been silent for too long.
+    silent_server,
+    /// Of those: what the server sent was no packet of the protocol.
+    broken_stream,
+    /// Heartbeats sent.
+    heartbeats,
+    /// Responses about orders.
+    responses,
+    /// Responses about orders that are not known here.
+    unknown_orders,
+    /// Of those: executions.
+    unknown_executions,
+    /// Messages that are none of the protocol.
+    malformed,
+    /// Messages about no order.
+    other_messages,
+    /// Orders refused because the session was down.
+    refused_down,
+    /// Orders refused because the list of orders or the connection's buffer was full.
+    refused_full,
+    /// Orders cancelled from the list without strategy.
+    swept,
+}
+
+/// How an order leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The frame is finished and may be sent.
+    Ahead,
+    /// The stack has its bytes: [`OrderSession::flush`] sends them; the frame is not needed.
+    Stack,
+    /// It does not.
+    Refused(Refusal),
+}
+
+/// One event, and whether it answers something that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// What became of an order.
+    pub event: OrderEvent,
+    /// Round trips end with it.
+    pub answer: bool,
+}
+
+/// The session.
+#[derive(Debug)]
+pub struct OrderSession {
+    tcp: Tcp,
+    soup: SoupClient,
+    live: Live,
+    /// What of the stream has arrived and is no whole packet yet.
+    stream: Box<[u8; STREAM]>,
+    filled: usize,
+    began: u64,
+    ticks_a_us: f64,
+    /// When the timers are looked at again.
+    due: u64,
+    period: u64,
+    retry: u64,
+    retry_at: u64,
+    /// When the present connection was asked for.
+    asked_at: u64,
+    patience: u64,
+    closing: Closing,
+    counters: SessionCounters,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    /// Not.
+    No,
+    /// Once nothing stands.
+    Wanted,
+    /// The logout has left.
+    LoggedOut,
+    /// Done.
+    Closed,
+}
+
+/// Bytes of the stream looked at together: several of the longest packets.
+const STREAM: usize = 8 * LONGEST;
+/// How often timers are looked at, in ns.
+const PERIOD_NS: f64 = 200_000.0;
+
+impl OrderSession {
+    /// A session that is down; `now` is the TSC. Allocates; nothing after this does.
+    pub fn new(config: &SessionConfig, now: u64) -> OrderSession {
+        let ticks = |ns: u64| (ns as f64 * config.tsc_hz / 1e9) as u64;
+        let silences = Silences { ours: ticks(config.silences_ns.ours), theirs: ticks(config.silences_ns.theirs) };
+        OrderSession {
+            tcp: Tcp::new(config.tcp),
+            soup: SoupClient::new(config.credentials.clone(), silences),
+            live: Live::new(config.open_orders),
+            stream: Box::new([0; STREAM]),
+            filled: 0,
+            began: now,
+            ticks_a_us: config.tsc_hz / 1e6,
+            due: now,
+            period: (PERIOD_NS * config.tsc_hz / 1e9) as u64,
+            retry: ticks(config.retry_ns),
+            retry_at: now,
+            asked_at: now,
+            patience: silences.theirs,
+            closing: Closing::No,
+            counters: SessionCounters::default(),
+        }
+    }
+
+    /// Whether orders can be sent.
+    #[inline]
+    pub fn is_up(&self) -> bool {
+        self.soup.phase() == Phase::Up
+    }
+
+    /// What the stack has to send, and what time asks for: connect, log in, heartbeats. `emit` gets the frames.
+    #[inline]
+    pub fn poll(&mut self, now: u64, emit: &mut dyn FnMut(&[u8]) -> bool) {
+        if now >= self.due {
+            self.due = now + self.period;
+            self.housekeep(now);
+            self.flush(now, emit);
+        } else if self.tcp.is_behind() {
+            self.flush(now, emit);
+        }
+    }
+
+    /// A frame from the order port.
+    pub fn receive(&mut self, frame: &[u8], now: u64, emit: &mut dyn FnMut(&[u8]) -> bool) {
+        let now = self.micros(now);
+        self.tcp.receive(frame, now, emit);
+    }
+
+    /// What has arrived, as far as there is room for `room` events.
+    pub fn read(&mut self, rx_tsc: u64, mut room: usize, mut tell: impl FnMut(Answered)) {
+        loop {
+            self.filled += self.tcp.read(&mut self.stream[self.filled..]);
+            let mut taken = 0;
+            while room >= MOST_EVENTS {
+                let OrderSession { soup, stream, filled, live, counters, .. } = self;
+                let message = match soup.take(&stream[taken..*filled], rx_tsc) {
+                    Ok(None) => break,
+                    Ok(Some((happening, length))) => {
+                        taken += length;
+                        happening
+                    }
+                    Err(_) => {
+                        counters.broken_stream += 1;
+                        self.drop_connection(rx_tsc);
+                        return;
+                    }
+                };
+                match message {
+                    Happening::Nothing | Happening::Ended => {}
+                    Happening::Up => {
+                        counters.logins += 1;
+                        live.forget_cancels();
+                    }
+                    Happening::Refused(_) => counters.logins_refused += 1,
+                    Happening::Message(message) => room -= said(message, rx_tsc, live, counters, &mut tell),
+                }
+            }
+            self.stream.copy_within(taken..self.filled, 0);
+            self.filled -= taken;
+            if taken == 0 || room < MOST_EVENTS {
+                return;
+            }
+        }
+    }
+
+    /// Whether what has arrived was not read for want of room.
+    #[inline]
+    pub fn has_unread(&self) -> bool {
+        self.filled > 0
+    }
+
+    /// Send an order whose message lies in `frame` at [`HEADERS`], which is finished for the wire where it can be.
+    #[inline]
+    pub fn send(&mut self, order: &Order, frame: &mut [u8], now: u64) -> Way {
+        if !self.is_up() {
+            self.counters.refused_down += 1;
+            return Way::Refused(Refusal::SessionDown);
+        }
+        if order.kind != OrderKind::Cancel && !self.live.has_room() {
+            self.counters.refused_full += 1;
+            return Way::Refused(Refusal::NoRoom);
+        }
+        let way = if self.tcp.ahead(frame) {
+            Way::Ahead
+        } else if self.tcp.send(&frame[HEADERS.min(frame.len())..]) {
+            Way::Stack
+        } else {
+            self.counters.refused_full += 1;
+            return Way::Refused(Refusal::NoRoom);
+        };
+        self.soup.sent(now);
+        if order.kind == OrderKind::Cancel {
+            if let Some(standing) = self.live.order_mut(order.id) {
+                standing.leaving = true;
+            }
+        } else {
+            let Order { instrument, side, qty, .. } = *order;
+            // There is room, and ids rise.
+            self.live.insert(order.id, Standing { instrument, side, qty, leaving: false });
+        }
+        way
+    }
+
+    /// Let the stack send what it has.
+    pub fn flush(&mut self, now: u64, emit: &mut dyn FnMut(&[u8]) -> bool) {
+        let now = self.micros(now);
+        self.tcp.poll(now, emit);
+    }
+
+    /// Cancel orders from the list, at most `most` of them; how many cancels left.
+    pub fn sweep(&mut self, most: usize, now: u64, emit: &mut dyn FnMut(&[u8]) -> bool) -> usize {
+        let mut n = 0;
+        while n < most && self.is_up() {
+            let Some(id) = self.live.next_to_cancel() else { break };
+            // An id that OUCH cannot say never left.
+            let Some(packet) = ouch::cancel(id) else { break };
+            if !self.tcp.send(&packet) {
+                break;
+            }
+            if let Some(order) = self.live.order_mut(id) {
+                order.leaving = true;
+            }
+            n += 1;
+        }
+        if n > 0 {
+            self.soup.sent(now);
+            self.counters.swept += n as u64;
+            self.flush(now, emit);
+        }
+        n
+    }
+
+    /// Log out once nothing stands, and close. True when that is done, or there is no connection.
+    pub fn close(&mut self) -> bool {
+        if self.closing == Closing::No {
+            self.closing = Closing::Wanted;
+            self.due = 0;
+        }
+        self.closing == Closing::Closed
+    }
+
+    /// Orders that may stand at the exchange.
+    pub fn standing(&self) -> usize {
+        self.live.len()
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> (&SessionCounters, &TcpCounters) {
+        (&self.counters, self.tcp.counters())
+    }
+
+    /// What time asks for.
+    #[cold]
+    fn housekeep(&mut self, now: u64) {
+        let mut out = [0; LONGEST_SENT];
+        if self.tcp.is_closed() {
+            self.soup.lost();
+            if self.closing != Closing::No {
+                self.closing = Closing::Closed;
+            } else if now >= self.retry_at {
+                self.retry_at = now + self.retry;
+                self.filled = 0;
+                self.soup.again();
+                self.asked_at = now;
+                self.tcp.connect();
+            }
+            return;
+        }
+        if self.closing == Closing::LoggedOut {
+            return;
+        }
+        if !self.tcp.is_up() {
+            if self.tcp.is_ended() || now.saturating_sub(self.asked_at) > self.patience {
+                self.drop_connection(now);
+            }
+            return;
+        }
+        match self.soup.phase() {
+            Phase::Down => {
+                let n = self.soup.login(now, &mut out);
+                self.tcp.send(&out[..n]);
+            }
+            _ if self.soup.is_dead(now) => {
+                self.counters.silent_server += 1;
+                self.drop_connection(now);
+            }
+            Phase::Up if self.closing == Closing::Wanted && self.live.is_empty() => {
+                let n = self.soup.logout(now, &mut out);
+                self.tcp.send(&out[..n]);
+                self.tcp.close();
+                self.closing = Closing::LoggedOut;
+            }
+            Phase::Up => {
+                if let Some(n) = self.soup.heartbeat(now, &mut out) {
+                    self.tcp.send(&out[..n]);
+                    self.counters.heartbeats += 1;
+                }
+            }
+            Phase::Over => {
+                self.tcp.close();
+                self.retry_at = now + 10 * self.retry;
+            }
+            Phase::LoggingIn => {}
+        }
+    }
+
+    fn drop_connection(&mut self, now: u64) {
+        self.counters.connections_lost += 1;
+        self.tcp.abort();
+        self.soup.lost();
+        self.filled = 0;
+        self.retry_at = now + self.retry;
+        self.due = now;
+    }
+
+    fn micros(&self, now: u64) -> i64 {
+        (now.saturating_sub(self.began) as f64 / self.ticks_a_us) as i64
+    }
+}
+
+/// A sequenced message; how many events it was.
+fn said(
+    message: &[u8],
+    rx_tsc: u64,
+    live: &mut Live,
+    counters: &mut SessionCounters,
+    tell: &mut impl FnMut(Answered),
+) -> usize {
+    match ouch::response(message, rx_tsc, live) {
+        Response::Order { events, answer } => {
+            counters.responses += 1;
+            for (i, event) in events.iter().enumerate() {
+                tell(Answered { event: *event, answer: answer && i == 0 });
+            }
+            return events.len();
+        }
+        Response::Unknown { executed, .. } => {
+            counters.unknown_orders += 1;
+            counters.unknown_executions += u64::from(executed);
+        }
+        Response::Other => counters.other_messages += 1,
+        Response::Malformed => counters.malformed += 1,
+    }
+    0
+}

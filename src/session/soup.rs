@@ -1,0 +1,304 @@
+//! The client's end of a SoupBinTCP session (version 3.00, 2017-02-22), without its connection: bytes of the stream and
+//! the time come in; packets to send and what happened go out. Counts sequenced packets, times heartbeats, and knows
+//! where to go on after a break. Opens nothing, sends nothing.
+
+use crate::wire::soupbin::{self, ClientPacket, LoginRepr, ServerPacket};
+
+/// Longest packet that is taken; no order protocol here has one a tenth as long.
+pub const LONGEST: usize = 1024;
+/// Room for the longest packet that is sent by itself: a login.
+pub const LONGEST_SENT: usize = soupbin::HEADER + 46;
+
+/// Who logs in. Its `Debug` shows no password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User name, space-padded.
+    pub user: [u8; 6],
+    /// Password, space-padded.
+    pub password: [u8; 10],
+}
+
+/// How long silences last, in ticks of the clock that the calls below are given.
+#[derive(Clone, Copy, Debug)]
+pub struct Silences {
+    /// After so long without having sent anything a heartbeat is due (the specification: 1 s).
+    pub ours: u64,
+    /// After so long without having received anything the session is lost (typically 15 s).
+    pub theirs: u64,
+}
+
+/// Where the session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No connection.
+    Down,
+    /// A login is on its way.
+    LoggingIn,
+    /// Orders may be sent.
+    Up,
+    /// The server said that the session is over, or refused the login.
+    Over,
+}
+
+/// What the stream brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening<'a> {
+    /// Logged in.
+    Up,
+    /// A sequenced message: the response to an order.
+    Message(&'a [u8]),
+    /// The login was refused: `A` not authorised, `S` session not available.
+    Refused(u8),
+    /// The session is over for today.
+    Ended,
+    /// A heartbeat, a text for a human.
+    Nothing,
+}
+
+/// Why a stream cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// No packet has this length.
+    #[error("a SoupBinTCP packet of {0} bytes; at least 1 and at most {LONGEST} are expected")]
+    Length(usize),
+    /// A packet of a type that no server sends, or with a length that is not its type's.
+    #[error("a SoupBinTCP packet of type {0:#04x} that no server sends, or with another type's length")]
+    Packet(u8),
+    /// Something other than the answer to a login came first.
+    #[error("a SoupBinTCP packet of type {0:#04x} before the login was answered")]
+    Early(u8),
+    /// The server goes on elsewhere than where it was asked to.
+    #[error("the login was answered with sequence {found}; {expected} was asked for")]
+    Sequence {
+        /// Asked for.
+        expected: u64,
+        /// Answered.
+        found: u64,
+    },
+}
+
+/// The client.
+#[derive(Debug)]
+pub struct SoupClient {
+    credentials: Credentials,
+    silences: Silences,
+    phase: Phase,
+    /// As the server calls it; blank before the first login.
+    session: [u8; 10],
+    /// Of the next sequenced packet; 0 before the first login: whatever comes next.
+    next: u64,
+    sent_at: u64,
+    heard_at: u64,
+}
+
+impl SoupClient {
+    /// A client that has never logged in.
+    pub fn new(credentials: Credentials, silences: Silences) -> SoupClient {
+        SoupClient { credentials, silences, phase: Phase::Down, session: [b' '; 10], next: 0, sent_at: 0, heard_at: 0 }
+    }
+
+    /// Where it stands.
+    #[inline]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Sequence number of the next message; 0 before the first login.
+    pub fn next_sequence(&self) -> u64 {
+        self.next
+    }
+
+    /// There is a connection: the login to send. It asks for what was missed since the last one.
+    pub fn login(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> usize {
+        let Credentials { user, password } = self.credentials;
+        let login = LoginRepr { user, password, session: self.session, sequence: soupbin::number(self.next) };
+        self.phase = Phase::LoggingIn;
+        (self.sent_at, self.heard_at) = (now, now);
+        emit(ClientPacket::Login(login), out)
+    }
+
+    /// The connection is gone.
+    pub fn lost(&mut self) {
+        if self.phase != Phase::Over {
+            self.phase = Phase::Down;
+        }
+    }
+
+    /// The server may be asked again, though it had ended the session or refused the login.
+    pub fn again(&mut self) {
+        self.phase = Phase::Down;
+    }
+
+    /// Something was sent.
+    #[inline]
+    pub fn sent(&mut self, now: u64) {
+        self.sent_at = now;
+    }
+
+    /// The heartbeat to send now, if one is due.
+    pub fn heartbeat(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> Option<usize> {
+        let due = self.phase == Phase::Up && now.saturating_sub(self.sent_at) >= self.silences.ours;
+        due.then(|| {
+            self.sent_at = now;
+            emit(ClientPacket::Heartbeat, out)
+        })
+    }
+
+    /// The server has been silent for too long.
+    pub fn is_dead(&self, now: u64) -> bool {
+        let waits = matches!(self.phase, Phase::LoggingIn | Phase::Up);
+        waits && now.saturating_sub(self.heard_at) >= self.silences.theirs
+    }
+
+    /// The logout to send.
+    pub fn logout(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> usize {
+        self.sent_at = now;
+        self.phase = Phase::Over;
+        emit(ClientPacket::Logout, out)
+    }
+
+    /// The packet at the front of the stream: what it says and how many bytes it took. `None`: it is not whole yet.
+    ///
+    /// # Errors
+    /// [`Broken`]: the connection has to go.
+    #[inline]
+    pub fn take<'s>(&mut self, stream: &'s [u8], now: u64) -> Result<Option<(Happening<'s>, usize)>, Broken> {
+        let Some(length) = stream.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length))) else {
+            return Ok(None);
+        };
+        if !(1..=LONGEST).contains(&length) {
+            return Err(Broken::Length(length));
+        }
+        // Of the two errors that are left, one is a packet that is not whole.
+        let Ok(frame) = soupbin::Frame::parse(stream) else { return Ok(None) };
+        let kind = frame.kind();
+        let packet = ServerPacket::parse(frame).map_err(|_| Broken::Packet(kind))?;
+        self.heard_at = now;
+        let happening = match packet {
+            ServerPacket::Heartbeat | ServerPacket::Debug(_) => Happening::Nothing,
+            ServerPacket::EndOfSession => {
+                self.phase = Phase::Over;
+                Happening::Ended
+            }
+            ServerPacket::Accepted(accepted) if self.phase == Phase::LoggingIn => {
+                let found = soupbin::parse_number(&accepted.sequence).ok_or(Broken::Packet(kind))?;
+                let moved = self.session != [b' '; 10] && self.session != accepted.session;
+                if self.next != 0 && !moved && found != self.next {
+                    return Err(Broken::Sequence { expected: self.next, found });
+                }
+                self.session = accepted.session;
+                self.next = found;
+                self.phase = Phase::Up;
+                Happening::Up
+            }
+            ServerPacket::Rejected(rejected) if self.phase == Phase::LoggingIn => {
+                self.phase = Phase::Over;
+                Happening::Refused(rejected.reason)
+            }
+            ServerPacket::Sequenced(message) if matches!(self.phase, Phase::Up | Phase::Over) => {
+                self.next += 1;
+                Happening::Message(message)
+            }
+            ServerPacket::Unsequenced(_) if self.phase == Phase::Up => Happening::Nothing,
+            _ => return Err(Broken::Early(kind)),
+        };
+        Ok(Some((happening, frame.length())))
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials {{ user: {:?}, password: hidden }}", self.user.escape_ascii().to_string())
+    }
+}
+
+fn emit(packet: ClientPacket<'_>, out: &mut [u8; LONGEST_SENT]) -> usize {
+    // A login is the longest of those that are sent from here, and fits.
+    packet.emit(out).expect("a login has room")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> SoupClient {
+        let credentials = Credentials { user: *b"ALICE ", password: *b"secret    " };
+        SoupClient::new(credentials, Silences { ours: 100, theirs: 1500 })
+    }
+
+    fn server(packets: &[&[u8]]) -> Vec<u8> {
+        let whole = packets.iter().flat_map(|p| [&(p.len() as u16).to_be_bytes()[..], p].concat());
+        whole.collect()
+    }
+
+    fn all(client: &mut SoupClient, mut stream: &[u8], now: u64) -> Vec<String> {
+        let mut seen = Vec::new();
+        while let Some((happening, length)) = client.take(stream, now).unwrap() {
+            seen.push(format!("{happening:?}"));
+            stream = &stream[length..];
+        }
+        seen
+    }
+
+    #[test]
+    fn a_login_is_laid_out_as_the_specification_says_and_goes_on_after_a_break() {
+        let (mut client, mut out) = (client(), [0; LONGEST_SENT]);
+        let n = client.login(0, &mut out);
+        assert_eq!(&out[..n], b"\x00\x2fLALICE secret                                 0");
+        let stream = server(&[b"ASESSION1                     7", b"Sone", b"H", b"Stwo"]);
+        let seen = all(&mut client, &stream, 1);
+        assert_eq!(seen, ["Up", "Message([111, 110, 101])", "Nothing", "Message([116, 119, 111])"]);
+        client.lost();
+        assert_eq!(client.phase(), Phase::Down);
+        let n = client.login(5, &mut out);
+        assert_eq!(&out[..n], b"\x00\x2fLALICE secret    SESSION1                     9");
+        let wrong = server(&[b"ASESSION1                     8"]);
+        assert_eq!(client.take(&wrong, 6), Err(Broken::Sequence { expected: 9, found: 8 }));
+    }
+
+    #[test]
+    fn a_packet_in_pieces_waits_for_its_rest() {
+        let (mut client, mut out) = (client(), [0; LONGEST_SENT]);
+        client.login(0, &mut out);
+        let stream = server(&[b"ASESSION1                     1", b"Sabc"]);
+        for cut in 0..stream.len() {
+            let mut fresh = super::tests::client();
+            fresh.login(0, &mut out);
+            let mut taken = 0;
+            while let Some((_, length)) = fresh.take(&stream[taken..cut], 1).unwrap() {
+                taken += length;
+            }
+            assert!(taken == 0 && cut < 33 || taken == 33, "{cut}");
+        }
+    }
+
+    #[test]
+    fn what_no_server_sends_breaks_the_session() {
+        let (mut client, mut out) = (client(), [0; LONGEST_SENT]);
+        client.login(0, &mut out);
+        assert_eq!(client.take(b"\x00\x00", 1), Err(Broken::Length(0)));
+        assert_eq!(client.take(b"\xff\xffS", 1), Err(Broken::Length(65_535)));
+        assert_eq!(client.take(b"\x00\x02HH", 1), Err(Broken::Packet(b'H')));
+        assert_eq!(client.take(b"\x00\x01?", 1), Err(Broken::Packet(b'?')));
+        assert_eq!(client.take(b"\x00\x02Sx", 1), Err(Broken::Early(b'S')));
+    }
+
+    #[test]
+    fn heartbeats_are_due_after_silence_and_a_silent_server_is_dead() {
+        let (mut client, mut out) = (client(), [0; LONGEST_SENT]);
+        client.login(0, &mut out);
+        assert_eq!(client.heartbeat(500, &mut out), None);
+        all(&mut client, &server(&[b"ASESSION1                     1"]), 10);
+        assert_eq!(client.heartbeat(99, &mut out), None);
+        assert_eq!(client.heartbeat(100, &mut out), Some(3));
+        assert_eq!(&out[..3], b"\x00\x01R");
+        client.sent(150);
+        assert_eq!(client.heartbeat(249, &mut out), None);
+        assert!(!client.is_dead(1509) && client.is_dead(1510));
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        assert_eq!(format!("{:?}", client().credentials), "Credentials { user: \"ALICE \", password: hidden }");
+    }
+}
