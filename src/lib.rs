@@ -18,6 +18,7 @@ pub mod feed;
 pub mod host;
 pub mod market;
 pub mod pipeline;
+pub mod risk;
 pub mod session;
 pub mod strategy;
 pub mod synth;
