@@ -135,6 +135,109 @@ pub enum Refusal {
     Killed,
     /// The order session is down.
     SessionDown,
+    /// The instrument is on the restricted list.
+    Restricted,
+    /// The instrument is halted.
+    Halted,
+    /// The book is stale.
+    Stale,
+    /// Outside the collar of a limit-up limit-down auction.
+    AuctionCollar,
+    /// It would sell short, at no more than the best bid, while short sales are restricted.
+    ShortSale,
+    /// The price is no whole number of ticks.
+    Tick,
+    /// The shares are no whole number of lots.
+    Lot,
+    /// More shares than an order may have, or none.
+    Shares,
+    /// Worth more than an order may be.
+    Notional,
+    /// Too far through the book, or no book to hold it against.
+    PriceCollar,
+    /// It is to replace an order that does not stand, or that is being replaced or cancelled.
+    NotStanding,
+    /// No slot for another order of the instrument.
+    NoSlot,
+    /// The same order stands, and was sent a moment ago.
+    Duplicate,
+    /// It would trade with an order of ours.
+    SelfMatch,
+    /// As many orders stand as may.
+    OpenOrders,
+    /// It could take the position beyond its limit, together with what is in flight.
+    Position,
+    /// It could take the worth of positions and orders beyond its limit.
+    GrossNotional,
+    /// Too many messages in too short a time.
+    Rate,
+}
+
+impl Refusal {
+    /// All of them, each at the index of its number.
+    pub const ALL: [Refusal; 21] = [
+        Refusal::NoRoom,
+        Refusal::Killed,
+        Refusal::SessionDown,
+        Refusal::Restricted,
+        Refusal::Halted,
+        Refusal::Stale,
+        Refusal::AuctionCollar,
+        Refusal::ShortSale,
+        Refusal::Tick,
+        Refusal::Lot,
+        Refusal::Shares,
+        Refusal::Notional,
+        Refusal::PriceCollar,
+        Refusal::NotStanding,
+        Refusal::NoSlot,
+        Refusal::Duplicate,
+        Refusal::SelfMatch,
+        Refusal::OpenOrders,
+        Refusal::Position,
+        Refusal::GrossNotional,
+        Refusal::Rate,
+    ];
+
+    /// As printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Refusal::NoRoom => "no room (local reject)",
+            Refusal::Killed => "killed",
+            Refusal::SessionDown => "session down",
+            Refusal::Restricted => "risk: restricted",
+            Refusal::Halted => "risk: halted",
+            Refusal::Stale => "risk: stale book",
+            Refusal::AuctionCollar => "risk: auction collar",
+            Refusal::ShortSale => "risk: short sale",
+            Refusal::Tick => "risk: tick",
+            Refusal::Lot => "risk: lot",
+            Refusal::Shares => "risk: shares",
+            Refusal::Notional => "risk: notional",
+            Refusal::PriceCollar => "risk: price collar",
+            Refusal::NotStanding => "risk: not standing",
+            Refusal::NoSlot => "risk: no slot",
+            Refusal::Duplicate => "risk: duplicate",
+            Refusal::SelfMatch => "risk: self-match",
+            Refusal::OpenOrders => "risk: open orders",
+            Refusal::Position => "risk: position",
+            Refusal::GrossNotional => "risk: gross notional",
+            Refusal::Rate => "risk: rate",
+        }
+    }
 }
 
 const _: () = assert!(size_of::<Order>() == 128 && size_of::<OrderEvent>() == 64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_listed_by_number_and_told_apart_by_name() {
+        for (i, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, i);
+            assert!(Refusal::ALL[..i].iter().all(|other| other.name() != refusal.name()));
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! What stops an order: the kill switch.
+//! What stands between a decision and the wire: the kill switch ([`Kill`]).
 
 mod kill;
 

@@ -8,7 +8,7 @@ use crate::market::{Instrument, Side};
 
 /// An order that may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct LiveOrder {
     /// Its instrument.
     pub instrument: Instrument,
     /// Its side.
@@ -33,11 +33,11 @@ pub struct Live {
 struct Slot {
     /// 0: nobody.
     id: u64,
-    order: Standing,
+    order: LiveOrder,
 }
 
 const NOBODY: Slot =
-    Slot { id: 0, order: Standing { instrument: Instrument(0), side: Side::Buy, qty: 0, leaving: false } };
+    Slot { id: 0, order: LiveOrder { instrument: Instrument(0), side: Side::Buy, qty: 0, leaving: false } };
 
 impl Live {
     /// A table for `orders` orders. Allocates; nothing after this does.
@@ -65,7 +65,7 @@ impl Live {
 
     /// Take an order in. False, and nothing done, when there is no room, or its id is 0 or here already.
     #[inline]
-    pub fn insert(&mut self, id: u64, order: Standing) -> bool {
+    pub fn insert(&mut self, id: u64, order: LiveOrder) -> bool {
         if id == 0 || !self.has_room() {
             return false;
         }
@@ -80,14 +80,14 @@ impl Live {
 
     /// Who `id` is.
     #[inline]
-    pub fn order(&self, id: u64) -> Option<Standing> {
+    pub fn order(&self, id: u64) -> Option<LiveOrder> {
         let slot = &self.slots[self.place(id)];
         (id != 0 && slot.id == id).then_some(slot.order)
     }
 
     /// The same, to be changed.
     #[inline]
-    pub fn order_mut(&mut self, id: u64) -> Option<&mut Standing> {
+    pub fn order_mut(&mut self, id: u64) -> Option<&mut LiveOrder> {
         let at = self.place(id);
         (id != 0 && self.slots[at].id == id).then_some(&mut self.slots[at].order)
     }
@@ -172,8 +172,8 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
-    fn order(qty: u32) -> Standing {
-        Standing { instrument: Instrument(qty % 7), side: Side::Sell, qty, leaving: false }
+    fn order(qty: u32) -> LiveOrder {
+        LiveOrder { instrument: Instrument(qty % 7), side: Side::Sell, qty, leaving: false }
     }
 
     proptest! {

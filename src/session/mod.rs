@@ -1,5 +1,6 @@
 //! The way of an order to the exchange and of the answer back, without DPDK: its protocol message ([`Encoder`]), what
-//! carries it ([`UdpTransport`], or the session of [`OrderSession`]), and the ids it goes by ([`OrderIds`]).
+//! carries it ([`UdpTransport`], or the session of [`OrderSession`]), and the ids it goes by ([`OrderIds`]). And what
+//! became of it: the state of every order ([`OrderStates`]).
 
 mod encoder;
 mod ids;
@@ -7,14 +8,16 @@ mod live;
 mod order;
 mod ouch;
 mod soup;
+mod state;
 mod tcp;
 mod udp;
 
 pub use encoder::{Encoder, EncoderConfig};
 pub use ids::{IdsError, OrderIds};
-pub use live::{Live, Standing};
+pub use live::{Live, LiveOrder};
 pub use order::{Answered, OrderSession, SessionConfig, SessionCounters, Way};
 pub use ouch::{Response, response};
 pub use soup::{Broken, Credentials, Happening, LONGEST_SENT, Phase, Silences, SoupClient};
+pub use state::{Holding, OrderState, OrderStates, Standing, StateCounters, StatesConfig, Totals, Verdict, worth};
 pub use tcp::{HEADERS as TCP_HEADERS, TcpConfig, TcpCounters};
 pub use udp::{Endpoint, HEADERS as UDP_HEADERS, UdpTransport};

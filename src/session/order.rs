@@ -5,7 +5,7 @@
 //! after a break, with the next expected sequence number, so that no response is lost. Nothing here waits, allocates or
 //! makes a system call after [`OrderSession::new`].
 
-use super::live::{Live, Standing};
+use super::live::{Live, LiveOrder};
 use super::ouch::{self, MOST_EVENTS, Response};
 use super::soup::{Credentials, Happening, LONGEST, LONGEST_SENT, Phase, Silences, SoupClient};
 use super::tcp::{HEADERS, Tcp, TcpConfig, TcpCounters};
@@ -254,7 +254,7 @@ impl OrderSession {
         } else {
             let Order { instrument, side, qty, .. } = *order;
             // There is room, and ids rise.
-            self.live.insert(order.id, Standing { instrument, side, qty, leaving: false });
+            self.live.insert(order.id, LiveOrder { instrument, side, qty, leaving: false });
         }
         way
     }

@@ -140,14 +140,14 @@ fn price(wire: u64) -> Price {
 
 #[cfg(test)]
 mod tests {
-    use super::super::live::Standing;
+    use super::super::live::LiveOrder;
     use super::*;
     use crate::market::{Instrument, Side};
 
     fn live(orders: &[(u64, u32)]) -> Live {
         let mut live = Live::new(16);
         for &(id, qty) in orders {
-            assert!(live.insert(id, Standing { instrument: Instrument(3), side: Side::Sell, qty, leaving: false }));
+            assert!(live.insert(id, LiveOrder { instrument: Instrument(3), side: Side::Sell, qty, leaving: false }));
         }
         live
     }
