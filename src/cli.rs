@@ -1,13 +1,15 @@
 //! The command line: which commands there are and what each takes. Plain data; `cmd` does the work.
 
 use crate::control::Command as ControlCommand;
+use crate::exchange::{LineHarm, Odds, Start, harm};
 use crate::latency::hop::Hop;
 use crate::latency::snapshot::DEFAULT_ADDRESS;
 use crate::pipeline::file::Listen;
 use crate::port::capture::Speed;
 use clap::{Args, Parser, Subcommand};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// From market data to orders on pinned DPDK lcores.
 #[derive(Parser, Debug)]
@@ -31,6 +33,8 @@ pub enum Command {
     Schema(SchemaArgs),
     /// Generate a capture of Nasdaq TotalView-ITCH 5.0 market data from a seed
     Synth(SynthArgs),
+    /// Be an exchange to trade against: feed, re-requests, snapshots and order entry on kernel sockets, until SIGINT or SIGTERM
+    Exchange(Box<ExchangeArgs>),
     /// Say what traces hold: each hop against its budget, over the run, and the slowest orders
     Report(ReportArgs),
     /// Watch a running instance in the terminal
@@ -282,6 +286,160 @@ pub struct SynthArgs {
     /// Write what was sent, and what harm was done, here as JSON
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
+}
+
+/// `tickpath exchange`.
+#[derive(Args, Clone, Debug)]
+pub struct ExchangeArgs {
+    /// The market and all harm follow from it
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// ITCH messages of the generated market
+    #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+    pub messages: u64,
+    /// Symbols of the generated market
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub symbols: u32,
+    /// Message types of the generated market: day, all, or weights such as A=43,D=42,U=9
+    #[arg(long, default_value = "day")]
+    pub mix: String,
+    /// Most generated orders that stand at one time; unless given, a twentieth of the messages, at most a million
+    #[arg(long, value_name = "N")]
+    pub live_orders: Option<u32>,
+    /// Mean messages a second of the generated market
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    pub rate: u64,
+    /// Messages in every packet of the generated market; unless given, few in most and up to a full packet in some
+    #[arg(long, value_name = "N")]
+    pub messages_per_packet: Option<u16>,
+    /// Publish the messages of captures of MoldUDP64 in place of a generated market; may be given again
+    #[arg(long = "capture", value_name = "CAPTURE", conflicts_with_all = ["messages", "symbols", "mix", "live_orders", "rate", "messages_per_packet"])]
+    pub captures: Vec<PathBuf>,
+    /// How fast the market is told: max, or a multiple of its own pace such as 1x or 0.5x
+    #[arg(long, default_value = "1x", value_name = "SPEED")]
+    pub speed: Speed,
+
+    /// Address that sockets are bound to and multicast leaves by
+    #[arg(long, default_value_t = Ipv4Addr::LOCALHOST, value_name = "ADDRESS")]
+    pub interface: Ipv4Addr,
+    /// Address that line B leaves by, if not the same
+    #[arg(long, value_name = "ADDRESS")]
+    pub interface_b: Option<Ipv4Addr>,
+    /// Time to live of multicast: routers it may pass, and one
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..256), value_name = "N")]
+    pub ttl: u32,
+    /// Where line A of the feed goes, a group or one host
+    #[arg(long, default_value = "233.54.12.111:26477", value_name = "ADDRESS:PORT")]
+    pub line_a: SocketAddrV4,
+    /// Where line B goes
+    #[arg(long, default_value = "233.49.196.111:26477", value_name = "ADDRESS:PORT")]
+    pub line_b: SocketAddrV4,
+    /// There is no line B
+    #[arg(long, conflicts_with_all = ["line_b", "interface_b", "harm_b"])]
+    pub one_line: bool,
+    /// UDP port of the re-request server; 0 for any, printed at start
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    pub rerequest_port: u16,
+    /// TCP port of the snapshot server; 0 for any
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    pub snapshot_port: u16,
+    /// TCP port of order entry; 0 for any
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    pub orders_port: u16,
+    /// UDP port on which the same order packets are taken in datagrams, also without a login: for labs; 0 for any
+    #[arg(long, value_name = "PORT")]
+    pub orders_udp_port: Option<u16>,
+    /// Name of the session, of the feed and of the orders
+    #[arg(long, default_value = "TICKPATH01", value_name = "NAME")]
+    pub session: String,
+    /// Venue that the final books are said to be of
+    #[arg(long, default_value = "exchange", value_name = "NAME")]
+    pub venue: String,
+    /// Who may log in: a file with the user on its first line and the password on its second; unless given,
+    /// TICKPATH_EXCHANGE_USER and TICKPATH_EXCHANGE_PASSWORD of the environment
+    #[arg(long, value_name = "FILE")]
+    pub credentials: Option<PathBuf>,
+
+    /// Send heartbeats after this time without a packet
+    #[arg(long, default_value = "1s", value_parser = harm::duration, value_name = "DURATION")]
+    pub heartbeat: Duration,
+    /// Close the connection of a client that is silent for this long
+    #[arg(long, default_value = "15s", value_parser = harm::duration, value_name = "DURATION")]
+    pub idle: Duration,
+    /// Cancel the orders of a client this long after it is gone, or never
+    #[arg(long, default_value = "0s", value_parser = parse_cancel_after, value_name = "DURATION|never")]
+    pub cancel_after: CancelAfter,
+    /// Begin the market after this time, or with the first login
+    #[arg(long, default_value = "0s", value_parser = parse_start, value_name = "DURATION|login")]
+    pub start: Start,
+    /// Hold the market open before its close until a client has logged in and out
+    #[arg(long)]
+    pub hold: bool,
+    /// After the market's close, say so for this long and wait this long for a client that broke off
+    #[arg(long, default_value = "1s", value_parser = harm::duration, value_name = "DURATION")]
+    pub linger: Duration,
+    /// End after this many order messages
+    #[arg(long, value_name = "N")]
+    pub orders: Option<u64>,
+
+    /// Harm to line A by probability: drop=0.01,duplicate=0.01,reorder=0.01,delay=0.01,delay-by=2ms
+    #[arg(long, value_name = "LIST")]
+    pub harm_a: Option<LineHarm>,
+    /// Harm to line B
+    #[arg(long, value_name = "LIST")]
+    pub harm_b: Option<LineHarm>,
+    /// The feed falls silent when this many messages were published
+    #[arg(long, requires = "silent_for", value_name = "N")]
+    pub silent_at: Option<u64>,
+    /// How long it is silent; what is published meanwhile is lost on both lines
+    #[arg(long, requires = "silent_at", value_parser = harm::duration, value_name = "DURATION")]
+    pub silent_for: Option<Duration>,
+    /// Probability that a re-request is not answered
+    #[arg(long, default_value = "0", value_name = "P")]
+    pub rerequest_loss: Odds,
+    /// Probability that a new order or a replacement is refused
+    #[arg(long, default_value = "0", value_name = "P")]
+    pub reject: Odds,
+    /// Probability that an order that comes to rest is executed in part at once
+    #[arg(long, default_value = "0", value_name = "P")]
+    pub partial_fill: Odds,
+    /// Probability that an order is executed just before its replacement arrives
+    #[arg(long, default_value = "0", value_name = "P")]
+    pub cross_replace: Odds,
+    /// Break the order session off after every so many order messages
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    pub disconnect_every: Option<u64>,
+    /// Break it off after these order messages
+    #[arg(long, value_delimiter = ',', value_name = "N,N")]
+    pub disconnect_at: Vec<u64>,
+    /// Send what is no packet on the order session after these order messages
+    #[arg(long, value_delimiter = ',', value_name = "N,N")]
+    pub garbage_at: Vec<u64>,
+    /// Send the header of a packet of 65,535 bytes, and no more, after these order messages
+    #[arg(long, value_delimiter = ',', value_name = "N,N")]
+    pub oversize_at: Vec<u64>,
+
+    /// Write the account here as JSON
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    /// Write every order's final state here, one JSON object an order and line
+    #[arg(long, value_name = "FILE")]
+    pub order_states: Option<PathBuf>,
+    /// Write the final books here, one JSON object an instrument and line
+    #[arg(long, value_name = "FILE")]
+    pub books: Option<PathBuf>,
+}
+
+/// When the orders of a client that is gone are cancelled; `None`: never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelAfter(pub Option<Duration>);
+
+fn parse_cancel_after(text: &str) -> Result<CancelAfter, String> {
+    if text == "never" { Ok(CancelAfter(None)) } else { harm::duration(text).map(|after| CancelAfter(Some(after))) }
+}
+
+fn parse_start(text: &str) -> Result<Start, String> {
+    if text == "login" { Ok(Start::Login) } else { harm::duration(text).map(Start::After) }
 }
 
 /// `tickpath top`.

@@ -4,6 +4,8 @@
 //! Reading order: [`market`] (the vocabulary), [`wire`] (bytes to fields), [`feed`] (payloads to events), [`book`],
 //! [`strategy`], [`session`] (orders to bytes), then `stages` in packet order, `pipeline` (file → plan → launch) and `cmd`.
 //!
+//! [`exchange`] stands apart: the counterpart to trade against, on kernel sockets.
+//!
 //! Imports point one way: cmd → {pipeline, report, top} → stages → {port, feed, session, book, strategy, latency, host, serve} →
 //! {dpdk, cpu, sys, wire, market, arena}. `unsafe` lives in `dpdk`, `cpu` and `sys` only.
 
@@ -14,6 +16,7 @@ pub mod arena;
 pub mod book;
 #[allow(unsafe_code)]
 pub mod cpu;
+pub mod exchange;
 pub mod feed;
 pub mod host;
 pub mod market;

@@ -1,6 +1,7 @@
 //! One file a subcommand: wiring only. Arguments in, an exit code or a [`Failure`] out.
 
 pub mod ctl;
+pub mod exchange;
 mod output;
 pub mod plan;
 pub mod replay;

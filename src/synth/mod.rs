@@ -10,7 +10,7 @@
 
 mod damage;
 mod deep;
-mod draw;
+pub(crate) mod draw;
 mod frame;
 mod market;
 mod message;
@@ -261,6 +261,11 @@ impl Messages {
         self.at = end;
         self.left -= 1;
         Some(&payload[start..end])
+    }
+
+    /// Whether the message given last is the last of its packet.
+    pub fn is_packet_over(&self) -> bool {
+        self.left == 0
     }
 }
 

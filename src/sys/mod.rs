@@ -1,12 +1,14 @@
 //! What we ask of the kernel directly, because `std` does not: clocks, CPU affinity, where pages lie, memory
-//! advice, events of threads.
+//! advice, events of threads, waiting for sockets, the way out of multicast.
 //!
 //! Small wrappers over libc, used at launch and by control threads; never on the packet's path.
 
 pub mod affinity;
 pub mod memory;
+pub mod multicast;
 pub mod pages;
 pub mod perf;
+pub mod poll;
 pub mod quiet;
 pub mod signals;
 pub mod socket;

@@ -1,0 +1,200 @@
+//! A client's connection: bytes that arrived, bytes that have yet to leave, never waiting for either. TCP, or one peer of
+//! a UDP socket, whose datagrams hold whole packets.
+
+use super::soup;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Most bytes that wait to leave: a client that reads more slowly than that is cut off.
+const BACKLOG_MAX: usize = 256 << 20;
+/// Bytes taken in at a time.
+const CHUNK: usize = 1 << 16;
+
+/// One client.
+pub struct Connection {
+    path: Path,
+    incoming: Vec<u8>,
+    outgoing: Vec<u8>,
+    /// The peer may send no more, we may not, or one of us broke the protocol.
+    is_closed: bool,
+    /// To be closed when `outgoing` is empty.
+    is_closing: bool,
+    /// When something arrived last, and when something was sent last.
+    pub heard: Instant,
+    /// See `heard`.
+    pub said: Instant,
+}
+
+/// What arrived cannot be cut into packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+enum Path {
+    Tcp(TcpStream),
+    Udp(Arc<UdpSocket>, SocketAddr),
+}
+
+impl Connection {
+    /// A TCP connection just accepted.
+    ///
+    /// # Errors
+    /// What the kernel says of its options.
+    pub fn tcp(stream: TcpStream, now: Instant) -> std::io::Result<Connection> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Connection::new(Path::Tcp(stream), now))
+    }
+
+    /// A peer of a UDP socket.
+    pub fn udp(socket: Arc<UdpSocket>, peer: SocketAddr, now: Instant) -> Connection {
+        Connection::new(Path::Udp(socket, peer), now)
+    }
+
+    fn new(path: Path, now: Instant) -> Connection {
+        let (incoming, outgoing) = (Vec::new(), Vec::new());
+        Connection { path, incoming, outgoing, is_closed: false, is_closing: false, heard: now, said: now }
+    }
+
+    /// The stream to wait for, and whether to wait for room too; `None` for UDP.
+    pub fn stream(&self) -> Option<(&TcpStream, bool)> {
+        match &self.path {
+            Path::Tcp(stream) => Some((stream, !self.outgoing.is_empty())),
+            Path::Udp(..) => None,
+        }
+    }
+
+    /// Whether this is UDP peer `peer`.
+    pub fn is_peer(&self, peer: SocketAddr) -> bool {
+        matches!(self.path, Path::Udp(_, of) if of == peer)
+    }
+
+    /// Whether packets go by UDP.
+    pub fn is_udp(&self) -> bool {
+        matches!(self.path, Path::Udp(..))
+    }
+
+    /// Whether it is over.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// Whether it is over as soon as everything has left.
+    pub fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    /// Takes in what has arrived by TCP.
+    pub fn receive(&mut self, now: Instant) {
+        let Path::Tcp(stream) = &mut self.path else { return };
+        let mut chunk = [0; CHUNK];
+        // What is taken in is parsed before more is, so a fast sender cannot make this grow.
+        if self.is_closed || self.incoming.len() > CHUNK {
+            return;
+        }
+        match stream.read(&mut chunk) {
+            Ok(0) => self.is_closed = true,
+            Ok(count) => {
+                self.incoming.extend_from_slice(&chunk[..count]);
+                self.heard = now;
+            }
+            Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => self.is_closed = true,
+        }
+    }
+
+    /// A datagram of this peer has arrived.
+    pub fn datagram(&mut self, bytes: &[u8], now: Instant) {
+        self.incoming.extend_from_slice(bytes);
+        self.heard = now;
+    }
+
+    /// The next packet, type and payload. A closed connection is read to its end.
+    ///
+    /// # Errors
+    /// The stream is broken, or a datagram ended inside a packet.
+    pub fn next_packet(&mut self) -> Result<Option<(u8, Vec<u8>)>, Broken> {
+        match soup::cut(&self.incoming) {
+            soup::Cut::Packet { kind, payload, length } => {
+                let packet = (kind, payload.to_vec());
+                self.incoming.drain(..length);
+                Ok(Some(packet))
+            }
+            soup::Cut::Incomplete if self.is_udp() && !self.incoming.is_empty() => Err(Broken),
+            soup::Cut::Incomplete => Ok(None),
+            soup::Cut::Broken => Err(Broken),
+        }
+    }
+
+    /// Sends a packet, now or as soon as there is room.
+    pub fn send(&mut self, kind: u8, payload: &[u8], now: Instant) {
+        soup::put(&mut self.outgoing, kind, payload);
+        self.said = now;
+        if self.is_udp() {
+            self.flush();
+        }
+    }
+
+    /// Sends bytes that need not be a packet.
+    pub fn send_raw(&mut self, bytes: &[u8], now: Instant) {
+        self.outgoing.extend_from_slice(bytes);
+        self.said = now;
+    }
+
+    /// Hands the kernel what it has room for. Over UDP a datagram that it refuses is lost.
+    pub fn flush(&mut self) {
+        if self.is_closed {
+            self.outgoing.clear();
+            return;
+        }
+        match &mut self.path {
+            Path::Udp(socket, peer) => {
+                if !self.outgoing.is_empty() {
+                    let _lost = socket.send_to(&self.outgoing, *peer);
+                    self.outgoing.clear();
+                }
+            }
+            Path::Tcp(stream) => {
+                let mut sent = 0;
+                while sent < self.outgoing.len() {
+                    match stream.write(&self.outgoing[sent..]) {
+                        Ok(count) if count > 0 => sent += count,
+                        Err(err) if err.kind() == ErrorKind::WouldBlock => break,
+                        Err(err) if err.kind() == ErrorKind::Interrupted => {}
+                        _ => {
+                            self.is_closed = true;
+                            break;
+                        }
+                    }
+                }
+                self.outgoing.drain(..sent);
+            }
+        }
+        if self.outgoing.len() > BACKLOG_MAX || (self.is_closing && self.outgoing.is_empty()) {
+            self.close();
+        }
+    }
+
+    /// Closes when everything has left.
+    pub fn close_when_sent(&mut self) {
+        self.is_closing = true;
+        self.flush();
+    }
+
+    /// Closes at once: what has not left never will, what has not been read is forgotten.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+        self.incoming.clear();
+        self.outgoing.clear();
+        if let Path::Tcp(stream) = &self.path {
+            // It may be gone already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Whether something waits to leave.
+    pub fn has_backlog(&self) -> bool {
+        !self.is_closed && !self.outgoing.is_empty()
+    }
+}
