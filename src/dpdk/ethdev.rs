@@ -28,7 +28,7 @@ pub struct PortConfig {
     pub timestamp: Offload,
     /// Receive every frame on the wire.
     pub promiscuous: bool,
-    /// Receive every multicast frame.
+    /// Receive every multicast frame; where the driver cannot, every frame on the wire.
     pub all_multicast: bool,
     /// Largest IP packet; `None` leaves the driver's.
     pub mtu: Option<u16>,
@@ -197,8 +197,13 @@ impl Port {
         }
         if config.all_multicast {
             // SAFETY: a running port.
-            let rc = unsafe { dpdk_sys::rte_eth_allmulticast_enable(id) };
-            self.done("does not receive all multicast groups (ask for promiscuous instead)", rc)?;
+            let mut rc = unsafe { dpdk_sys::rte_eth_allmulticast_enable(id) };
+            if rc == -libc::ENOTSUP {
+                // A driver without the one, such as net_af_packet, has the other, which is more of the same.
+                // SAFETY: a running port.
+                rc = unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) };
+            }
+            self.done("receives neither all multicast groups nor everything", rc)?;
         }
         let queues = |n: usize| 0..n as u16;
         Ok(Started {
