@@ -25,8 +25,9 @@ use crate::wire::itch50::{self, Message};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// First reference and first match number of client orders: beyond any that a market of a day reaches.
-const FIRST_OF_OURS: u64 = 1 << 40;
+/// First reference and first match number of client orders: beyond any that a market of a day reaches,
+/// and within the 40 bits that a book of this program keeps.
+const FIRST_OF_OURS: u64 = 1 << 39;
 /// Offset of the shares in an execution and in a cancel (ITCH 5.0).
 const SHARES: usize = 19;
 
