@@ -9,7 +9,7 @@ DEMO    := $(CARGO_TARGET_DIR)/demo
 CAPTURE := $(DEMO)/itch.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build replay test lint bench verdict callgrind fuzz clean
+.PHONY: help deps build replay demo test lint bench verdict callgrind fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ replay: build ## generate a synthetic capture, replay it into orders, print what
 	$(BIN) synth $(CAPTURE) --seed 1 --messages 1000000 --symbols 500
 	$(BIN) replay pipelines/itch-1-lcore.json $(CAPTURE) --orders $(DEMO)/orders.pcap --books $(DEMO)/books.jsonl --summary $(DEMO)/summary.json
 	@echo "orders: $(DEMO)/orders.pcap   books: $(DEMO)/books.jsonl   summary: $(DEMO)/summary.json"
+
+demo: deps build ## trade against a simulated exchange over veth, as root, and report where the time went
+	@scripts/deps iproute2 ethtool tcpdump
+	scripts/demo $(BIN) $(CARGO_TARGET_DIR)/demo
 
 test: deps ## run every test
 	$(CARGO) test --locked --workspace

@@ -1,0 +1,141 @@
+//! A venue trades against the simulated exchange over veth, in namespaces of their own, by the script that `make demo`
+//! runs. Two programs with two TCP stacks and two parsers have to agree on everything.
+
+#![cfg(feature = "dpdk")]
+
+mod common;
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Whether namespaces can be made here, after saying why not.
+///
+/// # Panics
+/// When they cannot and TICKPATH_CAPTURES_REQUIRED is 1: a skip is a failure there.
+fn namespaces() -> bool {
+    for (tool, package) in [("ip", "iproute2"), ("ethtool", "ethtool"), ("tcpdump", "tcpdump"), ("tshark", "tshark")] {
+        let mut command = Command::new(tool);
+        command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        match common::tool(&mut command, package) {
+            Some(mut child) => drop(child.wait()),
+            None => return false,
+        }
+    }
+    let name = format!("tpt{}", std::process::id());
+    let made = Command::new("ip").args(["netns", "add", &name]).output().unwrap();
+    if made.status.success() {
+        assert!(Command::new("ip").args(["netns", "del", &name]).status().unwrap().success());
+        return true;
+    }
+    let required = std::env::var_os("TICKPATH_CAPTURES_REQUIRED").is_some_and(|value| value == "1");
+    let why = format!("no network namespace: {}", String::from_utf8_lossy(&made.stderr));
+    assert!(!required, "TICKPATH_CAPTURES_REQUIRED=1 and {why}");
+    println!("skipped: {why}");
+    false
+}
+
+struct Day {
+    folder: tempfile::TempDir,
+    text: String,
+}
+
+impl Day {
+    fn trade(seconds: u32, variables: &[(&str, &str)]) -> Day {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/demo"));
+        command.arg(env!("CARGO_BIN_EXE_tickpath")).arg(folder.path()).arg(seconds.to_string());
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        Day { folder, text }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&std::fs::read(self.path(name)).unwrap()).unwrap()
+    }
+
+    fn lines(&self, name: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Shares filled of each order, as the venue's trace has them.
+    fn filled(&self) -> BTreeMap<u64, u64> {
+        let csv = self.path("rows.csv");
+        let mut report = Command::new(env!("CARGO_BIN_EXE_tickpath"));
+        let status = report.arg("report").arg(self.path("trace")).arg("--csv").arg(&csv).stdout(Stdio::null()).status();
+        assert!(status.unwrap().success());
+        let text = std::fs::read_to_string(csv).unwrap();
+        let mut rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let header = rows.next().unwrap();
+        let column = |name: &str| header.iter().position(|column| *column == name).unwrap();
+        let (kind, id, qty) = (column("kind"), column("order_id"), column("qty"));
+        let mut filled = BTreeMap::new();
+        for row in rows.filter(|row| row[kind] == "filled") {
+            *filled.entry(row[id].parse().unwrap()).or_default() += row[qty].parse::<u64>().unwrap();
+        }
+        filled
+    }
+}
+
+/// Frames of a capture that a display filter of tshark finds.
+fn frames(capture: &Path, filter: &str) -> usize {
+    let mut command = Command::new("tshark");
+    command.args(["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-d", "tcp.port==26400,soupbintcp"]);
+    let output = command.arg("-r").arg(capture).args(["-Y", filter]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().count()
+}
+
+#[test]
+fn a_venue_and_an_exchange_agree_on_every_order_and_every_book() {
+    if !namespaces() {
+        return;
+    }
+    let day = Day::trade(4, &[]);
+    let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
+    let sent: u64 = ["enter", "replace", "cancel"].iter().map(|kind| host["orders"][kind].as_u64().unwrap()).sum();
+    assert!(sent > 100, "{}", day.text);
+    assert_eq!(exchange["order_messages"].as_u64(), Some(sent));
+    assert_eq!(exchange["order_session"]["logouts"], 1);
+
+    let orders = day.lines("exchange-orders.jsonl");
+    assert!(orders.iter().all(|order| order["leaves"] == 0), "an order stands after the venue has stopped");
+    let theirs: BTreeMap<u64, u64> = orders
+        .iter()
+        .map(|order| (order["urn"].as_u64().unwrap(), order["filled"].as_u64().unwrap()))
+        .filter(|(_, filled)| *filled > 0)
+        .collect();
+    assert!(!theirs.is_empty(), "{}", day.text);
+    assert_eq!(day.filled(), theirs);
+
+    let (ours, theirs) = (day.lines("host-books.jsonl"), day.lines("exchange-books.jsonl"));
+    let top = |books: Vec<Value>| -> BTreeMap<String, (Vec<Value>, Vec<Value>)> {
+        let side = |book: &Value, side: &str| book[side].as_array().unwrap().iter().take(5).cloned().collect();
+        let named =
+            |book: Value| (book["symbol"].as_str().unwrap().to_owned(), (side(&book, "bids"), side(&book, "asks")));
+        books.into_iter().map(named).collect()
+    };
+    assert!(ours.iter().all(|book| book["stale"] == false), "a book went stale without a loss");
+    let (ours, theirs) = (top(ours), top(theirs));
+    for (symbol, book) in &theirs {
+        assert_eq!(ours.get(symbol), Some(book), "{symbol}");
+    }
+
+    for capture in ["orders-exchange.pcap", "orders-host.pcap"] {
+        let capture = day.path(capture);
+        assert_eq!(
+            frames(&capture, "_ws.malformed || tcp.checksum.status == \"Bad\" || ip.checksum.status == \"Bad\""),
+            0
+        );
+        assert!(frames(&capture, "soupbintcp") > 100);
+    }
+    assert!(day.text.contains("ledger balanced"), "{}", day.text);
+    assert!(day.text.contains("doorbell→ack"), "{}", day.text);
+}
