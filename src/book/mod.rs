@@ -192,7 +192,8 @@ impl<'m> Books<'m> {
                 self.restart();
                 None
             }
-            Element::Packet(_) | Element::Define { .. } | Element::Trade { .. } | Element::Status { .. } => None,
+            Element::Packet(_) | Element::Define { .. } | Element::Trade { .. } => None,
+            Element::Status { .. } | Element::Collar { .. } => None,
         }
     }
 

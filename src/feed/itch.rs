@@ -161,6 +161,11 @@ impl<'m> Itch<'m> {
                 let status = if m.action() == b'0' { Status::ShortSaleFree } else { Status::ShortSaleRestricted };
                 state.push(Element::Status { instrument, status }, window);
             }
+            Message::AuctionCollar(m) => {
+                let Some(instrument) = self.named(state, m.locate(), m.stock(), window) else { return };
+                let [lower, upper] = [m.lower(), m.upper()].map(|price| Price(i64::from(price)));
+                state.push(Element::Collar { instrument, lower, upper }, window);
+            }
             Message::StockDirectory(m) => {
                 self.named(state, m.locate(), m.stock(), window);
             }

@@ -424,6 +424,7 @@ impl State<'_> {
 mod tests {
     use super::*;
     use crate::arena::heap;
+    use crate::market::Price;
 
     #[test]
     fn a_packet_of_broken_messages_is_one_gap_and_fits_the_window() {
@@ -437,5 +438,20 @@ mod tests {
         assert_eq!(window.rest()[1..], [Element::Gap { expected: 7, found: 1007 }]);
         let c = feed.counters();
         assert_eq!((c.wrong_length, c.gaps, c.lost_messages, c.window_full), (1000, 1, 1000, 0));
+    }
+    #[test]
+    fn an_auction_collar_says_its_lowest_and_highest_price() {
+        let config = FeedConfig { protocol: Protocol::Itch50, channels: 1, sequence: true, symbols: None, limit: 4 };
+        let mut region = heap(Feed::bytes(&config));
+        let mut feed = Feed::new(&config, &mut Arena::new(&mut region)).unwrap();
+        let mut window = Window::new(0);
+        // J: locate 9, tracking, time, AAPL, reference 1.0000, upper 1.1000, lower 0.9000, no extension.
+        let prices = [10_000u32, 11_000, 9_000, 0].map(u32::to_be_bytes).concat();
+        let collar = [&b"J"[..], &9u16.to_be_bytes(), &[0; 8], b"AAPL    ", &prices].concat();
+        let head = [&b"SESSION-AA"[..], &1u64.to_be_bytes(), &1u16.to_be_bytes()].concat();
+        let payload = [&head[..], &(collar.len() as u16).to_be_bytes(), &collar].concat();
+        assert_eq!(feed.packet(&payload, &Packet::default(), &mut window, |_, _| {}), Verdict::Elements);
+        let (instrument, [lower, upper]) = (Instrument(0), [9_000, 11_000].map(Price));
+        assert_eq!(window.rest().last(), Some(&Element::Collar { instrument, lower, upper }));
     }
 }

@@ -108,6 +108,15 @@ pub enum Element {
         /// The new state.
         status: Status,
     },
+    /// Until the instrument trades again, its prices lie in the collar of a limit-up limit-down auction (ITCH J).
+    Collar {
+        /// Whose.
+        instrument: Instrument,
+        /// Lowest price.
+        lower: Price,
+        /// Highest price.
+        upper: Price,
+    },
 }
 
 impl Element {
