@@ -18,6 +18,8 @@ pub use live::{Live, LiveOrder};
 pub use order::{Answered, OrderSession, SessionConfig, SessionCounters, Way};
 pub use ouch::{Response, response};
 pub use soup::{Broken, Credentials, Happening, LONGEST_SENT, Phase, Silences, SoupClient};
+#[cfg(test)]
+pub(crate) use state::exchange;
 pub use state::{Holding, OrderState, OrderStates, Standing, StateCounters, StatesConfig, Totals, Verdict, worth};
 pub use tcp::{HEADERS as TCP_HEADERS, TcpConfig, TcpCounters};
 pub use udp::{Endpoint, HEADERS as UDP_HEADERS, UdpTransport};

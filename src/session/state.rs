@@ -21,11 +21,6 @@
 //!
 //! An instrument's orders lie together in slots of its own, so that what is asked of them touches few cache lines.
 
-#[cfg(test)]
-pub(crate) mod exchange;
-#[cfg(test)]
-mod tests;
-
 use crate::arena::{self, Arena, ArenaFull};
 use crate::cpu;
 use crate::market::{Instrument, Order, OrderEvent, OrderEventKind, OrderKind, Price, Side};
@@ -700,3 +695,8 @@ impl Fills<'_> {
         bucket[0] = Match { order, number };
     }
 }
+
+#[cfg(test)]
+pub(crate) mod exchange;
+#[cfg(test)]
+mod tests;
