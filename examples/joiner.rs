@@ -59,8 +59,10 @@ impl Strategy for Joiner {
         let bid = &mut self.bids[event.instrument.0 as usize];
         match event.kind {
             OrderEventKind::LocalReject | OrderEventKind::Rejected => (bid.id, bid.price) = (bid.before, Price(0)),
-            OrderEventKind::Filled if event.id == bid.id && event.qty < bid.left => bid.left -= event.qty,
-            OrderEventKind::Filled | OrderEventKind::Cancelled if event.id == bid.id => bid.id = 0,
+            OrderEventKind::Filled | OrderEventKind::Cancelled if event.id == bid.id => {
+                bid.left = bid.left.saturating_sub(event.qty);
+                bid.id = if bid.left == 0 { 0 } else { bid.id };
+            }
             _ => {}
         }
     }

@@ -1,7 +1,9 @@
 //! The shipped strategy: a quote on both sides of a fair price, moved when the fair price has moved far enough.
 //!
 //! Book changes and order events come in; enters, replaces and cancels go out. It works on *intended* state: an order
-//! counts as live when it is handed over, and a reject restores what stood before. What it will not quote on (a stale,
+//! counts as live when it is handed over, and a reject restores what stood before: the order handed over before it, if
+//! it never left, and the one the exchange confirmed last, if the exchange refused. A side whose cancel is on its way is
+//! not quoted until that is answered, so that no more than one quote a side can stand. What it will not quote on (a stale,
 //! crossed, locked or one-sided book, a halted instrument) it pulls its quotes from, and counts.
 //!
 //! The fair price, all of it in fixed point (1/65,536 of 1/10,000):
@@ -15,7 +17,7 @@
 use super::{BooksLost, InstrumentSpec, Orders, Strategy};
 use crate::book::{Book, Levels, MAX_PRICE};
 use crate::cpu;
-use crate::market::{Instrument, OrderEvent, OrderEventKind, Price, Side, Status};
+use crate::market::{Instrument, OrderEvent, OrderEventKind, Price, Refusal, Side, Status};
 
 /// Most cancels a packet when every quote has to go.
 const SWEEP_CANCELS: u32 = 64;
@@ -34,6 +36,8 @@ const PULL: u16 = 2;
 const AVERAGED: u16 = 4;
 /// Shares are held or owed.
 const POSITION: u16 = 8;
+/// Per side: a cancel is on its way.
+const LEAVING: [u16; 2] = [16, 32];
 
 const NO_ORDER: u64 = 0;
 
@@ -114,7 +118,7 @@ pub struct Quoter {
     counters: Counters,
 }
 
-/// One instrument: what decisions need in the first line, what fills and rejects need in the second.
+/// One instrument: what decisions need in the first line, what answers need in the others.
 #[derive(Clone, Debug, Default)]
 #[repr(C, align(64))]
 struct Quotes {
@@ -131,16 +135,24 @@ struct Quotes {
     flags: u16,
     /// `losses` when this instrument was last decided on.
     losses: u16,
-    /// Per side: what stood before the last order, until that is confirmed.
-    old_ids: [u64; 2],
-    old_prices: [i64; 2],
-    old_qtys: [u32; 2],
+    /// Per side: what was meant to stand before the last order was handed over.
+    before: [Quote; 2],
+    /// Per side: what the exchange confirmed last, while it stands.
+    confirmed: [Quote; 2],
     /// Shares held, short negative.
     position: i32,
     lot: u32,
 }
 
-const _: () = assert!(std::mem::offset_of!(Quotes, old_ids) == 64 && size_of::<Quotes>() == 128);
+/// One quote; id 0 for none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Quote {
+    id: u64,
+    price: i64,
+    qty: u32,
+}
+
+const _: () = assert!(std::mem::offset_of!(Quotes, before) == 64 && size_of::<Quotes>() == 192);
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -157,6 +169,7 @@ struct Counters {
     fills: u64,
     rejects: u64,
     local_rejects: u64,
+    cancel_rejects: u64,
     no_room: u64,
 }
 
@@ -282,6 +295,7 @@ impl Strategy for Quoter {
         match event.kind {
             OrderEventKind::LocalReject => self.counters.local_rejects += 1,
             OrderEventKind::Rejected => self.counters.rejects += 1,
+            OrderEventKind::CancelRejected => self.counters.cancel_rejects += 1,
             OrderEventKind::Filled => self.counters.fills += 1,
             _ => {}
         }
@@ -333,6 +347,7 @@ impl Strategy for Quoter {
         see("fills", c.fills);
         see("rejects", c.rejects);
         see("local_rejects", c.local_rejects);
+        see("cancel_rejects", c.cancel_rejects);
         see("no_room", c.no_room);
     }
 }
@@ -425,7 +440,7 @@ impl Quotes {
         let up = self.ids[1] != NO_ORDER && targets[0] >= self.prices[1];
         for side in if up { [Side::Sell, Side::Buy] } else { [Side::Buy, Side::Sell] } {
             let i = side as usize;
-            if !moves[i] {
+            if !moves[i] || self.flags & LEAVING[i] != 0 {
                 continue;
             }
             let (price, qty) = (targets[i], sizes[i]);
@@ -487,6 +502,7 @@ impl Quotes {
             return 0;
         }
         self.stands(i, NO_ORDER, 0, 0);
+        self.flags |= LEAVING[i];
         *cancelled += 1;
         1
     }
@@ -494,56 +510,90 @@ impl Quotes {
     /// From now on this is meant to stand.
     #[inline]
     fn stands(&mut self, i: usize, id: u64, price: i64, qty: u32) {
-        (self.old_ids[i], self.old_prices[i], self.old_qtys[i]) = (self.ids[i], self.prices[i], self.qtys[i]);
+        self.before[i] = Quote { id: self.ids[i], price: self.prices[i], qty: self.qtys[i] };
         (self.ids[i], self.prices[i], self.qtys[i]) = (id, price, qty);
     }
 
-    /// Back to what stood before.
-    fn restore(&mut self, i: usize) {
-        (self.ids[i], self.prices[i], self.qtys[i]) = (self.old_ids[i], self.old_prices[i], self.old_qtys[i]);
-        self.old_ids[i] = NO_ORDER;
+    /// From now on this is meant to stand, and nothing is on its way.
+    fn settle(&mut self, i: usize, quote: Quote) {
+        (self.ids[i], self.prices[i], self.qtys[i]) = (quote.id, quote.price, quote.qty);
+        self.before[i] = Quote::default();
+        self.flags &= !LEAVING[i];
     }
 
     /// What an event says about the orders.
     fn learn(&mut self, event: &OrderEvent) {
         let i = event.side as usize;
-        let standing = event.id != NO_ORDER && event.id == self.ids[i];
-        let old = event.id != NO_ORDER && event.id == self.old_ids[i];
+        let standing = event.id == self.ids[i];
+        // What leaves was meant to stand until its cancel was handed over.
+        let leaving = self.flags & LEAVING[i] != 0 && event.id == self.before[i].id;
         match event.kind {
-            OrderEventKind::Accepted | OrderEventKind::Replaced if standing => self.old_ids[i] = NO_ORDER,
-            OrderEventKind::Accepted | OrderEventKind::Replaced => {}
-            OrderEventKind::LocalReject | OrderEventKind::Rejected if standing => self.restore(i),
-            // A cancel that did not leave: its order still stands, and still has to go.
-            OrderEventKind::LocalReject if old && self.ids[i] == NO_ORDER => {
-                self.restore(i);
-                self.flags |= PULL;
+            OrderEventKind::Accepted | OrderEventKind::Replaced => {
+                self.confirmed[i] = Quote { id: event.id, price: event.price.0, qty: event.qty };
+                if standing {
+                    self.qtys[i] = event.qty;
+                } else if event.id == self.before[i].id {
+                    self.before[i].qty = event.qty;
+                }
             }
-            OrderEventKind::LocalReject | OrderEventKind::Rejected | OrderEventKind::Cancelled if old => {
-                self.old_ids[i] = NO_ORDER;
+            // It never left, or its cancel did not: what it was to change still stands.
+            OrderEventKind::LocalReject if standing || leaving => {
+                let pull = leaving || !passing(event.reason);
+                self.settle(i, self.before[i]);
+                self.flags |= if pull && self.ids[i] != NO_ORDER { PULL } else { 0 };
             }
-            OrderEventKind::Cancelled if standing => self.ids[i] = NO_ORDER,
-            OrderEventKind::LocalReject | OrderEventKind::Rejected | OrderEventKind::Cancelled => {}
+            // What the exchange confirmed last still stands; if that was to go, it still has to.
+            OrderEventKind::Rejected if standing || leaving => {
+                self.settle(i, self.confirmed[i]);
+                self.flags |= if leaving && self.ids[i] != NO_ORDER { PULL } else { 0 };
+            }
+            // It stands. To ask again at once would be refused again: the next decision will.
+            OrderEventKind::CancelRejected if leaving => {
+                let confirmed = self.confirmed[i];
+                self.settle(i, if confirmed.id == NO_ORDER { self.before[i] } else { confirmed });
+            }
+            OrderEventKind::LocalReject | OrderEventKind::Rejected => {}
             OrderEventKind::CancelRejected | OrderEventKind::CancelPending => {}
+            OrderEventKind::Cancelled => self.take_off(i, event),
             OrderEventKind::Filled => {
                 let shares = i32::try_from(event.qty).unwrap_or(i32::MAX);
                 self.position = match event.side {
                     Side::Buy => self.position.saturating_add(shares),
                     Side::Sell => self.position.saturating_sub(shares),
                 };
-                if standing {
-                    self.qtys[i] = self.qtys[i].saturating_sub(event.qty);
-                    if self.qtys[i] == 0 {
-                        self.ids[i] = NO_ORDER;
-                    }
-                } else if old {
-                    self.old_qtys[i] = self.old_qtys[i].saturating_sub(event.qty);
-                    if self.old_qtys[i] == 0 {
-                        self.old_ids[i] = NO_ORDER;
-                    }
-                }
+                self.take_off(i, event);
             }
         }
     }
+
+    /// Shares of an order went, by a fill or a cancel.
+    fn take_off(&mut self, i: usize, event: &OrderEvent) {
+        if event.id == self.ids[i] {
+            self.qtys[i] = self.qtys[i].saturating_sub(event.qty);
+            if self.qtys[i] == 0 {
+                self.ids[i] = NO_ORDER;
+            }
+        }
+        for quote in [&mut self.before[i], &mut self.confirmed[i]] {
+            if event.id != quote.id {
+                continue;
+            }
+            quote.qty = quote.qty.saturating_sub(event.qty);
+            if quote.qty == 0 {
+                *quote = Quote::default();
+            }
+        }
+        if self.before[i].id == NO_ORDER {
+            self.flags &= !LEAVING[i];
+        }
+    }
+}
+
+/// Whether a refusal is of this moment, so that what stands may stay until the next attempt.
+fn passing(reason: u16) -> bool {
+    [Refusal::NoRoom, Refusal::SessionDown, Refusal::NoSlot, Refusal::NotStanding, Refusal::Rate]
+        .iter()
+        .any(|refusal| *refusal as u16 == reason)
 }
 
 /// Weighted shares of a side.
@@ -580,6 +630,8 @@ mod tests {
         books: Books<'m>,
         quoter: Quoter,
         orders: Orders,
+        /// What the exchange has not answered: it does before the next decision.
+        unanswered: Vec<Order>,
     }
 
     impl Desk<'_> {
@@ -594,18 +646,57 @@ mod tests {
         }
 
         fn decide(&mut self, instrument: u32) -> Vec<Order> {
+            self.answer();
+            self.decide_unanswered(instrument)
+        }
+
+        fn decide_unanswered(&mut self, instrument: u32) -> Vec<Order> {
             self.orders.clear();
             self.quoter.on_book(&self.books.book(Instrument(instrument)), &mut self.orders);
-            self.orders.pending().to_vec()
+            self.collect()
         }
 
         fn packet(&mut self) -> Vec<Order> {
+            self.answer();
             self.orders.clear();
             self.quoter.on_packet(&mut self.orders);
-            self.orders.pending().to_vec()
+            self.collect()
+        }
+
+        fn collect(&mut self) -> Vec<Order> {
+            let orders = self.orders.pending().to_vec();
+            self.unanswered.extend(&orders);
+            orders
+        }
+
+        /// Everything went as asked.
+        fn answer(&mut self) {
+            let all = std::mem::take(&mut self.unanswered);
+            self.go_as_asked(all);
+        }
+
+        fn go_as_asked(&mut self, orders: Vec<Order>) {
+            for order in orders {
+                let (kind, qty) = match order.kind {
+                    Enter => (Accepted, order.qty),
+                    Replace => (Replaced, order.qty),
+                    Cancel => (Cancelled, u32::MAX),
+                };
+                self.tell(&order, kind, qty, Refusal::NoRoom);
+            }
         }
 
         fn event(&mut self, order: &Order, kind: OrderEventKind, qty: u32) {
+            let about = |other: &Order| (other.id, other.kind) == (order.id, order.kind);
+            let (this, others) = std::mem::take(&mut self.unanswered).into_iter().partition(about);
+            self.unanswered = others;
+            if matches!(kind, Filled | Cancelled) {
+                self.go_as_asked(this);
+            }
+            self.tell(order, kind, qty, Refusal::NoRoom);
+        }
+
+        fn tell(&mut self, order: &Order, kind: OrderEventKind, qty: u32, refusal: Refusal) {
             let Order { id, price, instrument, side, .. } = *order;
             let event = OrderEvent {
                 id,
@@ -618,7 +709,7 @@ mod tests {
                 rx_tsc: 0,
                 exchange_ns: 0,
                 match_id: 0,
-                reason: 0,
+                reason: refusal as u16,
             };
             self.quoter.on_order_event(&event, &mut self.orders);
         }
@@ -650,14 +741,14 @@ mod tests {
         orders.begin(&Packet::default());
         let spec = InstrumentSpec { symbol: Symbol(*b"TEST    "), lot: 100, tick: Price(TICK) };
         (0..200).for_each(|i| quoter.on_instrument(Instrument(i), &spec));
-        test(&mut Desk { books, quoter, orders });
+        test(&mut Desk { books, quoter, orders, unanswered: Vec::new() });
     }
 
     fn told(orders: &[Order]) -> Vec<(OrderKind, Side, i64, u32)> {
         orders.iter().map(|o| (o.kind, o.side, o.price.0, o.qty)).collect()
     }
 
-    use OrderEventKind::{Cancelled, Filled, LocalReject, Rejected, Replaced};
+    use OrderEventKind::{Accepted, CancelRejected, Cancelled, Filled, LocalReject, Rejected, Replaced};
     use OrderKind::{Cancel, Enter, Replace};
     use Side::{Buy, Sell};
 
@@ -838,7 +929,7 @@ mod tests {
             desk.decide(0);
             desk.orders.clear();
             desk.quoter.on_status(Instrument(0), Status::Halted, &mut desk.orders);
-            assert_eq!(told(desk.orders.pending()), [(Cancel, Buy, 0, 0), (Cancel, Sell, 0, 0)]);
+            assert_eq!(told(&desk.collect()), [(Cancel, Buy, 0, 0), (Cancel, Sell, 0, 0)]);
             assert_eq!(desk.decide(0), []);
             desk.quoter.on_status(Instrument(0), Status::Trading, &mut desk.orders);
             assert_eq!(desk.decide(0).len(), 2);
@@ -938,8 +1029,107 @@ mod tests {
         desk(plain(), 8, |desk| {
             desk.book(0, 99_000, 101_000);
             let first = desk.decide(0);
-            desk.event(&first[1], Cancelled, 0);
+            desk.event(&first[1], Cancelled, 100);
             assert_eq!(told(&desk.decide(0)), [(Enter, Sell, 100_200, 100)]);
+        });
+    }
+
+    #[test]
+    fn an_order_cancelled_in_part_stands_with_the_rest() {
+        desk(plain(), 8, |desk| {
+            desk.book(0, 99_000, 101_000);
+            let first = desk.decide(0);
+            desk.event(&first[1], Cancelled, 60);
+            assert_eq!(desk.decide(0), [], "40 shares of it stand where they should");
+            desk.event(&first[1], Cancelled, 40);
+            assert_eq!(told(&desk.decide(0)), [(Enter, Sell, 100_200, 100)]);
+        });
+    }
+
+    /// Moves the ask far enough for both quotes to move.
+    fn move_ask(desk: &mut Desk<'_>, from: i64, to: i64) {
+        desk.level(0, Sell, from, 0);
+        desk.level(0, Sell, to, 500);
+    }
+
+    #[test]
+    fn a_chain_of_refused_replacements_ends_at_what_the_exchange_confirmed() {
+        desk(plain(), 8, |desk| {
+            desk.book(0, 99_000, 101_000);
+            let first = desk.decide(0);
+            move_ask(desk, 101_000, 103_000);
+            let second = desk.decide(0);
+            move_ask(desk, 103_000, 105_000);
+            let third = desk.decide_unanswered(0);
+            assert_eq!(third[1].replaced_id, second[1].id, "on what is meant to stand");
+            // The bid: the first replacement is refused, and the second with it.
+            desk.event(&second[1], Rejected, 0);
+            desk.event(&third[1], Rejected, 0);
+            let again = desk.decide(0);
+            assert_eq!(told(&again), [(Replace, Buy, 101_800, 100)]);
+            assert_eq!(again[0].replaced_id, first[0].id);
+        });
+    }
+
+    #[test]
+    fn what_stands_again_after_it_was_pulled_is_pulled_again() {
+        desk(plain(), 8, |desk| {
+            desk.book(0, 99_000, 101_000);
+            let first = desk.decide(0);
+            move_ask(desk, 101_000, 103_000);
+            let second = desk.decide(0);
+            desk.level(0, Buy, 99_000, 0);
+            let pulled = desk.decide_unanswered(0);
+            assert_eq!(pulled[0].id, second[1].id);
+            // The replacement that was cancelled never stood: the first bid does.
+            desk.event(&second[1], Rejected, 0);
+            desk.unanswered.clear();
+            let again = desk.packet();
+            assert_eq!(told(&again), [(Cancel, Buy, 0, 0)]);
+            assert_eq!(again[0].id, first[0].id);
+        });
+    }
+
+    #[test]
+    fn a_side_is_not_quoted_while_its_cancel_is_on_its_way() {
+        desk(plain(), 8, |desk| {
+            desk.book(0, 99_000, 101_000);
+            desk.decide(0);
+            desk.level(0, Buy, 99_000, 0);
+            assert_eq!(desk.decide(0).len(), 2);
+            desk.level(0, Buy, 99_000, 500);
+            assert_eq!(desk.decide_unanswered(0), []);
+            assert_eq!(desk.decide(0).len(), 2, "both are answered");
+        });
+    }
+
+    #[test]
+    fn an_order_that_cannot_be_cancelled_stands_and_is_pulled_by_the_next_decision() {
+        desk(plain(), 8, |desk| {
+            desk.book(0, 99_000, 101_000);
+            let first = desk.decide(0);
+            desk.level(0, Buy, 99_000, 0);
+            let pulled = desk.decide(0);
+            desk.event(&pulled[1], CancelRejected, 0);
+            assert_eq!(desk.packet(), [], "not at once: it would be refused again");
+            let again = desk.decide(0);
+            assert_eq!((told(&again), again[0].id), (vec![(Cancel, Sell, 0, 0)], first[1].id));
+            assert_eq!(desk.counter("cancel_rejects"), 1);
+        });
+    }
+
+    #[test]
+    fn what_risk_will_not_let_move_is_pulled() {
+        desk(plain(), 8, |desk| {
+            desk.book(0, 99_000, 101_000);
+            let first = desk.decide(0);
+            move_ask(desk, 101_000, 103_000);
+            let moved = desk.decide(0);
+            desk.unanswered.clear();
+            desk.tell(&moved[1], LocalReject, 0, Refusal::PriceCollar);
+            desk.tell(&moved[0], LocalReject, 0, Refusal::Rate);
+            let pulled = desk.packet();
+            assert_eq!(pulled[0].id, first[0].id);
         });
     }
 
