@@ -2,11 +2,13 @@
 //! pinned DPDK lcores, and accounts for where every nanosecond and every packet went.
 //!
 //! Reading order: [`market`] (the vocabulary), [`wire`] (bytes to fields), [`feed`] (payloads to events), [`book`],
-//! [`strategy`], [`session`] (orders to bytes), then `stages` in packet order, `pipeline` (file → plan → launch) and `cmd`.
+//! [`strategy`], [`risk`] (what lets orders out), [`session`] (orders to bytes), then `stages` in packet order, `pipeline`
+//! (file → plan → launch) and `cmd`.
 //!
 //! [`exchange`] stands apart: the counterpart to trade against, on kernel sockets.
 //!
-//! Imports point one way: cmd → {pipeline, report, top} → stages → {port, feed, session, book, strategy, latency, host, serve} →
+//! Imports point one way: cmd → {pipeline, report, top} → stages → {port, feed, risk, session, book, strategy, latency, host,
+//! serve} →
 //! {dpdk, cpu, sys, wire, market, arena}. `unsafe` lives in `dpdk`, `cpu` and `sys` only.
 
 #![deny(unsafe_code)]

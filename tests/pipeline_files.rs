@@ -4,11 +4,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use tickpath::market::Symbol;
 use tickpath::pipeline::file::{FileError, Idle, KnownStrategy, PipelineFile, WhenFull, parse_parameters};
 use tickpath::pipeline::host::{Cpu, HostFacts, Hugepages};
 use tickpath::pipeline::plan::{Link, Mode, Plan, PlanError, Request, Segment, Stage, plan_hash};
 use tickpath::pipeline::schema::pipeline_schema;
 use tickpath::pipeline::table;
+use tickpath::risk::{Limits, Rate, RiskConfig};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("pipelines")
@@ -316,6 +318,55 @@ fn terms_come_from_the_entry_then_from_the_star_then_from_the_market() {
 }
 
 #[test]
+fn limits_are_an_instrument_s_own_then_those_of_all_in_units_of_the_path() {
+    let mut file = live("itch-2-lcores");
+    file["venues"][0]["instruments"] = json!(["AAPL", "MSFT", "TSLA"]);
+    file["venues"][0]["risk"] = json!({
+        "limits": { "collar_percent": 2.5, "notional": 50_000, "duplicate_ms": 3 },
+        "instruments": [{ "symbol": "AAPL", "limits": { "notional": 7, "position": 300 } }],
+        "restricted": ["TSLA"],
+        "gross_notional": 1_000_000,
+        "orders_per_second": 950,
+        "kill_file": "/var/lib/tickpath/nasdaq.kill",
+    });
+    let plan = Plan::new(&parse(&file).unwrap(), &server(), &run()).unwrap();
+    let risk = &plan.venues[0].risk;
+    let all = Limits {
+        collar_bp: Some(250),
+        notional: Some(500_000_000),
+        duplicate_ns: Some(3_000_000),
+        ..Limits::default()
+    };
+    let own = Limits { notional: Some(70_000), position: Some(300), ..all };
+    let symbol = |text| Symbol::new(text).unwrap();
+    let expected = RiskConfig {
+        limits: all,
+        instruments: vec![(symbol("AAPL"), own)],
+        restricted: vec![symbol("TSLA")],
+        gross_notional: Some(10_000_000_000),
+        rate: Some(Rate { per_second: 950, burst: 9 }),
+        ..RiskConfig::default()
+    };
+    assert_eq!((&risk.config, risk.slots), (&expected, 8));
+    assert_eq!(risk.kill_file.as_deref(), Some("/var/lib/tickpath/nasdaq.kill"));
+
+    file["venues"][0]["risk"]["restricted"] = json!(["TSLX"]);
+    let err = parse(&file).unwrap_err();
+    assert_eq!(err.to_string(), "venues[0].risk.restricted[0]: unknown symbol `TSLX`");
+    assert!(err.help().unwrap().contains("did you mean `TSLA`?"));
+}
+
+#[test]
+fn without_limits_a_replay_assumes_every_answer_and_forgets_the_kill_file() {
+    let mut file = value("itch-1-lcore");
+    file["venues"][0]["risk"] = json!({ "kill_file": "kill" });
+    let plan = Plan::new(&parse(&file).unwrap(), &laptop(4), &replay()).unwrap();
+    let risk = &plan.venues[0].risk;
+    assert_eq!((&risk.config, risk.assumed, &risk.kill_file), (&RiskConfig::default(), true, &None));
+    assert_eq!(plan.hash, plan_hash(&parse(&value("itch-1-lcore")).unwrap()));
+}
+
+#[test]
 fn the_hash_is_of_what_is_asked_for_not_of_the_host_or_the_wording() {
     let file = value("itch-2-lcores");
     let hash = |value: &Value| plan_hash(&parse(value).unwrap());
@@ -385,6 +436,14 @@ fn errors_name_the_path_what_was_found_and_the_nearest_word() {
         ("/venues/0/orders/source/address", json!("10.0.0.1"), "venues[0].orders.source.address: \"10.0.0.1\" is not a unicast address:port", ""),
         ("/venues/0/orders/port", json!("feed"), "venues[0].orders.queue: queue 0 of port `feed` is already polled by rx of venue `nasdaq`", "of their own"),
         ("/venues/0/book", json!({"instruments": 1}), "venues[0].book.instruments: room for 1 instruments, but 2 are listed", "make it at least 2"),
+        ("/venues/0/risk", json!({"limts": {}}), "venues[0].risk.limts: unknown key `limts`", "did you mean `limits`?"),
+        ("/venues/0/risk", json!({"limits": {"collar_percent": 0.005}}), "venues[0].risk.limits.collar_percent: 0.005 is not a collar", ""),
+        ("/venues/0/risk", json!({"limits": {"position": -1}}), "venues[0].risk.limits.position: invalid value: integer `-1`", ""),
+        ("/venues/0/risk", json!({"instruments": [{"symbol": "*", "limits": {}}]}), "venues[0].risk.instruments[0].symbol: \"*\" is no symbol here", "`limits`"),
+        ("/venues/0/risk", json!({"instruments": [{"symbol": "A", "limits": {}}, {"symbol": "A", "limits": {}}]}), "venues[0].risk.instruments[1]: A is listed twice", ""),
+        ("/venues/0/risk", json!({"burst": 3}), "venues[0].risk.burst: a burst without orders_per_second", "set orders_per_second"),
+        ("/venues/0/risk", json!({"slots": 65}), "venues[0].risk.slots: invalid value: integer `65`, expected a whole number from 1 to 64", ""),
+        ("/venues/0/risk", json!({"kill_file": ""}), "venues[0].risk.kill_file: an empty path", ""),
         ("/venues", json!([]), "venues: the list is empty", ""),
         ("/ports", json!([]), "ports: the list is empty", ""),
         ("/ports/1/name", json!("feed"), "ports[1].name: `feed` is already the name of ports[0]", "each name appears once"),
@@ -479,9 +538,10 @@ fn schema_keys(schema: &Value, at: &str, keys: &mut BTreeSet<String>) {
 fn the_readme_documents_every_key_once_and_no_other() {
     let mut keys = BTreeSet::new();
     schema_keys(&pipeline_schema(&[]), "", &mut keys);
-    // Every hop of a budget has the same two.
+    // Every hop of a budget has the same two, and an instrument's limits are those of all.
     let keys: BTreeSet<String> = keys
         .into_iter()
+        .map(|key| key.replace("risk.instruments[].limits.", "risk.limits."))
         .map(|key| match key.strip_prefix("venues[].budget.").and_then(|below| below.split_once('.')) {
             Some((_, allowance)) => format!("venues[].budget.*.{allowance}"),
             None => key,

@@ -4,6 +4,8 @@ use tickpath::arena::{self, Arena, ArenaFull};
 use tickpath::book::{Book, BookConfig, Books};
 use tickpath::feed::{Feed, FeedConfig, Protocol, Window};
 use tickpath::market::{OrderEvent, Packet, Price, Symbol};
+use tickpath::risk::{Gate, Kill, RiskConfig};
+use tickpath::session::{OrderStates, StatesConfig};
 use tickpath::stages::{Down, Stamps, StrategyParts, StrategyStage};
 use tickpath::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
 
@@ -51,7 +53,13 @@ impl Sizes {
 
     /// Bytes of memory they take.
     pub fn bytes(&self) -> usize {
-        self.books.bytes() + Feed::bytes(&self.feed) + arena::bytes::<u32>(self.books.instruments as usize)
+        let instruments = self.books.instruments;
+        let risk = Gate::bytes(instruments) + self.states().bytes();
+        self.books.bytes() + Feed::bytes(&self.feed) + arena::bytes::<u32>(instruments as usize) + risk
+    }
+
+    fn states(&self) -> StatesConfig {
+        StatesConfig { instruments: self.books.instruments, slots: 8, assumed: true }
     }
 }
 
@@ -67,6 +75,8 @@ impl<'m, S: Strategy> Driver<'m, S> {
             out: None,
             events: None,
             books: Books::new(&sizes.books, arena)?,
+            gate: Gate::new(RiskConfig::default(), Kill::default(), sizes.books.instruments, arena)?,
+            states: OrderStates::new(&sizes.states(), arena)?,
             touched: arena.slice("touched instruments", instruments)?,
             specs: Vec::new(),
             listed: 0,

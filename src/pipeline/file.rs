@@ -189,6 +189,9 @@ pub struct VenueFile {
     pub strategy: StrategyFile,
     /// Where orders go.
     pub orders: OrdersFile,
+    /// What an order must keep to before it leaves.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub risk: RiskFile,
     /// Which lcore runs which stage. Neighbours on one lcore are fused into calls, others are joined by a ring.
     pub stages: StagesFile,
     /// Rings between stages on different lcores. What is said of a ring counts for nothing while its stages share an lcore.
@@ -433,6 +436,80 @@ pub struct DestinationFile {
     pub address: Endpoint,
 }
 
+/// What an order must keep to before it leaves. A limit that is not set is not checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct RiskFile {
+    /// Limits of each instrument.
+    #[serde(skip_serializing_if = "is_default")]
+    pub limits: LimitsFile,
+    /// Instruments with limits of their own; what these do not set is as in `limits`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub instruments: Vec<InstrumentLimitsFile>,
+    /// Symbols that no order may be sent for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restricted: Vec<SymbolText>,
+    /// Orders of the venue that may stand at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_orders: Option<Count>,
+    /// Worth of all positions and open orders together, long and short alike, in currency units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gross_notional: Option<Count>,
+    /// New and replacing orders a second, by the arrival of the packets that cause them. Cancels count and always pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orders_per_second: Option<OrdersPerSecond>,
+    /// How many of them may come at once. Unless set: a hundredth of `orders_per_second`, at least 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<OrdersPerSecond>,
+    /// Whether prices must be whole ticks.
+    pub tick: Check,
+    /// Whether shares must be whole lots.
+    pub lot: Check,
+    /// Orders of an instrument that may stand or be on their way at a time, replacements included.
+    pub slots: Slots,
+    /// File that keeps the kill switch tripped across a restart: written when it trips; while it is there a run starts
+    /// tripped. Not part of the plan's hash, and without effect in a replay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill_file: Option<String>,
+}
+
+/// Limits of one instrument.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct LimitsFile {
+    /// How far a price may lie through the best price of the other side (of its own side where there is none), in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collar_percent: Option<CollarPercent>,
+    /// Shares of an order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<Count>,
+    /// Worth of an order, in currency units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notional: Option<Count>,
+    /// Shares held, long or short, once everything that may still trade on one side has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<Count>,
+    /// Orders that may stand at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_orders: Option<Count>,
+    /// For how long the same order (side, price, shares) is refused while one of it stands, in ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicate_ms: Option<Milliseconds>,
+}
+
+/// An instrument with limits of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct InstrumentLimitsFile {
+    /// Its symbol.
+    pub symbol: SymbolText,
+    /// Its limits.
+    pub limits: LimitsFile,
+}
+
 /// Which lcore runs which stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -578,6 +655,14 @@ pub type IntervalMs = Within<50, 60_000>;
 pub type Cpu = Within<0, 8_191>;
 /// A time in ns, up to a second.
 pub type Nanoseconds = Within<1, 1_000_000_000>;
+/// A limit: shares, orders or currency units.
+pub type Count = Within<0, { u32::MAX }>;
+/// Order messages a second.
+pub type OrdersPerSecond = Within<1, 10_000_000>;
+/// Orders of an instrument.
+pub type Slots = Within<1, 64>;
+/// A time in ms, up to an hour.
+pub type Milliseconds = Within<1, 3_600_000>;
 /// Mbufs of a pool.
 pub type Mbufs = Within<1, 4_194_303>;
 /// Bits of a network's prefix.
@@ -599,6 +684,11 @@ pub struct SymbolText(pub Symbol);
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Tick(pub Price);
+
+/// Percent: a whole number of 1/100.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct CollarPercent(u32);
 
 /// IPv4 multicast address and UDP port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -780,6 +870,24 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+impl Default for RiskFile {
+    fn default() -> Self {
+        RiskFile {
+            limits: LimitsFile::default(),
+            instruments: Vec::new(),
+            restricted: Vec::new(),
+            open_orders: None,
+            gross_notional: None,
+            orders_per_second: None,
+            burst: None,
+            tick: Check::Verify,
+            lot: Check::Verify,
+            slots: Within(8),
+            kill_file: None,
+        }
+    }
+}
+
 fn burst_of_32() -> Burst {
     Within(32)
 }
@@ -886,6 +994,7 @@ fn check_venues(file: &PipelineFile) -> Result<(), FileError> {
         }
         known_port(file, &format!("{at}.orders.port"), &venue.orders.port)?;
         check_orders(&format!("{at}.orders"), &venue.orders)?;
+        check_risk(&format!("{at}.risk"), venue)?;
     }
     Ok(())
 }
@@ -984,6 +1093,42 @@ fn check_book(at: &str, venue: &VenueFile) -> Result<(), FileError> {
     if let Some(room) = venue.book.instruments.filter(|room| (room.value() as usize) < listed) {
         let found = format!("room for {room} instruments, but {listed} are listed");
         return invalid(format!("{at}.instruments"), found, format!("make it at least {listed}, or remove the key"));
+    }
+    Ok(())
+}
+
+fn check_risk(at: &str, venue: &VenueFile) -> Result<(), FileError> {
+    let risk = &venue.risk;
+    let own =
+        risk.instruments.iter().map(|i| i.symbol).enumerate().map(|(i, s)| (format!("instruments[{i}].symbol"), s));
+    let restricted = risk.restricted.iter().enumerate().map(|(i, &s)| (format!("restricted[{i}]"), s));
+    let every = venue.instruments.iter().any(InstrumentFile::is_every);
+    for (key, symbol) in own.chain(restricted) {
+        if symbol.0 == EVERY {
+            let remedy = "name single symbols; what holds for every instrument is in `limits`";
+            return invalid(format!("{at}.{key}"), "\"*\" is no symbol here", remedy);
+        }
+        if !every && !venue.instruments.iter().any(|listed| listed.symbol == symbol) {
+            return Err(FileError::Unknown {
+                at: format!("{at}.{key}"),
+                what: "symbol",
+                found: symbol.to_string(),
+                known: venue.instruments.iter().map(|listed| listed.symbol.to_string()).collect(),
+            });
+        }
+    }
+    for (i, instrument) in risk.instruments.iter().enumerate() {
+        if risk.instruments[..i].iter().any(|other| other.symbol == instrument.symbol) {
+            let found = format!("{} is listed twice", instrument.symbol);
+            return invalid(format!("{at}.instruments[{i}]"), found, "list it once");
+        }
+    }
+    if risk.burst.is_some() && risk.orders_per_second.is_none() {
+        let remedy = "set orders_per_second too, or remove the key";
+        return invalid(format!("{at}.burst"), "a burst without orders_per_second limits nothing", remedy);
+    }
+    if risk.kill_file.as_deref() == Some("") {
+        return invalid(format!("{at}.kill_file"), "an empty path", "name a file in a folder that exists");
     }
     Ok(())
 }
@@ -1196,6 +1341,7 @@ macro_rules! value_schema {
 value_schema! {
     Name: { "type": "string", "pattern": r"^[A-Za-z0-9_-]{1,24}$" }
     SymbolText: { "type": "string", "pattern": r"^[!-~]{1,8}$" }
+    CollarPercent: { "type": "number", "minimum": 0.01, "maximum": 1000 }
     Tick: { "type": "number", "minimum": 0.0001, "maximum": 1000 }
     Group: { "type": "string", "pattern": r"^\d+\.\d+\.\d+\.\d+:\d+$" }
     Endpoint: { "type": "string", "pattern": r"^\d+\.\d+\.\d+\.\d+:\d+$" }
@@ -1264,6 +1410,31 @@ impl TryFrom<f64> for Tick {
             return Ok(Tick(Price(units as i64)));
         }
         Err(format!("{number} is not a tick: expected 0.0001 to 1000, a whole number of 0.0001"))
+    }
+}
+
+impl CollarPercent {
+    /// In 1/100 percent.
+    pub const fn basis_points(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for CollarPercent {
+    type Error = String;
+    fn try_from(number: f64) -> Result<Self, String> {
+        let units = (number * 100.0).round();
+        let whole = (number * 100.0 - units).abs() < 1e-6;
+        if whole && (1.0..=100_000.0).contains(&units) {
+            return Ok(CollarPercent(units as u32));
+        }
+        Err(format!("{number} is not a collar: expected 0.01 to 1000 percent, a whole number of 0.01"))
+    }
+}
+
+impl From<CollarPercent> for f64 {
+    fn from(percent: CollarPercent) -> f64 {
+        f64::from(percent.0) / 100.0
     }
 }
 

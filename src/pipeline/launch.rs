@@ -30,10 +30,11 @@ use crate::market::{Element, Order, OrderEvent, OrderLimits};
 use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions, Speed};
 use crate::port::{self, FeedPort, OrderPort};
 use crate::program::Program;
-use crate::risk::Kill;
+use crate::risk::{Gate, Kill, KillFile, KillReason};
 use crate::serve::{Metrics, ServeError, Server, telemetry};
 use crate::session::{
-    Encoder, EncoderConfig, Endpoint, IdsError, OrderIds, OrderSession, TCP_HEADERS, UDP_HEADERS, UdpTransport,
+    Encoder, EncoderConfig, Endpoint, IdsError, OrderIds, OrderSession, OrderStates, TCP_HEADERS, UDP_HEADERS,
+    UdpTransport,
 };
 use crate::stages::{
     Chain, Encode, EncodeParts, Group, Idle, Parse, ParseParts, Rx, RxParts, Sampler, Segment, SessionParts, Shared,
@@ -43,8 +44,8 @@ use crate::strategy::{InstrumentSpec, Orders};
 use crate::sys::{affinity, thread};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Most order messages that one packet may cause: four for each of the instruments that a full packet can touch.
@@ -131,6 +132,17 @@ pub enum LaunchError {
     /// A port that takes frames from a device in a replay, or from a file in a run.
     #[error("{0}")]
     Driver(String),
+    /// It cannot be told whether the kill switch was left tripped.
+    #[error("cannot look for the kill file {path:?} of venue {venue}: {why}; give this user access to its folder")]
+    KillFile {
+        /// Whose.
+        venue: String,
+        /// Its path.
+        path: String,
+        /// The kernel's words.
+        #[source]
+        why: std::io::Error,
+    },
     /// The strategy refused its parameters.
     #[error("venue {venue}: strategy {strategy:?}: {why}")]
     Strategy {
@@ -268,7 +280,6 @@ pub fn launch(
 
     let ask = Ask::default();
     let mut ids = Vec::new();
-    let kills: BTreeMap<&str, Kill> = plan.venues.iter().map(|v| (v.name.as_str(), Kill::default())).collect();
     let mut work: Vec<LcoreWork<'_>> = Vec::new();
     let drained: BTreeMap<(usize, Stage), Arc<AtomicBool>> =
         plan.lcores.iter().flat_map(|l| &l.segments).map(|s| ((s.venue, s.last), Arc::default())).collect();
@@ -287,7 +298,7 @@ pub fn launch(
                 sinks: &mut sinks,
                 devices: &mut devices,
                 ids: &mut ids,
-                kill: &kills[plan.venues[segment.venue].name.as_str()],
+                kill: shared[segment.venue].kill(),
                 shared: &shared[segment.venue],
             };
             let mut parts = builder.parts(segment, arena)?;
@@ -310,13 +321,16 @@ pub fn launch(
         work.push(LcoreWork { id: lcore.id, idle, segments, boards });
     }
 
-    let handle = |(venue, shared): (&VenuePlan, &Arc<Shared>)| VenueHandle {
-        name: venue.name.clone(),
-        kill: kills[venue.name.as_str()].clone(),
-        shared: shared.clone(),
-        kill_file: None,
+    let handle = |(venue, shared): (&VenuePlan, &Arc<Shared>)| -> Result<VenueHandle, LaunchError> {
+        Ok(VenueHandle {
+            name: venue.name.clone(),
+            kill: shared.kill().clone(),
+            shared: shared.clone(),
+            kill_file: open_kill_file(venue, shared.kill())?.map(Mutex::new),
+        })
     };
-    let handles: Arc<Vec<VenueHandle>> = Arc::new(plan.venues.iter().zip(&shared).map(handle).collect());
+    let handles: Vec<VenueHandle> = plan.venues.iter().zip(&shared).map(handle).collect::<Result<_, _>>()?;
+    let handles = Arc::new(handles);
     let _control = match &plan.control {
         Some(path) if plan.mode == Mode::Run => {
             let metrics = serving.as_ref().map(|serving| serving.metrics.clone());
@@ -343,7 +357,11 @@ pub fn launch(
     let recorder = Recorder::start(recorder, record::background(plan)).map_err(LaunchError::Recorder)?;
     let began = Instant::now();
     let running = Running { mode: plan.mode, shared: &shared, drained: &drained, stop };
-    run_lcores(&eal, &mut work, &running, &mut progress)?;
+    run_lcores(&eal, &mut work, &running, &mut |progressed: &Progress| {
+        handles.iter().for_each(VenueHandle::remember);
+        progress(progressed);
+    })?;
+    handles.iter().for_each(VenueHandle::remember);
     let recorded = recorder.finish();
     let wall_seconds = began.elapsed().as_secs_f64();
     let interrupted = plan.mode == Mode::Replay && stop.load(Ordering::Relaxed);
@@ -382,6 +400,17 @@ pub fn launch(
         recorder: recorded.last.recorder,
     };
     Ok(Outcome { summary: Summary::new(&venues, &clock, facts), venues })
+}
+
+/// The file that remembers a venue's kill switch, if it has one. When the file is there, the venue starts tripped.
+fn open_kill_file(venue: &VenuePlan, kill: &Kill) -> Result<Option<KillFile>, LaunchError> {
+    let Some(path) = &venue.risk.kill_file else { return Ok(None) };
+    let file = KillFile::open(Path::new(path), kill);
+    let file = file.map_err(|why| LaunchError::KillFile { venue: venue.name.clone(), path: path.clone(), why })?;
+    if kill.is_tripped() {
+        log::warn!("venue {} starts with its kill switch tripped: clear it, or remove {path}, to trade", venue.name);
+    }
+    Ok(Some(file))
 }
 
 /// What one lcore runs.
@@ -450,7 +479,10 @@ struct AbortOnPanic<'a>(&'a [Arc<Shared>]);
 
 impl Drop for AbortOnPanic<'_> {
     fn drop(&mut self) {
-        self.0.iter().for_each(|shared| shared.abort());
+        for shared in self.0 {
+            shared.kill().trip(KillReason::LcorePanic);
+            shared.abort();
+        }
     }
 }
 
@@ -712,6 +744,8 @@ impl Builder<'_> {
             out: self.wiring.strategy_encode.0.take(),
             events: self.wiring.tx_strategy.1.take(),
             books: Books::new(&config, arena)?,
+            gate: Gate::new(venue.risk.config.clone(), self.kill.clone(), book.instruments, arena)?,
+            states: OrderStates::new(&venue.risk.states(book.instruments), arena)?,
             touched: arena.slice("touched instruments", instruments)?,
             specs,
             listed,

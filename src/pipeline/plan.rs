@@ -6,8 +6,8 @@
 use super::eal_args::{EalArgs, ranges};
 use super::file::{
     AllowanceFile, BudgetFile, Check, ChecksumPolicy, Driver, Endpoint, EndpointFile, FeedProtocol, Idle,
-    InstrumentFile, Listen, Mac, OrderProtocol, PipelineFile, RecordFile, SessionFile, Transport, VenueFile, WhenFull,
-    nearest,
+    InstrumentFile, LimitsFile, Listen, Mac, OrderProtocol, PipelineFile, RecordFile, RiskFile, SessionFile, Transport,
+    VenueFile, WhenFull, nearest,
 };
 use super::host::HostFacts;
 use crate::arena;
@@ -19,7 +19,8 @@ use crate::latency::hop::Hop;
 use crate::latency::record::Record;
 use crate::latency::snapshot::DEFAULT_ADDRESS;
 use crate::market::{Element, Order, OrderEvent, Price, Symbol};
-use crate::session::{Encoder, EncoderConfig};
+use crate::risk::{Gate, Limits, Rate, RiskConfig};
+use crate::session::{Encoder, EncoderConfig, StatesConfig};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,6 +128,8 @@ pub struct VenuePlan {
     pub parameters: Value,
     /// Its order session.
     pub orders: OrdersPlan,
+    /// What its orders must keep to.
+    pub risk: RiskPlan,
     /// The stages in packet order; see [`VenuePlan::stage`].
     pub stages: [StagePlan; 5],
     /// What joins them.
@@ -256,6 +259,19 @@ pub struct OrdersPlan {
     pub session: Option<SessionFile>,
 }
 
+/// What a venue's orders must keep to.
+#[derive(Clone, Debug, Serialize)]
+pub struct RiskPlan {
+    /// The limits.
+    pub config: RiskConfig,
+    /// Orders of an instrument that may stand or be on their way at a time.
+    pub slots: u32,
+    /// Nobody answers orders: they count as accepted when they are handed down.
+    pub assumed: bool,
+    /// File that keeps the kill switch tripped; `None` in a replay.
+    pub kill_file: Option<String>,
+}
+
 /// One end of the order path.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct EndpointPlan {
@@ -337,7 +353,7 @@ pub struct RingPlan {
 pub struct ArenasPlan {
     /// Symbol tables.
     pub parse: u64,
-    /// Books, and what was touched.
+    /// Books, what was touched, order states and terms.
     pub strategy: u64,
     /// Prebuilt order packets.
     pub encode: u64,
@@ -597,6 +613,13 @@ impl BookPlan {
     }
 }
 
+impl RiskPlan {
+    /// How much the order states of so many instruments hold.
+    pub fn states(&self, instruments: u32) -> StatesConfig {
+        StatesConfig { instruments, slots: self.slots, assumed: self.assumed }
+    }
+}
+
 impl LinksPlan {
     /// Name and link, in packet order.
     pub fn each(&self) -> [(&'static str, &Link); 5] {
@@ -648,11 +671,14 @@ impl fmt::Display for Stage {
 
 /// Identity of what a file asks for, whatever the host: 64-bit FNV-1a over `tickpath plan 1\n` and the file as compact
 /// JSON with its defaults filled in (those of `book`, `pools`, lots and ticks belong to the program), keys in schema
-/// order. What says nothing of the path is left out: `$schema`, `about`, `record`, `control` and the budgets.
+/// order. What says nothing of the path is left out: `$schema`, `about`, `record`, `control`, the budgets and the kill files.
 pub fn plan_hash(file: &PipelineFile) -> u64 {
     let mut file =
         PipelineFile { schema: None, control: None, about: None, record: RecordFile::default(), ..file.clone() };
-    file.venues.iter_mut().for_each(|venue| venue.budget = BudgetFile::default());
+    for venue in &mut file.venues {
+        venue.budget = BudgetFile::default();
+        venue.risk.kill_file = None;
+    }
     // Plain data with string keys: nothing in it can fail to become JSON.
     let json = serde_json::to_vec(&file).expect("a pipeline file is plain data");
     let bytes = b"tickpath plan 1\n".iter().chain(&json);
@@ -861,6 +887,7 @@ fn plan_venue(
 ) -> VenuePlan {
     let book = plan_book(venue);
     let instruments = plan_instruments(&venue.instruments);
+    let risk = plan_risk(&venue.risk, venue.orders.transport, mode);
     let links = plan_links(v, venue, node_of, home);
     let port_index = |name: &super::file::Name| {
         // The file's check has found every port name.
@@ -920,7 +947,8 @@ fn plan_venue(
             addressing: venue.feed.addressing,
             sequence: venue.feed.sequence,
         },
-        arenas: plan_arenas(venue.feed.protocol, &instruments, &book),
+        arenas: plan_arenas(venue.feed.protocol, &instruments, &book, &risk),
+        risk,
         instruments,
         book,
         strategy: venue.strategy.name.clone(),
@@ -1174,9 +1202,47 @@ fn distinct(lcores: [u32; 2]) -> u32 {
     if lcores[0] == lcores[1] { 1 } else { 2 }
 }
 
+// ---- risk ---------------------------------------------------------------------------------------------------------
+
+/// Units of a price in a currency unit.
+const PRICE_UNITS: u64 = 10_000;
+
+fn plan_risk(risk: &RiskFile, transport: Transport, mode: Mode) -> RiskPlan {
+    let rate = |per_second: u32| Rate { per_second, burst: risk.burst.map_or(per_second / 100, |b| b.value()).max(1) };
+    let every = limits(&risk.limits, &Limits::default());
+    RiskPlan {
+        config: RiskConfig {
+            limits: every,
+            instruments: risk.instruments.iter().map(|own| (own.symbol.0, limits(&own.limits, &every))).collect(),
+            restricted: risk.restricted.iter().map(|symbol| symbol.0).collect(),
+            open_orders: risk.open_orders.map(|n| n.value()),
+            gross_notional: risk.gross_notional.map(|n| u64::from(n.value()) * PRICE_UNITS),
+            rate: risk.orders_per_second.map(|n| rate(n.value())),
+            tick: risk.tick == Check::Verify,
+            lot: risk.lot == Check::Verify,
+        },
+        slots: risk.slots.value(),
+        // A replay has no exchange, whatever the transport.
+        assumed: mode == Mode::Replay || transport == Transport::Udp,
+        kill_file: risk.kill_file.clone().filter(|_| mode == Mode::Run),
+    }
+}
+
+/// What a file says, or else what holds for every instrument.
+fn limits(file: &LimitsFile, every: &Limits) -> Limits {
+    Limits {
+        collar_bp: file.collar_percent.map(|p| p.basis_points()).or(every.collar_bp),
+        shares: file.shares.map(|n| n.value()).or(every.shares),
+        notional: file.notional.map(|n| u64::from(n.value()) * PRICE_UNITS).or(every.notional),
+        position: file.position.map(|n| u64::from(n.value())).or(every.position),
+        open_orders: file.open_orders.map(|n| n.value()).or(every.open_orders),
+        duplicate_ns: file.duplicate_ms.map(|ms| u64::from(ms.value()) * 1_000_000).or(every.duplicate_ns),
+    }
+}
+
 // ---- arenas -------------------------------------------------------------------------------------------------------
 
-fn plan_arenas(feed: FeedProtocol, instruments: &InstrumentsPlan, book: &BookPlan) -> ArenasPlan {
+fn plan_arenas(feed: FeedProtocol, instruments: &InstrumentsPlan, book: &BookPlan, risk: &RiskPlan) -> ArenasPlan {
     let feed = FeedConfig {
         protocol: match feed {
             FeedProtocol::Itch50 => feed::Protocol::Itch50,
@@ -1187,11 +1253,12 @@ fn plan_arenas(feed: FeedProtocol, instruments: &InstrumentsPlan, book: &BookPla
         symbols: instruments.every.is_none().then(|| instruments.listed.iter().map(|i| i.symbol).collect()),
         limit: book.instruments,
     };
-    // Beside the books strategy keeps, for each instrument, the last packet that touched it.
+    // Beside the books strategy keeps, for each instrument, the last packet that touched it, its orders, and its terms.
     let touched = arena::bytes::<u32>(book.instruments as usize);
+    let orders = risk.states(book.instruments).bytes() + Gate::bytes(book.instruments);
     ArenasPlan {
         parse: Feed::bytes(&feed) as u64,
-        strategy: (book.config().bytes() + touched) as u64,
+        strategy: (book.config().bytes() + touched + orders) as u64,
         encode: Encoder::bytes(&EncoderConfig { instruments: book.instruments }) as u64,
     }
 }

@@ -112,6 +112,9 @@ impl VenueReport {
         stage.books().counters().each(&mut |name, n| {
             self.strategy.insert(format!("book {name}"), n);
         });
+        stage.states().counters().each(&mut |name, n| {
+            self.strategy.insert(name.to_owned(), n);
+        });
         self.strategy.insert("orders refused by collector".to_owned(), stage.refused_by_collector());
         self.strategy.insert("orders the session cannot say".to_owned(), stage.unsayable());
         if self.book_levels > 0 {

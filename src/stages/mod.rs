@@ -23,6 +23,7 @@ pub use tx::{SessionParts, Transport, Tx, TxParts};
 use crate::cpu;
 use crate::latency::board::{Account, Boards, Entry};
 use crate::market::{Order, OrderEvent};
+use crate::risk::Kill;
 use crate::strategy::Strategy;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,6 +47,7 @@ pub struct Shared {
     frames: Padded<AtomicU64>,
     orders: Padded<AtomicU64>,
     cancel_all: Padded<AtomicBool>,
+    kill: Kill,
 }
 
 /// Two lines, because the adjacent-line prefetcher pulls pairs.
@@ -65,6 +67,11 @@ impl Shared {
     pub fn abort(&self) {
         self.close_intake();
         self.abort.0.store(true, Ordering::Relaxed);
+    }
+
+    /// The venue's kill switch.
+    pub fn kill(&self) -> &Kill {
+        &self.kill
     }
 
     /// Ask tx to cancel what stands at the exchange.

@@ -1,6 +1,8 @@
 //! strategy: elements into books, book changes into orders.
 //!
-//! In: elements from parse, fused or by ring; order events from tx. Out: orders. Owns the books. A decision is made at
+//! In: elements from parse, fused or by ring; order events from tx. Out: orders. Owns the books, the risk gate that every
+//! order passes on its way out, and the state of every order; an order event that cannot be, or came before, goes no
+//! further than that. A decision is made at
 //! the end of a packet, once for each instrument it touched, in the order of first touch — so neither the burst nor the
 //! layout can change it — and each decision's orders go down to the doorbell before the next is made. Never blocks: an
 //! order without room comes back as a local reject in the same poll, or (in a replay, which is lossless) waits here
@@ -13,7 +15,9 @@ use crate::feed::MAX_PACKET_ELEMENTS;
 use crate::latency::board::{Account, Count, Entry};
 use crate::latency::outlet::Outlet;
 use crate::latency::record::{Kind, Record};
-use crate::market::{Element, Instrument, Order, OrderEvent, OrderEventKind, Packet, Price, Refusal};
+use crate::market::{Element, Instrument, Order, OrderEvent, OrderEventKind, OrderKind, Packet, Price, Refusal};
+use crate::risk::{Gate, KillReason, Touch};
+use crate::session::{OrderStates, Verdict};
 use crate::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -35,6 +39,10 @@ pub struct StrategyParts<'m> {
     pub events: Option<Consumer<OrderEvent>>,
     /// The books.
     pub books: Books<'m>,
+    /// What every order passes before it leaves.
+    pub gate: Gate<'m>,
+    /// What became of each.
+    pub states: OrderStates<'m>,
     /// Epoch of the last packet that touched each instrument.
     pub touched: &'m mut [u32],
     /// Lot and tick of the symbols named in the pipeline file.
@@ -82,7 +90,8 @@ pub struct StrategyStage<'m, S> {
     taken: usize,
     filled: usize,
     waiting: VecDeque<Order>,
-    rejects: VecDeque<OrderEvent>,
+    /// What the strategy is to be told of the orders it has just asked for.
+    answers: VecDeque<OrderEvent>,
     closed: bool,
     /// Packets until the next one is sampled.
     unsampled: u32,
@@ -91,14 +100,18 @@ pub struct StrategyStage<'m, S> {
     packets: u64,
     decided: u64,
     sent: u64,
-    local_rejects: u64,
+    /// Orders that never left, by reason.
+    refused: [u64; Refusal::ALL.len()],
 }
 
 impl<'m, S: Strategy> StrategyStage<'m, S> {
     /// A stage over its parts. Allocates all it will ever need.
-    pub fn new(parts: StrategyParts<'m>, strategy: S, orders: Orders) -> Self {
+    pub fn new(mut parts: StrategyParts<'m>, strategy: S, orders: Orders) -> Self {
         let instruments = parts.touched.len();
         let capacity = orders.capacity();
+        for (i, spec) in parts.specs.iter().take(parts.listed).enumerate() {
+            parts.gate.define(Instrument(i as u32), spec.symbol, spec.lot, spec.tick);
+        }
         StrategyStage {
             strategy,
             orders,
@@ -113,14 +126,14 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             taken: 0,
             filled: 0,
             waiting: VecDeque::with_capacity(capacity),
-            rejects: VecDeque::with_capacity(capacity),
+            answers: VecDeque::with_capacity(capacity),
             closed: false,
             unsampled: parts.sampler.as_ref().map_or(u32::MAX, |sampler| sampler.every),
             decided_before: 0,
             packets: 0,
             decided: 0,
             sent: 0,
-            local_rejects: 0,
+            refused: [0; Refusal::ALL.len()],
             parts,
         }
     }
@@ -202,11 +215,23 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         }
     }
 
-    /// A response or local event for the strategy.
+    /// A response or local event, for the strategy if it is real.
     pub fn order_event(&mut self, event: &OrderEvent, down: &mut Down<'_, '_>) {
+        let verdict = self.parts.states.apply(event);
+        if !matches!(verdict, Verdict::Real | Verdict::Ended) {
+            return;
+        }
+        if event.kind == OrderEventKind::Filled && self.parts.gate.exceeded(event.instrument, &self.parts.states) {
+            self.parts.gate.kill().trip(KillReason::Limit);
+        }
         self.orders.clear();
         self.orders.booked(0);
         self.strategy.on_order_event(event, &mut self.orders);
+        if verdict == Verdict::Ended {
+            while let Some(orphan) = self.parts.states.orphan(event.instrument) {
+                self.strategy.on_order_event(&orphan, &mut self.orders);
+            }
+        }
         self.hand_down(down);
     }
 
@@ -232,7 +257,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             && self.parts.events.as_ref().is_none_or(Consumer::is_empty)
     }
 
-    /// Orders decided = handed to encode + rejected for want of room + held.
+    /// Orders decided = handed to encode + refused, by reason + held.
     pub fn ledger(&self) -> Ledger {
         Ledger::of(self)
     }
@@ -245,6 +270,11 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     /// The books.
     pub fn books(&self) -> &Books<'m> {
         &self.parts.books
+    }
+
+    /// The state of its orders.
+    pub fn states(&self) -> &OrderStates<'m> {
+        &self.parts.states
     }
 
     /// The strategy, for its counters.
@@ -303,10 +333,13 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     fn event(&mut self, element: &Element, down: &mut Down<'_, '_>) {
         match element {
             Element::Status { instrument, status } => {
+                self.parts.gate.status(*instrument, *status);
                 self.strategy.on_status(*instrument, *status, &mut self.orders);
                 self.hand_down(down);
             }
-            Element::Define { .. } | Element::SessionStart | Element::Gap { .. } => self.rarely(element, down),
+            Element::Define { .. } | Element::SessionStart | Element::Gap { .. } | Element::Collar { .. } => {
+                self.rarely(element, down)
+            }
             Element::Packet(_) | Element::Trade { .. } => {}
             _ => {
                 if let Some(instrument) = self.parts.books.apply(element) {
@@ -342,10 +375,15 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
                 if let Some(listed) = self.parts.specs.iter().find(|spec| spec.symbol == *symbol) {
                     *known = *listed;
                 }
+                self.parts.gate.define(*instrument, *symbol, known.lot, known.tick);
                 self.orders.define(*instrument, *symbol);
                 self.strategy.on_instrument(*instrument, known);
             }
-            Element::SessionStart => self.books_lost(element, BooksLost::SessionStart, down),
+            Element::Collar { instrument, lower, upper } => self.parts.gate.collar(*instrument, *lower, *upper),
+            Element::SessionStart => {
+                self.parts.gate.session(self.orders.arrival_ns());
+                self.books_lost(element, BooksLost::SessionStart, down);
+            }
             Element::Gap { .. } => self.books_lost(element, BooksLost::Gap, down),
             _ => {}
         }
@@ -370,6 +408,8 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             if !book.complete() {
                 continue;
             }
+            self.parts.gate.prefetch(instrument);
+            self.parts.states.prefetch(instrument);
             self.strategy.on_book(&book, &mut self.orders);
             self.hand_down(down);
         }
@@ -431,7 +471,8 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         }
     }
 
-    /// Pass on what the last callback asked for, ring the doorbell, and tell the strategy what found no room.
+    /// Pass on what the last callback asked for and the gate lets through, ring the doorbell, and tell the strategy what
+    /// became of it where that is known at once: a refusal, or where nobody answers, the answer that is assumed.
     #[inline(never)]
     fn pass_on(&mut self, down: &mut Down<'_, '_>) {
         let decided_tsc = self.parts.stamps.take();
@@ -442,20 +483,35 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
                 order.book_tsc = decided_tsc;
             }
             let order = *order;
+            let StrategyParts { books, gate, states, out, lossless, .. } = &mut self.parts;
             self.decided += 1;
-            if self.waiting.is_empty() && pass(&mut self.parts.out, down, &order) {
-                self.sent += 1;
-            } else if self.parts.lossless && self.waiting.len() < self.waiting.capacity() {
-                self.waiting.push_back(order);
-            } else {
-                self.local_rejects += 1;
-                self.rejects.push_back(local_reject(&order));
+            let touch = match order.kind {
+                OrderKind::Cancel => Touch::default(),
+                OrderKind::Enter | OrderKind::Replace => Touch::of(&books.book(order.instrument)),
+            };
+            let passed = gate.check(&order, &touch, states).and_then(|()| {
+                if self.waiting.is_empty() && pass(out, down, &order) {
+                    self.sent += 1;
+                } else if *lossless && self.waiting.len() < self.waiting.capacity() {
+                    self.waiting.push_back(order);
+                } else {
+                    return Err(Refusal::NoRoom);
+                }
+                Ok(())
+            });
+            match passed {
+                Ok(()) => self.answers.extend(states.sent(&order)),
+                Err(refusal) => {
+                    self.refused[refusal as usize] += 1;
+                    self.answers.push_back(local_reject(&order, refusal));
+                }
             }
         }
         self.orders.hand_on();
         down.ring_doorbell();
-        while let Some(event) = self.rejects.pop_front() {
-            // The answer to a reject waits for the next packet, and is refused until then: it could go round for ever.
+        while let Some(event) = self.answers.pop_front() {
+            // What the strategy asks for now waits for the next packet, and is refused until then: it could go round for
+            // ever.
             let StrategyStage { strategy, orders, .. } = self;
             orders.closed(|orders| strategy.on_order_event(&event, orders));
         }
@@ -484,7 +540,9 @@ impl<S: Strategy> Account for StrategyStage<'_, S> {
         let mut each = |count, n| each(Entry { stage: "strategy", unit: "orders", count }, n);
         each(Count::In, self.decided);
         each(Count::Out, self.sent);
-        each(Count::Dropped("no room (local reject)"), self.local_rejects);
+        for (refusal, n) in Refusal::ALL.into_iter().zip(self.refused) {
+            each(Count::Dropped(refusal.name()), n);
+        }
         each(Count::Held, self.waiting.len() as u64);
         if let Some(ring) = &self.parts.out {
             each(Count::HighWater("strategy_encode"), ring.high_water() as u64);
@@ -511,7 +569,7 @@ fn pass(out: &mut Option<Producer<Order>>, down: &mut Down<'_, '_>, order: &Orde
     }
 }
 
-fn local_reject(order: &Order) -> OrderEvent {
+fn local_reject(order: &Order, refusal: Refusal) -> OrderEvent {
     OrderEvent {
         id: order.id,
         replaced_id: 0,
@@ -521,7 +579,7 @@ fn local_reject(order: &Order) -> OrderEvent {
         match_id: 0,
         instrument: order.instrument,
         qty: 0,
-        reason: Refusal::NoRoom as u16,
+        reason: refusal as u16,
         kind: OrderEventKind::LocalReject,
         side: order.side,
     }
