@@ -6,6 +6,7 @@
 mod books;
 mod decode;
 mod driver;
+mod gate;
 mod path;
 mod ports;
 mod process;
@@ -24,13 +25,14 @@ struct Part {
     run: fn(&mut Context) -> Result<(), Failure>,
 }
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     // First, because EAL leaves the process, and so what it starts, on one CPU.
     Part { name: "path", about: "the whole pipeline on one lcore, beside testpmd", run: path::throughput },
     Part { name: "hops", about: "receive to doorbell of packets that cause orders", run: path::latency },
     Part { name: "cost", about: "what recording every order costs", run: path::cost },
     Part { name: "decode", about: "ITCH 5.0 to fields and to elements, beside the itchy crate", run: decode::run },
     Part { name: "books", about: "decode and book, through the code the stages run", run: books::run },
+    Part { name: "gate", about: "what the risk gate costs an order", run: gate::run },
     Part { name: "rings", about: "what a hop between stages costs, beside rtrb", run: rings::run },
     Part { name: "ports", about: "a packet received and freed: captures beside net_pcap", run: ports::run },
 ];
