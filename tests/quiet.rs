@@ -247,11 +247,11 @@ fn watched(name: &str) {
         baseline: Vec::new(),
         delays: BTreeMap::new(),
     };
-    let stop = AtomicBool::new(false);
+    let stop: &'static AtomicBool = Box::leak(Box::default());
     let (mut from, mut to) = (None, None);
     let wasteful = name.ends_with("wasteful");
     let program = if wasteful { Program::new().strategy::<Wasteful>() } else { Program::shipped() };
-    let outcome = launch(&plan, &program, &options, &stop, |now| {
+    let outcome = launch(&plan, &program, &options, stop, |now| {
         // Every lcore has worked by the time an order is out; without input each has had time to.
         let running = if live {
             now.elapsed > Duration::from_millis(300)
