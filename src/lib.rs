@@ -23,6 +23,7 @@ pub mod feed;
 pub mod host;
 pub mod market;
 pub mod pipeline;
+pub mod recovery;
 pub mod risk;
 pub mod session;
 pub mod strategy;

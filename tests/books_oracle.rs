@@ -8,7 +8,7 @@ use oracle::Oracle;
 use std::collections::HashMap;
 use tickpath::arena::{self, Arena};
 use tickpath::book::{Book, BookConfig, BookCounters, Books};
-use tickpath::feed::{Feed, FeedConfig, Protocol, Window};
+use tickpath::feed::{Arbitration, Feed, FeedConfig, Protocol, Window};
 use tickpath::market::{Element, Instrument, Packet, Side};
 use tickpath::synth::{self, Config, Damage, Generator, Mix};
 
@@ -144,7 +144,14 @@ impl Memory {
 }
 
 fn feed_config(books: &BookConfig, protocol: Protocol) -> FeedConfig {
-    FeedConfig { protocol, channels: 1, sequence: true, symbols: None, limit: books.instruments }
+    FeedConfig {
+        protocol,
+        channels: 1,
+        sequence: true,
+        symbols: None,
+        limit: books.instruments,
+        arbitration: Arbitration::default(),
+    }
 }
 
 impl<'m> Pair<'m> {

@@ -431,6 +431,13 @@ fn errors_name_the_path_what_was_found_and_the_nearest_word() {
         ("/venues/0/feed/lines/0/groups/-", json!("233.54.12.111:26477"), "venues[0].feed.lines[0].groups[1]: 233.54.12.111:26477 is already listed for port `feed`", ""),
         ("/venues/0/feed/lines/-", json!({"port": "feed", "groups": ["233.1.1.1:1", "233.1.1.2:1"]}), "venues[0].feed.lines[1].groups: 2 groups, but line 0 has 1", ""),
         ("/venues/0/feed/lines/0/queue", json!(1), "venues[0].feed.lines[0].queue: queue 1 of port `feed` is used and queue 0 is not", "from 0 without holes"),
+        ("/venues/0/feed/arbitration", json!({"window": 1}), "venues[0].feed.arbitration.window: unknown key `window`", "did you mean `window_us`?"),
+        ("/venues/0/feed/arbitration", json!({"packets": 0}), "venues[0].feed.arbitration.packets: invalid value: integer `0`", ""),
+        ("/venues/0/feed/recovery", json!({}), "venues[0].feed.recovery: the key `interface` is missing", ""),
+        ("/venues/0/feed/recovery", json!({"interface": "10.0.0.1"}), "venues[0].feed.recovery: there is no server to ask", "add \"servers\""),
+        ("/venues/0/feed/recovery", json!({"interface": "0.0.0.0"}), "venues[0].feed.recovery.interface: \"0.0.0.0\" is not an address of ours", ""),
+        ("/venues/0/feed/recovery", json!({"interface": "10.0.0.1", "servers": ["10.0.0.2"]}), "venues[0].feed.recovery.servers[0]: \"10.0.0.2\" is not a unicast address:port", ""),
+        ("/venues/0/feed/recovery", json!({"interface": "10.0.0.1", "servers": vec!["10.0.0.2:1"; 9]}), "venues[0].feed.recovery.servers: 9 servers", "list at most 8"),
         ("/venues/0/orders/source/mac", json!("01:00:5e:00:00:01"), "venues[0].orders.source.mac: \"01:00:5e:00:00:01\" is not a unicast MAC address", ""),
         ("/venues/0/orders/source/mac", json!("2:0:0:0:0:1"), "venues[0].orders.source.mac: \"2:0:0:0:0:1\" is not a unicast MAC address", ""),
         ("/venues/0/orders/source/address", json!("10.0.0.1"), "venues[0].orders.source.address: \"10.0.0.1\" is not a unicast address:port", ""),
@@ -464,6 +471,52 @@ fn errors_name_the_path_what_was_found_and_the_nearest_word() {
         assert!(err.to_string().starts_with(error), "{pointer}\n  {err}\n  {error}");
         assert!(err.help().unwrap_or_default().contains(help), "{pointer}: {:?}", err.help());
     }
+}
+
+#[test]
+fn only_a_feed_of_one_sequence_that_is_checked_can_be_recovered() {
+    let recovery = json!({ "interface": "10.0.0.1", "servers": ["10.0.0.2:26400"] });
+    let refused = |change: &dyn Fn(&mut Value), name: &str| {
+        let mut file = value(name);
+        file["venues"][0]["feed"]["recovery"] = recovery.clone();
+        change(&mut file["venues"][0]["feed"]);
+        parse(&file).map_or_else(|err| err.to_string(), |_| "taken".to_owned())
+    };
+    assert_eq!(refused(&|_| {}, "itch-1-lcore"), "taken");
+    let off = refused(&|feed| feed["sequence"] = json!("off"), "itch-1-lcore");
+    assert!(off.contains("nothing is missed with \"sequence\": \"off\""), "{off}");
+    let two = json!(["233.1.1.1:1", "233.1.1.2:1"]);
+    let channels = refused(&|feed| feed["lines"][0]["groups"] = two.clone(), "itch-1-lcore");
+    assert!(channels.contains("the feed has 2 channels"), "{channels}");
+    let deep = refused(&|_| {}, "deep-1-lcore");
+    assert!(deep.contains("only itch50"), "{deep}");
+}
+
+#[test]
+fn servers_are_asked_in_a_run_and_packets_held_where_there_is_something_to_wait_for() {
+    let mut file = value("itch-1-lcore");
+    let held = |file: &Value, request: &Request| {
+        let plan = Plan::new(&parse(file).unwrap(), &server(), request).unwrap();
+        let feed = &plan.venues[0].feed;
+        (feed.arbitration.window_us, feed.arbitration.packets, feed.recovery.is_some(), plan.venues[0].arenas.parse)
+    };
+    let (window, packets, _, alone) = held(&file, &replay());
+    assert_eq!((window, packets), (0, 0), "one line has nothing to wait for");
+    file["venues"][0]["feed"]["recovery"] = json!({ "interface": "10.0.0.1", "servers": ["10.0.0.2:26400"] });
+    assert_eq!(held(&file, &replay()), (0, 0, false, alone));
+    let second = json!({ "port": "feed", "groups": ["233.49.196.111:26477"] });
+    file["venues"][0]["feed"]["lines"].as_array_mut().unwrap().push(second);
+    let (window, packets, recovers, bytes) = held(&file, &replay());
+    assert_eq!((window, packets, recovers), (200, 256, false));
+    // A frame of 2048 bytes behind 128 of headroom, each.
+    assert_eq!(bytes, alone + 256 * 2176);
+    for port in file["ports"].as_array_mut().unwrap() {
+        let device = format!("net_null_{}", port["name"].as_str().unwrap());
+        *port = json!({ "name": port["name"], "driver": "ethdev", "device": device });
+    }
+    let (window, packets, recovers, bytes) = held(&file, &run());
+    assert_eq!((window, packets, recovers), (200, 8192, true));
+    assert_eq!(bytes, alone + 8192 * 2176);
 }
 
 const QUOTER: KnownStrategy<'static> = KnownStrategy {

@@ -91,6 +91,8 @@ fn two_lines_count_what_an_independent_receiver_counts() {
         { "port": "feed", "groups": ["233.54.12.111:26477"] },
         { "port": "feed", "groups": ["233.49.196.111:26477"] },
     ]);
+    // The independent receiver waits for nothing.
+    file["venues"][0]["feed"]["arbitration"] = json!({ "window_us": 0 });
     // A line that runs behind by nothing, by less than a packet, by many packets.
     for delay in [0, 5_000, 3_000_000] {
         let options = format!("{HARM} --second-line --second-line-delay {delay} --second-line-loss 4");
@@ -107,6 +109,17 @@ fn two_lines_count_what_an_independent_receiver_counts() {
         assert_eq!((feed("gaps"), feed("lost_messages")), (oracle.gaps.len() as u64, lost), "delay {delay}");
         assert_eq!(total(&run.summary["messages"]) + lost, total(&account["messages"]), "delay {delay}");
         assert_eq!(lost > 0, delay > 0, "a second line without delay heals everything");
+        // With a window that is longer than the delay nothing is lost, since no message is lost on both lines.
+        let mut patient = file.clone();
+        patient["venues"][0]["feed"]["arbitration"] = json!({ "window_us": 10_000, "packets": 4096 });
+        let run = replay(&patient, &capture);
+        let feed = |name: &str| run.counter("nasdaq", &format!("feed {name}"));
+        assert_eq!((feed("gaps"), feed("lost_messages"), feed("held_full")), (0, 0, 0), "delay {delay}");
+        assert_eq!(total(&run.summary["messages"]), total(&account["messages"]), "delay {delay}");
+        let line = |letter: char, what: &str| run.counter("nasdaq", &format!("line {letter} {what}"));
+        assert_eq!(line('A', "won") + line('B', "won"), total(&account["messages"]), "delay {delay}");
+        assert!(line('A', "lost") > 0 && line('B', "lost") > 0, "delay {delay}");
+        assert_eq!(feed("held_packets") > 0, delay > 0, "delay {delay}");
     }
     // A line that is still in the session that the other has left is not listened to.
     let options =

@@ -10,7 +10,7 @@ use super::{Context, Failure};
 use std::hint::black_box;
 use std::time::Instant;
 use tickpath::arena::{self, Arena};
-use tickpath::feed::{Feed, FeedConfig, Protocol, Window};
+use tickpath::feed::{Arbitration, Feed, FeedConfig, Protocol, Window};
 use tickpath::market::Packet;
 use tickpath::synth::{Config, Mix};
 use tickpath::wire::itch50::{self, Message};
@@ -53,7 +53,14 @@ pub fn run(context: &mut Context) -> Result<(), Failure> {
 fn measure(name: &str, messages: &[Vec<u8>], rounds: usize) {
     let known: Vec<Vec<u8>> = messages.iter().filter(|m| !UNKNOWN_TO_ITCHY.contains(&m[0])).cloned().collect();
     let (files, packets) = (pieces(&known, file), pieces(&known, packed));
-    let config = FeedConfig { protocol: Protocol::Itch50, channels: 1, sequence: true, symbols: None, limit: 10_000 };
+    let config = FeedConfig {
+        protocol: Protocol::Itch50,
+        channels: 1,
+        sequence: true,
+        symbols: None,
+        limit: 10_000,
+        arbitration: Arbitration::default(),
+    };
     let mut region = arena::heap(Feed::bytes(&config));
     let mut feed = Feed::new(&config, &mut Arena::new(&mut region)).expect("the region was sized for it");
     let mut window = Window::new(512);

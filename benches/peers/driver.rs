@@ -2,7 +2,7 @@
 
 use tickpath::arena::{self, Arena, ArenaFull};
 use tickpath::book::{Book, BookConfig, Books};
-use tickpath::feed::{Feed, FeedConfig, Protocol, Window};
+use tickpath::feed::{Arbitration, Feed, FeedConfig, Protocol, Window};
 use tickpath::market::{OrderEvent, Packet, Price, Symbol};
 use tickpath::risk::{Gate, Kill, RiskConfig};
 use tickpath::session::{OrderStates, StatesConfig};
@@ -35,6 +35,7 @@ impl Sizes {
                 sequence: true,
                 symbols: None,
                 limit: instruments,
+                arbitration: Arbitration::default(),
             },
         }
     }

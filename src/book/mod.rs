@@ -2,8 +2,8 @@
 //!
 //! Everything lives in slices of an [`Arena`](crate::arena::Arena) taken at launch: a head per instrument, one table of
 //! live orders, one array of levels. All three are bounded. An event that does not fit marks its instrument stale and
-//! is counted; a stale book takes further events as well as it can and stays stale until the session restarts. Nothing
-//! here allocates, panics on input, or knows the feed's protocol.
+//! is counted; a stale book takes further events as well as it can and stays stale until the session restarts. Books that
+//! are late are stale too, until nothing is missing any more. Nothing here allocates, panics on input, or knows the feed's protocol.
 //!
 //! A whole market's books miss every cache, so [`Books::apply`] is cheap only for an element announced before: call
 //! [`Books::prefetch`] when it is decoded and [`Books::prefetch_levels`] a few elements ahead of its turn.
@@ -68,6 +68,8 @@ pub struct BookCounters {
     pub level_pool_full: u64,
     /// Gaps, each of which made every book stale.
     pub gaps: u64,
+    /// Times that every book was stale until what was missing had come.
+    pub late: u64,
     /// Session starts, each of which emptied every book.
     pub session_starts: u64,
 }
@@ -87,6 +89,7 @@ impl BookCounters {
         see("probe_too_long", self.probe_too_long);
         see("level_pool_full", self.level_pool_full);
         see("gaps", self.gaps);
+        see("late", self.late);
         see("session_starts", self.session_starts);
     }
 }
@@ -99,8 +102,8 @@ pub struct Books<'m> {
     orders: OrderTable<'m>,
     /// Session number; a head or an order of another session is as good as empty.
     session: u32,
-    /// Messages were lost in this session: every book is stale.
-    lost: bool,
+    /// [`LOST`] and [`LATE`], each of which makes every book stale.
+    stale: u8,
     counters: BookCounters,
 }
 
@@ -112,6 +115,11 @@ struct Head {
     session: u32,
     flags: u32,
 }
+
+/// Messages were lost in this session.
+const LOST: u8 = 1;
+/// Messages may still come before the next.
+const LATE: u8 = 2;
 
 const STALE: u32 = 1;
 /// In the middle of an atomic event: the last level update was not `complete`.
@@ -141,7 +149,7 @@ impl<'m> Books<'m> {
             levels: LevelPool::new(config.instruments, config.depth_levels, config.spill_levels, arena)?,
             orders: OrderTable::new(config.orders, arena)?,
             session: 1,
-            lost: false,
+            stale: 0,
             counters: BookCounters::default(),
         })
     }
@@ -165,7 +173,7 @@ impl<'m> Books<'m> {
     }
 
     /// Take one element; the instrument whose book it changed, or concerned while stale, is returned.
-    /// [`Element::Gap`] and [`Element::SessionStart`] concern every instrument and return none, like elements that
+    /// [`Element::Gap`], [`Element::SessionStart`], [`Element::Late`] and [`Element::Healed`] concern every instrument and return none, like elements that
     /// do not touch books.
     #[inline(always)]
     pub fn apply(&mut self, element: &Element) -> Option<Instrument> {
@@ -184,8 +192,17 @@ impl<'m> Books<'m> {
                 self.level(instrument, side, complete, qty, price)
             }
             Element::Gap { .. } => {
-                self.lost = true;
+                self.stale |= LOST;
                 self.counters.gaps += 1;
+                None
+            }
+            Element::Late => {
+                self.stale |= LATE;
+                self.counters.late += 1;
+                None
+            }
+            Element::Healed => {
+                self.stale &= !LATE;
                 None
             }
             Element::SessionStart => {
@@ -205,14 +222,14 @@ impl<'m> Books<'m> {
                 instrument,
                 bids: self.levels.words(&head.sides[Side::Buy as usize]),
                 asks: self.levels.words(&head.sides[Side::Sell as usize]),
-                stale: self.lost || head.flags & STALE != 0,
+                stale: self.stale != 0 || head.flags & STALE != 0,
                 complete: head.flags & INCOMPLETE == 0,
             },
             head => Book {
                 instrument,
                 bids: &[0; levels::LINE],
                 asks: &[0; levels::LINE],
-                stale: self.lost || head.is_none(),
+                stale: self.stale != 0 || head.is_none(),
                 complete: true,
             },
         }
@@ -348,7 +365,7 @@ impl<'m> Books<'m> {
 
     fn restart(&mut self) {
         self.counters.session_starts += 1;
-        self.lost = false;
+        self.stale &= !LOST;
         self.levels.clear();
         self.orders.clear();
         self.session = self.session.wrapping_add(1);

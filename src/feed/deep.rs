@@ -37,12 +37,16 @@ impl Deep {
             sequence: iex.sequence() as u64,
             count,
             restarts_at_one: true,
+            payload,
         };
-        let Some(skip) = state.open(&header, head, window) else { return Verdict::Dropped };
+        let skip = match state.open(&header, head, window) {
+            Ok(skip) => skip,
+            Err(verdict) => return verdict,
+        };
         if count == 0 {
             state.counters.heartbeats += 1;
         }
-        let opened = Opened { header: &header, mark, channel: head.channel, skip };
+        let opened = Opened { header: &header, head, mark, skip };
         state.deliver(opened, segment.messages(), window, |state, message, sequence, window| {
             self.message(state, message, sequence, window, &mut ahead);
         })

@@ -51,22 +51,44 @@ impl<'m> Itch<'m> {
             sequence: packet.sequence(),
             count: packet.count(),
             restarts_at_one: false,
+            payload,
         };
         let starts = state.counters.session_starts;
-        let Some(skip) = state.open(&header, head, window) else { return Verdict::Dropped };
+        let opened = state.open(&header, head, window);
         if state.counters.session_starts != starts {
             // Locates are of a day; a session is at most that.
             self.locates.fill(UNNAMED);
         }
+        let skip = match opened {
+            Ok(skip) => skip,
+            Err(verdict) => return verdict,
+        };
         match packet.kind() {
             moldudp64::Kind::Messages => {}
             moldudp64::Kind::Heartbeat => state.counters.heartbeats += 1,
             moldudp64::Kind::EndOfSession => state.counters.ends_of_session += 1,
         }
-        let opened = Opened { header: &header, mark, channel: head.channel, skip };
+        let opened = Opened { header: &header, head, mark, skip };
         state.deliver(opened, packet.messages(), window, |state, message, sequence, window| {
             self.message(state, message, sequence, window, &mut ahead);
         })
+    }
+
+    /// Messages of a snapshot, which have no sequence.
+    pub fn snapshot(
+        &mut self,
+        state: &mut State<'_>,
+        payload: &[u8],
+        window: &mut Window,
+        ahead: &mut impl FnMut(Instrument, u64),
+    ) {
+        let Ok(packet) = moldudp64::Packet::parse(payload) else { return };
+        let (mark, head) = (window.mark(), state.no_frame());
+        state.head(0, &head, window);
+        for message in packet.messages().filter_map(Result::ok) {
+            self.message(state, message, 0, window, ahead);
+        }
+        state.packets += u64::from(window.close(mark) > 0);
     }
 
     #[inline(always)]

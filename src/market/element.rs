@@ -85,6 +85,11 @@ pub enum Element {
         /// First sequence number that arrived instead.
         found: u64,
     },
+    /// Every book of the venue is behind the market: messages are missing that may still come, or the feed is silent. Not to
+    /// be quoted on until [`Element::Healed`].
+    Late,
+    /// Nothing is missing any more: books that no [`Element::Gap`] made stale are fresh.
+    Healed,
     /// First sight of an instrument: its index and symbol. Precedes every other event of that instrument.
     Define {
         /// Index given to it.

@@ -227,6 +227,60 @@ pub struct FeedFile {
     /// Whether gaps and duplicates are found from sequence numbers. With `off` every packet is taken as it comes.
     #[serde(default)]
     pub sequence: Check,
+    /// How long a message that is missing on one line may take to come on another, or late on the same.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub arbitration: ArbitrationFile,
+    /// Whom to ask, in a `run`, for messages that no line brought. Without it they are lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryFile>,
+    /// In a `run`, a feed that has brought nothing on any line for so many ms is silent, and its books are stale until it
+    /// speaks again; 0 for never. Unless set: 3000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_after_ms: Option<SilentMs>,
+}
+
+/// Whom to ask for messages that no line brought.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RecoveryFile {
+    /// Our IPv4 address that requests leave from; the kernel's, not a port's of this file.
+    pub interface: Interface,
+    /// MoldUDP64 re-request servers, as `address:port`, the preferred one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<Endpoint>,
+    /// GLIMPSE server, as `address:port`, for gaps that are too large or that no re-request heals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Endpoint>,
+    /// How long an answer may take, in ms.
+    #[serde(default = "timeout_of_50_ms")]
+    pub timeout_ms: TimeoutMs,
+    /// Requests after the first for the same messages, each to the next server, and attempts at a snapshot after the first.
+    #[serde(default = "three_retries")]
+    pub retries: Retries,
+    /// Most messages that are asked for; more are left to the snapshot.
+    #[serde(default = "largest_gap_of_50_000")]
+    pub largest_gap: LargestGap,
+    /// Live packets held meanwhile; when there is no room for more, a snapshot is asked for.
+    #[serde(default = "buffer_of_8192")]
+    pub buffer_packets: HeldPackets,
+    /// Books are stale, and quotes pulled, when messages have been missing for so long, in µs.
+    #[serde(default = "stale_after_1000_us")]
+    pub stale_after_us: WindowUs,
+}
+
+/// How messages of several lines become one sequence.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct ArbitrationFile {
+    /// Longest wait for missing messages, in µs of arrival; packets beyond them are held so long. 0 takes a gap as it comes.
+    /// Unless set: 200 with several lines, 0 with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_us: Option<WindowUs>,
+    /// Most packets held; beyond that the wait is over. Unless set: 256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<HeldPackets>,
 }
 
 /// Feed protocols.
@@ -649,6 +703,18 @@ pub type FileMegabytes = Within<1, 65_536>;
 pub type FileMinutes = Within<1, 10_080>;
 /// One packet in so many; 0 for none.
 pub type SampleEvery = Within<0, 1_000_000_000>;
+/// How long an answer may take, in ms.
+pub type TimeoutMs = Within<1, 10_000>;
+/// Requests after the first.
+pub type Retries = Within<0, 100>;
+/// Messages that one ask may be about.
+pub type LargestGap = Within<1, 100_000_000>;
+/// How long a feed may be silent, in ms; 0 for ever.
+pub type SilentMs = Within<0, 3_600_000>;
+/// A wait for missing messages, in µs.
+pub type WindowUs = Within<0, 1_000_000>;
+/// Packets that are held while messages before them are missing.
+pub type HeldPackets = Within<1, 65_536>;
 /// Length of an interval in ms.
 pub type IntervalMs = Within<50, 60_000>;
 /// Kernel number of a CPU.
@@ -699,6 +765,11 @@ pub struct Group(pub SocketAddrV4);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Endpoint(pub SocketAddrV4);
+
+/// IPv4 address of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Interface(pub Ipv4Addr);
 
 /// Where something is served: an address and port, or nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -859,6 +930,8 @@ pub fn nearest<'k>(found: &str, known: &'k [String]) -> Option<&'k str> {
 }
 
 const EVERY: Symbol = Symbol(*b"*       ");
+/// Re-request servers of a venue: more could not be asked while it matters.
+const MAX_SERVERS: usize = 8;
 /// Channels are counted in a byte on the parse → strategy link.
 const MAX_CHANNELS: usize = 256;
 
@@ -886,6 +959,26 @@ impl Default for RiskFile {
             kill_file: None,
         }
     }
+}
+
+fn timeout_of_50_ms() -> TimeoutMs {
+    Within(50)
+}
+
+fn three_retries() -> Retries {
+    Within(3)
+}
+
+fn largest_gap_of_50_000() -> LargestGap {
+    Within(50_000)
+}
+
+fn buffer_of_8192() -> HeldPackets {
+    Within(8192)
+}
+
+fn stale_after_1000_us() -> WindowUs {
+    Within(1000)
 }
 
 fn burst_of_32() -> Burst {
@@ -1063,6 +1156,32 @@ fn check_feed(file: &PipelineFile, at: &str, feed: &FeedFile) -> Result<(), File
                 return invalid(format!("{at}.groups[{g}]"), found, "a group of a port is one channel of one line");
             }
         }
+    }
+    match &feed.recovery {
+        Some(recovery) => check_recovery(&format!("{at}.recovery"), feed, recovery),
+        None => Ok(()),
+    }
+}
+
+fn check_recovery(at: &str, feed: &FeedFile, recovery: &RecoveryFile) -> Result<(), FileError> {
+    if feed.protocol != FeedProtocol::Itch50 {
+        return invalid(at, "only itch50 has re-request and snapshot servers", "remove the key");
+    }
+    if feed.sequence == Check::Off {
+        let found = "nothing is missed with \"sequence\": \"off\"";
+        return invalid(at, found, "remove the key, or let sequences be verified");
+    }
+    let channels = feed.lines[0].groups.len();
+    if channels != 1 {
+        let found = format!("servers know one sequence, and the feed has {channels} channels");
+        return invalid(at, found, "remove the key, or make a venue of each channel");
+    }
+    if recovery.servers.len() > MAX_SERVERS {
+        let found = format!("{} servers", recovery.servers.len());
+        return invalid(format!("{at}.servers"), found, format!("list at most {MAX_SERVERS}"));
+    }
+    if recovery.servers.is_empty() && recovery.snapshot.is_none() {
+        return invalid(at, "there is no server to ask", "add \"servers\", \"snapshot\" or both");
     }
     Ok(())
 }
@@ -1345,6 +1464,7 @@ value_schema! {
     Tick: { "type": "number", "minimum": 0.0001, "maximum": 1000 }
     Group: { "type": "string", "pattern": r"^\d+\.\d+\.\d+\.\d+:\d+$" }
     Endpoint: { "type": "string", "pattern": r"^\d+\.\d+\.\d+\.\d+:\d+$" }
+    Interface: { "type": "string", "pattern": r"^\d+\.\d+\.\d+\.\d+$" }
     Listen: { "type": "string", "pattern": r"^(off|.+:\d+)$" }
     Mac: { "type": "string", "pattern": r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$" }
 }
@@ -1478,6 +1598,24 @@ fn unicast(address: SocketAddrV4) -> bool {
 impl From<Endpoint> for String {
     fn from(endpoint: Endpoint) -> String {
         endpoint.0.to_string()
+    }
+}
+
+impl TryFrom<String> for Interface {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.parse::<Ipv4Addr>() {
+            Ok(address) if !address.is_multicast() && !address.is_unspecified() && !address.is_broadcast() => {
+                Ok(Interface(address))
+            }
+            _ => Err(format!("{text:?} is not an address of ours: expected one such as 10.0.0.1")),
+        }
+    }
+}
+
+impl From<Interface> for String {
+    fn from(interface: Interface) -> String {
+        interface.0.to_string()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::control::{Control, ControlError, Reach, VenueHandle};
 use crate::dpdk::ring::{Consumer, Gauge, Producer, spsc};
 use crate::dpdk::sizes::HEADROOM;
 use crate::dpdk::{DpdkError, Eal, Frame, Lcore, Mempool, Region, Socket, ethdev, lcore};
-use crate::feed::{Feed, FeedConfig, Protocol};
+use crate::feed::{Feed, FeedConfig, HealConfig, Protocol};
 use crate::latency::board::{Ask, Board, Boards};
 use crate::latency::clock::Clock;
 use crate::latency::drift::Live;
@@ -30,6 +30,7 @@ use crate::market::{Element, Order, OrderEvent, OrderLimits};
 use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions, Speed};
 use crate::port::{self, FeedPort, OrderPort};
 use crate::program::Program;
+use crate::recovery::{self, Login, Recovery};
 use crate::risk::{Gate, Kill, KillFile, KillReason};
 use crate::serve::{Metrics, ServeError, Server, telemetry};
 use crate::session::{
@@ -37,8 +38,8 @@ use crate::session::{
     UdpTransport,
 };
 use crate::stages::{
-    Chain, Encode, EncodeParts, Group, Idle, Parse, ParseParts, Rx, RxParts, Sampler, Segment, SessionParts, Shared,
-    Stamps, StrategyParts, Transport, Tx, TxParts, Verify, WhenFull,
+    Chain, Encode, EncodeParts, Group, Idle, Listening, Parse, ParseParts, Rx, RxParts, Sampler, Segment, SessionParts,
+    Shared, Stamps, StrategyParts, Transport, Tx, TxParts, Verify, WhenFull,
 };
 use crate::strategy::{InstrumentSpec, Orders};
 use crate::sys::{affinity, thread};
@@ -53,6 +54,9 @@ const ORDERS_A_PACKET: usize = 1024;
 
 /// Elements decoded ahead of the book.
 const WINDOW: usize = 512;
+
+/// Packets on their way from a re-request or snapshot server to parse.
+const DELIVERIES: usize = 1024;
 
 /// How long a run may take to drain and to cancel what stands, once it was told to stop: a port that takes nothing would
 /// take for ever.
@@ -156,6 +160,25 @@ pub enum LaunchError {
     /// The kernel gives no thread for the recorder.
     #[error("cannot start the recorder's thread: {0}; see the limits of this user (ulimit -u) and of its cgroup")]
     Recorder(#[source] std::io::Error),
+    /// Nobody can be asked for lost messages.
+    #[error(
+        "venue {venue}: cannot ask for lost messages from {interface}: {err}; recovery.interface is an IPv4 address of this host"
+    )]
+    Recovery {
+        /// Whose.
+        venue: String,
+        /// Where requests were to leave from.
+        interface: std::net::Ipv4Addr,
+        /// The kernel's words.
+        #[source]
+        err: std::io::Error,
+    },
+    /// Credentials that a snapshot server cannot be told.
+    #[error("{variable}: a user of at most 6 and a password of at most 10 ASCII characters expected, as user:password")]
+    SnapshotLogin {
+        /// Environment variable that has them.
+        variable: String,
+    },
     /// Metrics cannot be served.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -278,6 +301,8 @@ pub fn launch(
     }
     let links = plan.venues.iter().zip(&wiring).flat_map(|(venue, wiring)| wiring.gauges(&venue.name)).collect();
 
+    // They end when this does, after the stages.
+    let mut recoveries: Vec<Recovery> = Vec::new();
     let ask = Ask::default();
     let mut ids = Vec::new();
     let mut work: Vec<LcoreWork<'_>> = Vec::new();
@@ -300,6 +325,7 @@ pub fn launch(
                 ids: &mut ids,
                 kill: shared[segment.venue].kill(),
                 shared: &shared[segment.venue],
+                recoveries: &mut recoveries,
             };
             let mut parts = builder.parts(segment, arena)?;
             parts.drained = drained[&(segment.venue, segment.last)].clone();
@@ -625,6 +651,7 @@ struct Builder<'b> {
     ids: &'b mut Vec<OrderIds>,
     kill: &'b Kill,
     shared: &'b Arc<Shared>,
+    recoveries: &'b mut Vec<Recovery>,
 }
 
 impl Builder<'_> {
@@ -708,15 +735,43 @@ impl Builder<'_> {
         let parts = ParseParts {
             input: self.wiring.rx_parse.1.take(),
             out: self.wiring.parse_strategy.0.take(),
-            feed: Feed::new(&feed_config(venue), arena)?,
+            feed: self.healing(Feed::new(&feed_config(venue), arena)?)?,
             groups,
             addressing: venue.feed.addressing == Check::Verify,
             ip_checksum: verify(venue.feed.ip_checksum),
             udp_checksum: verify(venue.feed.udp_checksum),
             stamps: self.stamps(Hop::RxParsed),
             window: WINDOW,
+            live: (self.plan.mode == Mode::Run).then(|| Listening {
+                scale: self.clock.scale(),
+                silent_after_ns: u64::from(venue.feed.silent_after_ms) * 1_000_000,
+            }),
         };
         Ok(Parse::new(parts, self.shared.clone()))
+    }
+
+    /// The feed and, where it is wanted, the thread that asks for what no line brings.
+    fn healing<'m>(&mut self, feed: Feed<'m>) -> Result<Feed<'m>, LaunchError> {
+        let Some(recovery) = &self.venue.feed.recovery else { return Ok(feed) };
+        let config = HealConfig {
+            stale_after_ns: u64::from(recovery.stale_after_us) * 1000,
+            largest_gap: recovery.largest_gap.into(),
+            snapshot: recovery.snapshot.is_some(),
+        };
+        let settings = recovery::Settings {
+            interface: recovery.interface,
+            servers: recovery.servers.clone(),
+            snapshot: recovery.snapshot,
+            login: snapshot_login(&self.venue.name)?,
+            timeout: Duration::from_millis(recovery.timeout_ms.into()),
+            retries: recovery.retries,
+        };
+        let (link, desk) = recovery::link(DELIVERIES);
+        let started = Recovery::start(settings, desk, keep_off_the_path(self.plan));
+        let interface = recovery.interface;
+        let failed = |err| LaunchError::Recovery { venue: self.venue.name.clone(), interface, err };
+        self.recoveries.push(started.map_err(failed)?);
+        Ok(feed.healed_by(link, config))
     }
 
     fn strategy<'m>(&mut self, arena: &mut Arena<'m>) -> Result<(StrategyParts<'m>, Orders), LaunchError> {
@@ -863,7 +918,16 @@ pub fn feed_config(venue: &VenuePlan) -> FeedConfig {
             None => Some(venue.instruments.listed.iter().map(|i| i.symbol).collect()),
         },
         limit: venue.book.instruments,
+        arbitration: venue.feed.arbitration.config(),
     }
+}
+
+/// What a venue's snapshot server is told: `user:password` in the environment, or blanks.
+fn snapshot_login(venue: &str) -> Result<Login, LaunchError> {
+    let variable = format!("TICKPATH_SNAPSHOT_{}", venue.to_ascii_uppercase().replace('-', "_"));
+    let said = std::env::var(&variable).unwrap_or_else(|_| ":".to_owned());
+    let login = said.split_once(':').and_then(|(user, password)| Login::new(user, password));
+    login.ok_or(LaunchError::SnapshotLogin { variable })
 }
 
 fn before(stage: Stage) -> Option<Stage> {

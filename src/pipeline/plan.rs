@@ -5,7 +5,7 @@
 
 use super::eal_args::{EalArgs, ranges};
 use super::file::{
-    AllowanceFile, BudgetFile, Check, ChecksumPolicy, Driver, Endpoint, EndpointFile, FeedProtocol, Idle,
+    AllowanceFile, BudgetFile, Check, ChecksumPolicy, Driver, Endpoint, EndpointFile, FeedFile, FeedProtocol, Idle,
     InstrumentFile, LimitsFile, Listen, Mac, OrderProtocol, PipelineFile, RecordFile, RiskFile, SessionFile, Transport,
     VenueFile, WhenFull, nearest,
 };
@@ -25,7 +25,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Everything `launch` needs to know. Indices (`port`, `pool`, `venue`) are positions in the lists of the plan.
 #[derive(Clone, Debug, Serialize)]
@@ -180,6 +180,40 @@ pub struct FeedPlan {
     pub addressing: Check,
     /// Sequence numbers.
     pub sequence: Check,
+    /// Packets ahead of the sequence.
+    pub arbitration: ArbitrationPlan,
+    /// Whom to ask for what no line brought; `None` in a replay.
+    pub recovery: Option<RecoveryPlan>,
+    /// How long it may be silent, in ms; 0 for ever, as in a replay.
+    pub silent_after_ms: u32,
+}
+
+/// Whom to ask for what no line brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RecoveryPlan {
+    /// Our address.
+    pub interface: Ipv4Addr,
+    /// MoldUDP64 re-request servers.
+    pub servers: Vec<SocketAddrV4>,
+    /// GLIMPSE server.
+    pub snapshot: Option<SocketAddrV4>,
+    /// How long an answer may take, in ms.
+    pub timeout_ms: u32,
+    /// Requests after the first for the same messages.
+    pub retries: u32,
+    /// Most messages that are asked for.
+    pub largest_gap: u32,
+    /// Messages are missing for so long before books are stale, in µs.
+    pub stale_after_us: u32,
+}
+
+/// How packets ahead of the sequence are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ArbitrationPlan {
+    /// Longest wait for what is missing, in µs; 0 for none.
+    pub window_us: u32,
+    /// Most packets held; 0 without a wait.
+    pub packets: u32,
 }
 
 /// One line of a feed.
@@ -605,6 +639,13 @@ impl VenuePlan {
     }
 }
 
+impl ArbitrationPlan {
+    /// The same in the feed's words.
+    pub fn config(&self) -> feed::Arbitration {
+        feed::Arbitration { window_ns: u64::from(self.window_us) * 1000, packets: self.packets as usize }
+    }
+}
+
 impl BookPlan {
     /// The same in the book's words.
     pub fn config(&self) -> BookConfig {
@@ -888,6 +929,8 @@ fn plan_venue(
     let book = plan_book(venue);
     let instruments = plan_instruments(&venue.instruments);
     let risk = plan_risk(&venue.risk, venue.orders.transport, mode);
+    let recovery = plan_recovery(&venue.feed, mode);
+    let arbitration = plan_arbitration(&venue.feed, recovery.is_some());
     let links = plan_links(v, venue, node_of, home);
     let port_index = |name: &super::file::Name| {
         // The file's check has found every port name.
@@ -946,8 +989,14 @@ fn plan_venue(
             udp_checksum: venue.feed.udp_checksum,
             addressing: venue.feed.addressing,
             sequence: venue.feed.sequence,
+            arbitration,
+            recovery,
+            silent_after_ms: match mode {
+                Mode::Replay => 0,
+                Mode::Run => venue.feed.silent_after_ms.map_or(SILENT_MS, |ms| ms.value()),
+            },
         },
-        arenas: plan_arenas(venue.feed.protocol, &instruments, &book, &risk),
+        arenas: plan_arenas(venue.feed.protocol, &instruments, &book, arbitration, &risk),
         risk,
         instruments,
         book,
@@ -1033,6 +1082,45 @@ fn plan_record(file: &RecordFile, mode: Mode, main_cpus: &[u32]) -> RecordPlan {
             (Some(Listen::Off), _) | (None, Mode::Replay) => None,
             (None, Mode::Run) => Some(DEFAULT_ADDRESS),
         },
+    }
+}
+
+/// A line that waits at a switch for a burst of 64 full frames at 10 Gbit/s is 80 µs behind the other; what is later than
+/// more than twice that is lost as far as a quote is concerned.
+const WINDOW_US: u32 = 200;
+/// In the fastest second published for a feed, 560,000 messages, one to a packet, 112 of them come in a window.
+const HELD_PACKETS: u32 = 256;
+
+/// Both protocols send a heartbeat a second; three in a row are not lost by chance.
+const SILENT_MS: u32 = 3000;
+
+fn plan_recovery(feed: &FeedFile, mode: Mode) -> Option<RecoveryPlan> {
+    let file = feed.recovery.as_ref().filter(|_| mode == Mode::Run)?;
+    Some(RecoveryPlan {
+        interface: file.interface.0,
+        servers: file.servers.iter().map(|server| server.0).collect(),
+        snapshot: file.snapshot.map(|server| server.0),
+        timeout_ms: file.timeout_ms.value(),
+        retries: file.retries.value(),
+        largest_gap: file.largest_gap.value(),
+        stale_after_us: file.stale_after_us.value(),
+    })
+}
+
+fn plan_arbitration(feed: &FeedFile, recovers: bool) -> ArbitrationPlan {
+    let implied = if feed.lines.len() > 1 { WINDOW_US } else { 0 };
+    let window_us = match feed.sequence {
+        Check::Verify => feed.arbitration.window_us.map_or(implied, |us| us.value()),
+        Check::Off => 0,
+    };
+    let packets = feed.arbitration.packets.map_or(HELD_PACKETS, |packets| packets.value());
+    let packets = if window_us > 0 { packets } else { 0 };
+    match &feed.recovery {
+        // While servers are asked live packets wait in the same place.
+        Some(recovery) if recovers => {
+            ArbitrationPlan { window_us, packets: packets.max(recovery.buffer_packets.value()) }
+        }
+        _ => ArbitrationPlan { window_us, packets },
     }
 }
 
@@ -1242,7 +1330,13 @@ fn limits(file: &LimitsFile, every: &Limits) -> Limits {
 
 // ---- arenas -------------------------------------------------------------------------------------------------------
 
-fn plan_arenas(feed: FeedProtocol, instruments: &InstrumentsPlan, book: &BookPlan, risk: &RiskPlan) -> ArenasPlan {
+fn plan_arenas(
+    feed: FeedProtocol,
+    instruments: &InstrumentsPlan,
+    book: &BookPlan,
+    arbitration: ArbitrationPlan,
+    risk: &RiskPlan,
+) -> ArenasPlan {
     let feed = FeedConfig {
         protocol: match feed {
             FeedProtocol::Itch50 => feed::Protocol::Itch50,
@@ -1252,6 +1346,7 @@ fn plan_arenas(feed: FeedProtocol, instruments: &InstrumentsPlan, book: &BookPla
         sequence: true,
         symbols: instruments.every.is_none().then(|| instruments.listed.iter().map(|i| i.symbol).collect()),
         limit: book.instruments,
+        arbitration: arbitration.config(),
     };
     // Beside the books strategy keeps, for each instrument, the last packet that touched it, its orders, and its terms.
     let touched = arena::bytes::<u32>(book.instruments as usize);

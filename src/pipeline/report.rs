@@ -100,6 +100,21 @@ impl VenueReport {
         self.feed.extend(counters.named());
         self.feed.insert("ip_checksum_wrong_passed", parse.counters().ip_checksum_passed);
         self.feed.insert("udp_checksum_wrong_passed", parse.counters().udp_checksum_passed);
+        self.feed.extend(parse.feed().recovery().into_iter().flat_map(|counters| counters.named()));
+        let lines = parse.lines();
+        for line in (0..lines).filter(|_| lines > 1) {
+            let c = parse.feed().line(line);
+            let named = [
+                ("packets", c.packets),
+                ("won", c.won),
+                ("lost", c.lost),
+                ("lead mean ns", c.lead_ns.checked_div(c.leads).unwrap_or(0)),
+                ("lead max ns", c.lead_max_ns),
+            ];
+            // At most eight.
+            let letter = char::from(b'A' + line as u8);
+            self.ports.extend(named.map(|(what, n)| (format!("line {letter} {what}"), n)));
+        }
     }
 
     /// What the books and the strategy counted, and the books themselves when wanted.

@@ -14,7 +14,7 @@ mod tx;
 
 pub use encode::{Encode, EncodeParts};
 pub use ledger::Ledger;
-pub use parse::{Group, Parse, ParseCounters, ParseParts, Verify};
+pub use parse::{Group, Listening, Parse, ParseCounters, ParseParts, Verify};
 pub use rx::{Rx, RxParts, WhenFull};
 pub use stamp::Stamps;
 pub use strategy::{Sampler, StrategyParts, StrategyStage};
@@ -235,6 +235,9 @@ impl<S: Strategy> Segment for Chain<'_, S> {
             Some(flag) => flag.load(Ordering::Acquire),
             None => self.rx.as_mut().is_none_or(Rx::finished),
         };
+        if closed && let Some(parse) = &mut self.parse {
+            parse.upstream_ended();
+        }
         let idle = closed
             && self.parse.as_ref().is_none_or(Parse::is_idle)
             && self.strategy.as_ref().is_none_or(StrategyStage::is_idle)

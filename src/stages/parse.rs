@@ -6,9 +6,11 @@
 //! handed on as far as there was room. Never drops for want of room: it stops taking frames while a packet's worth of elements may not fit.
 
 use super::{Ledger, Rx, Shared, Stamps};
+use crate::cpu::rdtsc;
 use crate::dpdk::{Burst, Checksum, Frame, free_burst, ring::Consumer, ring::Producer};
-use crate::feed::{Feed, Verdict, Window};
+use crate::feed::{Feed, Moment, Verdict, Window};
 use crate::latency::board::{Account, Count, Entry};
+use crate::latency::clock::Scale;
 use crate::market::{Element, Instrument, Packet};
 use crate::port::Arrival;
 use crate::wire::{ethernet, ipv4, udp};
@@ -62,6 +64,17 @@ pub struct ParseParts<'m> {
     pub stamps: Stamps,
     /// Elements decoded ahead of the book.
     pub window: usize,
+    /// The clock that a live feed is heard by; `None` in a replay, where time passes with packets only.
+    pub live: Option<Listening>,
+}
+
+/// How time passes between the packets of a live feed.
+#[derive(Clone, Copy, Debug)]
+pub struct Listening {
+    /// TSC to ns of arrival.
+    pub scale: Scale,
+    /// A feed that has brought nothing on any line for so long is silent, in ns; 0 for never.
+    pub silent_after_ns: u64,
 }
 
 /// Why frames were dropped, and what was merely counted.
@@ -97,6 +110,10 @@ pub struct Parse<'m> {
     waiting: u16,
     last_group: usize,
     lap: u32,
+    /// Nothing comes after what is here: packets that are held wait for nothing.
+    ended: bool,
+    /// When the last burst was taken, or the first poll; 0 before.
+    heard_ns: u64,
     counters: ParseCounters,
     shared: Arc<Shared>,
 }
@@ -124,6 +141,8 @@ impl<'m> Parse<'m> {
             waiting: 0,
             last_group: 0,
             lap: 0,
+            ended: false,
+            heard_ns: 0,
             counters: ParseCounters::default(),
             shared,
         }
@@ -148,21 +167,28 @@ impl<'m> Parse<'m> {
         };
         self.counters.frames += n as u64;
         self.counters.bursts += u64::from(n > 0);
+        if n > 0 && self.parts.live.is_some() {
+            let first: Option<Arrival> = self.frames.first().and_then(Frame::private);
+            self.heard_ns = first.map_or(self.heard_ns, |arrival| arrival.arrival_ns);
+        }
         n
     }
 
     /// Decode held frames into the window as far as it has room. `ahead` is told of each event, as [`Feed::packet`] says.
     #[inline]
     pub fn decode(&mut self, mut ahead: impl FnMut(Instrument, u64)) -> usize {
-        if self.frames.is_empty() {
-            return 0;
-        }
         let parsed_from = self.window.mark();
+        if self.frames.is_empty() {
+            let moment = self.between();
+            if self.window.mark() == parsed_from && !self.parts.feed.is_unsettled() {
+                return 0;
+            }
+            settle(&mut self.parts.feed, moment, &mut self.window, &mut self.counters, &mut ahead);
+        }
         for i in 0..self.frames.len() {
-            if !self.window.has_room() {
+            if !self.window.has_room() || !self.frame(i, &mut ahead) {
                 break;
             }
-            self.frame(i, &mut ahead);
             self.decoded += 1;
         }
         if self.parts.stamps.on() {
@@ -170,6 +196,26 @@ impl<'m> Parse<'m> {
             self.window.stamp(parsed_from, parsed_tsc);
         }
         self.decoded
+    }
+
+    /// What time it is while no frame is here. Tells a silent feed.
+    #[inline]
+    fn between(&mut self) -> Moment {
+        match self.parts.live {
+            _ if self.ended => Moment::End,
+            None => Moment::Idle,
+            Some(Listening { scale, silent_after_ns }) => {
+                let now = scale.ns(rdtsc());
+                if self.heard_ns == 0 {
+                    self.heard_ns = now;
+                }
+                let silence = now.saturating_sub(self.heard_ns);
+                if silence > silent_after_ns && silent_after_ns > 0 && self.window.has_room() {
+                    self.parts.feed.fell_silent(now, &mut self.window);
+                }
+                Moment::Packet(now)
+            }
+        }
     }
 
     /// Free what is decoded: after the decisions, which need not wait for it.
@@ -206,9 +252,17 @@ impl<'m> Parse<'m> {
         n
     }
 
+    /// Rx has drained, and its ring is as full as it will be.
+    pub fn upstream_ended(&mut self) {
+        self.ended = self.frames.is_empty() && self.parts.input.as_ref().is_none_or(|r| r.is_empty());
+    }
+
     /// Nothing held and nothing to be had.
     pub fn is_idle(&self) -> bool {
-        self.frames.is_empty() && self.window.is_empty() && self.parts.input.as_ref().is_none_or(|r| r.is_empty())
+        self.frames.is_empty()
+            && self.window.is_empty()
+            && self.parts.feed.held() == 0
+            && self.parts.input.as_ref().is_none_or(|r| r.is_empty())
     }
 
     /// Frames in = accepted + dropped + held.
@@ -221,24 +275,36 @@ impl<'m> Parse<'m> {
         &self.parts.feed
     }
 
+    /// Lines of the feed.
+    pub fn lines(&self) -> usize {
+        self.parts.groups.iter().map(|group| usize::from(group.line) + 1).max().unwrap_or(0)
+    }
+
     /// What was counted without dropping.
     pub fn counters(&self) -> &ParseCounters {
         &self.counters
     }
 
+    /// Decode one frame. False, and nothing done, when what has to come before it fills the window.
     #[inline]
-    fn frame(&mut self, at: usize, ahead: &mut impl FnMut(Instrument, u64)) {
+    fn frame(&mut self, at: usize, ahead: &mut impl FnMut(Instrument, u64)) -> bool {
         let Parse { parts, frames, window, counters, last_group, lap, waiting, .. } = self;
         let frame = &frames[at];
         // rx writes it into every frame; without it the frame did not come through rx.
         let arrival: Arrival = frame.private().unwrap_or_default();
-        if arrival.lap != *lap {
-            *lap = arrival.lap;
-            parts.feed.new_session();
+        if parts.feed.is_unsettled() || arrival.lap != *lap {
+            let moment = if arrival.lap == *lap { Moment::Packet(arrival.arrival_ns) } else { Moment::End };
+            if !settle(&mut parts.feed, moment, window, counters, ahead) {
+                return false;
+            }
+            if arrival.lap != *lap {
+                *lap = arrival.lap;
+                parts.feed.new_session();
+            }
         }
         if frame.segments() > 1 {
             counters.segmented += 1;
-            return;
+            return true;
         }
         let (payload, line, channel) = match payload(parts, counters, last_group, frame, arrival.port) {
             Ok(found) => found,
@@ -252,7 +318,7 @@ impl<'m> Parse<'m> {
                     Refused::UdpChecksum => &mut counters.udp_checksum,
                     Refused::OtherGroup => &mut counters.other_group,
                 } += 1;
-                return;
+                return true;
             }
         };
         let head = Packet {
@@ -269,12 +335,33 @@ impl<'m> Parse<'m> {
             stamp_domain: arrival.stamp_domain,
             waiting: *waiting,
         };
-        match parts.feed.packet(payload, &head, window, ahead) {
-            Verdict::Elements => counters.accepted += 1,
-            Verdict::Nothing => counters.empty += 1,
-            Verdict::Dropped => {}
+        counters.tally(parts.feed.packet(payload, &head, window, ahead));
+        true
+    }
+}
+
+impl ParseCounters {
+    #[inline(always)]
+    fn tally(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Elements => self.accepted += 1,
+            Verdict::Nothing => self.empty += 1,
+            Verdict::Dropped | Verdict::Held => {}
         }
     }
+}
+
+/// See [`Feed::settle`].
+#[cold]
+#[inline(never)]
+fn settle(
+    feed: &mut Feed<'_>,
+    moment: Moment,
+    window: &mut Window,
+    counters: &mut ParseCounters,
+    ahead: &mut impl FnMut(Instrument, u64),
+) -> bool {
+    feed.settle(moment, window, ahead, |verdict| counters.tally(verdict))
 }
 
 impl Account for Parse<'_> {
@@ -297,11 +384,12 @@ impl Account for Parse<'_> {
             ("end of session", f.ends_of_session),
             ("duplicate", f.duplicate_packets),
             ("session left", f.late_packets),
+            ("no room to hold", f.held_dropped),
             ("bad feed header", f.bad_header),
             ("no event", c.empty),
         ];
         dropped.into_iter().for_each(|(reason, n)| each(Count::Dropped(reason), n));
-        each(Count::Held, self.frames.len() as u64);
+        each(Count::Held, (self.frames.len() + self.feed().held()) as u64);
         each(Count::Bursts, c.bursts);
         if let Some(ring) = &self.parts.out {
             each(Count::HighWater("parse_strategy"), ring.high_water() as u64);

@@ -337,9 +337,12 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
                 self.strategy.on_status(*instrument, *status, &mut self.orders);
                 self.hand_down(down);
             }
-            Element::Define { .. } | Element::SessionStart | Element::Gap { .. } | Element::Collar { .. } => {
-                self.rarely(element, down)
-            }
+            Element::Define { .. }
+            | Element::SessionStart
+            | Element::Gap { .. }
+            | Element::Collar { .. }
+            | Element::Late
+            | Element::Healed => self.rarely(element, down),
             Element::Packet(_) | Element::Trade { .. } => {}
             _ => {
                 if let Some(instrument) = self.parts.books.apply(element) {
@@ -385,6 +388,8 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
                 self.books_lost(element, BooksLost::SessionStart, down);
             }
             Element::Gap { .. } => self.books_lost(element, BooksLost::Gap, down),
+            Element::Late => self.books_lost(element, BooksLost::Late, down),
+            Element::Healed => drop(self.parts.books.apply(element)),
             _ => {}
         }
     }

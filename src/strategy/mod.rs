@@ -80,6 +80,8 @@ pub struct InstrumentSpec {
 pub enum BooksLost {
     /// Messages were lost: books are stale until the session restarts.
     Gap,
+    /// Messages are missing, or the feed is silent: books are stale until what is missing has come.
+    Late,
     /// A new session: books are empty.
     SessionStart,
 }

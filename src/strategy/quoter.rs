@@ -366,7 +366,7 @@ impl Quoter {
                 let pulled = quotes.pull(Instrument(self.sweep as u32), orders, &mut self.counters.cancelled);
                 cancels += pulled as u32;
                 match self.why {
-                    BooksLost::Gap => self.counters.pulled_stale += pulled,
+                    BooksLost::Gap | BooksLost::Late => self.counters.pulled_stale += pulled,
                     BooksLost::SessionStart => self.counters.pulled_restart += pulled,
                 }
                 quotes.losses = self.losses;
