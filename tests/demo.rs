@@ -115,6 +115,10 @@ fn a_venue_and_an_exchange_agree_on_every_order_and_every_book() {
     assert!(!theirs.is_empty(), "{}", day.text);
     assert_eq!(day.filled(), theirs);
 
+    let mut positions = exchange["positions"].as_object().unwrap().clone();
+    positions.retain(|_, shares| *shares != 0);
+    assert_eq!(host["positions"]["demo"].as_object(), Some(&positions));
+
     let (ours, theirs) = (day.lines("host-books.jsonl"), day.lines("exchange-books.jsonl"));
     let top = |books: Vec<Value>| -> BTreeMap<String, (Vec<Value>, Vec<Value>)> {
         let side = |book: &Value, side: &str| book[side].as_array().unwrap().iter().take(5).cloned().collect();

@@ -31,6 +31,8 @@ pub struct VenueReport {
     pub ports: BTreeMap<String, u64>,
     /// What the order session counted.
     pub session: BTreeMap<String, u64>,
+    /// Shares held at the end, short negative, by symbol.
+    pub positions: BTreeMap<String, i64>,
     /// Conservation, in packet order.
     pub ledger: Vec<Ledger>,
     /// `Packet` elements that parse made and that strategy applied.
@@ -132,6 +134,7 @@ impl VenueReport {
         });
         self.strategy.insert("orders refused by collector".to_owned(), stage.refused_by_collector());
         self.strategy.insert("orders the session cannot say".to_owned(), stage.unsayable());
+        self.positions = stage.positions();
         if self.book_levels > 0 {
             self.books = stage.book_lines(&self.name, self.book_levels);
         }
@@ -213,6 +216,8 @@ pub struct Summary {
     pub hops: BTreeMap<String, Vec<HopRow>>,
     /// Mean receive burst of the packets that caused orders, by venue: a time without it says little.
     pub mean_burst: BTreeMap<String, f64>,
+    /// Shares held at the end, short negative, by venue and symbol; what was filled, so nothing in a replay.
+    pub positions: BTreeMap<String, BTreeMap<String, i64>>,
     /// Everything else that was counted, by venue.
     pub counters: BTreeMap<String, BTreeMap<String, u64>>,
     /// Arguments as EAL got them.
@@ -305,6 +310,7 @@ impl Summary {
             ledger: venues.iter().map(|v| (v.name.clone(), v.ledger.clone())).collect(),
             hops: venues.iter().map(|v| (v.name.clone(), v.hops.rows(clock, &v.budget))).collect(),
             mean_burst: venues.iter().map(|v| (v.name.clone(), v.hops.mean_burst())).collect(),
+            positions: venues.iter().map(|v| (v.name.clone(), v.positions.clone())).collect(),
             counters: venues.iter().map(|v| (v.name.clone(), by_venue(v))).collect(),
             eal_argv: facts.eal_argv,
             plan_hash: facts.plan_hash,

@@ -20,7 +20,7 @@ use crate::risk::{Gate, KillReason, Touch};
 use crate::session::{OrderStates, Verdict};
 use crate::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
 use serde::Serialize;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Elements between asking for a side's memory and applying the event.
 const LEVELS_AHEAD: usize = 6;
@@ -235,7 +235,8 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         self.hand_down(down);
     }
 
-    /// After the last element: have what stands cancelled, in pieces. True when nothing was left to cancel.
+    /// After the last element: have what stands cancelled, in pieces. True when nothing was left to cancel and, where
+    /// somebody answers, the last order's end was answered.
     pub fn close(&mut self, down: &mut Down<'_, '_>) -> bool {
         if self.closed || !self.parts.cancel_at_end {
             return true;
@@ -244,8 +245,10 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         self.parts.lossless = true;
         self.orders.begin(&Packet { arrival_ns: self.orders.arrival_ns(), ..Packet::default() });
         self.strategy.on_stop(&mut self.orders);
-        self.closed = self.orders.pending().is_empty();
+        let asked = !self.orders.pending().is_empty();
         self.hand_down(down);
+        let states = &self.parts.states;
+        self.closed = !asked && (states.assumed() || states.venue().orders == 0);
         self.closed
     }
 
@@ -285,6 +288,15 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     /// Specification of each instrument index seen; others hold the default.
     pub fn instruments(&self) -> &[InstrumentSpec] {
         &self.known
+    }
+
+    /// Shares held at the end, short negative, of each symbol that has any.
+    pub fn positions(&self) -> BTreeMap<String, i64> {
+        let held = (0..self.known.len()).filter_map(|i| {
+            let holding = self.parts.states.holding(Instrument(i as u32))?;
+            Some((self.known[i].symbol.to_string(), holding.position()))
+        });
+        held.filter(|(_, position)| *position != 0).collect()
     }
 
     /// The final books as JSON lines, at most `levels` a side: of listed instruments and of those whose book ever changed.
