@@ -319,12 +319,15 @@ pub struct ExchangeArgs {
     #[arg(long, default_value = "1x", value_name = "SPEED")]
     pub speed: Speed,
 
-    /// Address that sockets are bound to and multicast leaves by
+    /// Address that the feed leaves by
     #[arg(long, default_value_t = Ipv4Addr::LOCALHOST, value_name = "ADDRESS")]
     pub interface: Ipv4Addr,
     /// Address that line B leaves by, if not the same
     #[arg(long, value_name = "ADDRESS")]
     pub interface_b: Option<Ipv4Addr>,
+    /// Address of the re-request and snapshot servers and of order entry, if not the same
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<Ipv4Addr>,
     /// Time to live of multicast: routers it may pass, and one
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..256), value_name = "N")]
     pub ttl: u32,

@@ -61,26 +61,7 @@ impl Running {
     }
 
     fn published_until(&self, done: impl Fn(&[Vec<u8>]) -> bool) -> Vec<Vec<u8>> {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let mut messages: Vec<Vec<u8>> = Vec::new();
-        let mut packet = [0; 2048];
-        let mut requests = 0;
-        while !done(&messages) {
-            requests += 1;
-            assert!(requests < 10_000, "{} messages were published", messages.len());
-            let sequence = messages.len() as u64 + 1;
-            let request = [&SESSION[..], &sequence.to_be_bytes(), &1000u16.to_be_bytes()].concat();
-            socket.send_to(&request, self.addresses.rerequest).unwrap();
-            // What is not published yet is not answered.
-            let Ok(length) = socket.recv(&mut packet) else { continue };
-            let answer = moldudp64::Packet::parse(&packet[..length]).unwrap();
-            assert_eq!(answer.session(), *SESSION);
-            if answer.sequence() == sequence {
-                messages.extend(answer.messages().map(|message| message.unwrap().to_vec()));
-            }
-        }
-        messages
+        published_until(self.addresses.rerequest, done)
     }
 
     fn snapshot(&self) -> (Vec<Vec<u8>>, u64) {
@@ -92,6 +73,30 @@ impl Running {
         assert_eq!((last.len(), last[0]), (21, b'G'));
         (messages, std::str::from_utf8(&last[1..]).unwrap().parse().unwrap())
     }
+}
+
+/// Messages from the first on, by a re-request server, until there are enough.
+fn published_until(server: SocketAddr, done: impl Fn(&[Vec<u8>]) -> bool) -> Vec<Vec<u8>> {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut messages: Vec<Vec<u8>> = Vec::new();
+    let mut packet = [0; 2048];
+    let mut requests = 0;
+    while !done(&messages) {
+        requests += 1;
+        assert!(requests < 10_000, "{} messages were published", messages.len());
+        let sequence = messages.len() as u64 + 1;
+        let request = [&SESSION[..], &sequence.to_be_bytes(), &1000u16.to_be_bytes()].concat();
+        socket.send_to(&request, server).unwrap();
+        // What is not published yet is not answered.
+        let Ok(length) = socket.recv(&mut packet) else { continue };
+        let answer = moldudp64::Packet::parse(&packet[..length]).unwrap();
+        assert_eq!(answer.session(), *SESSION);
+        if answer.sequence() == sequence {
+            messages.extend(answer.messages().map(|message| message.unwrap().to_vec()));
+        }
+    }
+    messages
 }
 
 /// A client by plain TCP.
@@ -605,6 +610,85 @@ fn orders_in_datagrams_are_answered_in_datagrams() {
     assert_eq!((usize::from(datagram[1]) + 2, datagram[2]), (length, b'S'));
     assert!(matches!(said(&datagram[3..length]), Said::Accepted { urn: 1, .. }));
     assert_eq!(exchange.stop().summary.orders.accepted, 1);
+}
+
+#[test]
+fn captures_of_two_lines_are_published_message_by_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("day.pcap");
+    // Everything that may happen to a line, and a second one that has what the first lost.
+    let market = synth::Config {
+        seed: 9,
+        messages: 12_000,
+        symbols: 10,
+        second_line: Some(synth::SecondLine { loss: 3, ..synth::SecondLine::default() }),
+        damage: synth::Damage { gaps: 3, duplicates: 3, reorder: 3, ..synth::Damage::default() },
+        ..synth::Config::default()
+    };
+    synth::write_pcap(&market, std::fs::File::create(&path).unwrap()).unwrap();
+    let linger = Duration::from_secs(3600);
+    let exchange = Running::start(Config { captures: vec![path], hold: false, linger, ..config(1_000, 1) });
+    let everything = exchange.published_to_the_end();
+    exchange.stop();
+    let mut source = Messages::new(&market).unwrap();
+    for (sequence, message) in (1..).zip(&everything) {
+        assert_eq!(source.next_message(), Some(&message[..]), "{sequence}");
+    }
+    assert_eq!(source.next_message(), None);
+}
+
+/// The program, as a script meets it.
+#[cfg(feature = "dpdk")]
+#[test]
+fn the_program_says_where_it_is_and_at_a_signal_what_it_came_to() {
+    use std::io::BufRead;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_tickpath"))
+        .args([
+            "exchange",
+            "--messages",
+            "3000",
+            "--symbols",
+            "4",
+            "--speed",
+            "max",
+            "--hold",
+            "--line-a",
+            "127.0.0.1:9",
+        ])
+        .args(["--one-line", "--summary", &path("s"), "--order-states", &path("o"), "--books", &path("b")])
+        .env("TICKPATH_EXCHANGE_USER", "USER01")
+        .env("TICKPATH_EXCHANGE_PASSWORD", "PASSWORD")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = std::io::BufReader::new(program.stdout.take().unwrap());
+    let mut first = String::new();
+    out.read_line(&mut first).unwrap();
+    let addresses: serde_json::Value = serde_json::from_str(&first).unwrap();
+    assert_eq!((addresses["session"].as_str(), addresses["line_b"].as_str()), (Some("TICKPATH01"), None));
+    published_until(addresses["rerequest"].as_str().unwrap().parse().unwrap(), |messages| messages.len() == 2997);
+    let mut client = Client::connect(addresses["orders"].as_str().unwrap().parse().unwrap());
+    client.login(1);
+    assert_eq!(client.packet().map(|(kind, _)| kind), Some(b'A'));
+    client.response();
+    client.enter(&Enter { urn: 1, side: b'B', qty: 1, symbol: *b"NOTHERE ", price: 1 });
+    assert_eq!(said(&client.response()), Said::Rejected { urn: 1, reason: 0x17 });
+
+    assert!(std::process::Command::new("kill").arg(program.id().to_string()).status().unwrap().success());
+    let rest = client.sequenced();
+    assert_eq!(rest.last().map(|last| said(last)), Some(Said::System(b'E')));
+    assert!(program.wait().unwrap().success());
+    let mut account = String::new();
+    out.read_to_string(&mut account).unwrap();
+    assert!(account.contains("orders           0 accepted, 0 replaced, 1 rejected"), "{account}");
+    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(path("s")).unwrap()).unwrap();
+    assert_eq!((&summary["messages"], &summary["orders"]["reject_reasons"]["0x17"]), (&2997.into(), &1.into()));
+    let order = r#"{"urn":1,"symbol":"NOTHERE","side":"B","qty":1,"price":1,"filled":0,"leaves":0,"state":"rejected"}"#;
+    assert_eq!(std::fs::read_to_string(path("o")).unwrap(), format!("{order}\n"));
+    let books = std::fs::read_to_string(path("b")).unwrap();
+    assert!(books.starts_with("{\"venue\":\"exchange\",\"symbol\":\"") && books.lines().count() == 4, "{books}");
 }
 
 #[test]

@@ -67,6 +67,7 @@ fn config(args: &ExchangeArgs) -> Result<Config, Failure> {
         venue: args.venue.clone(),
         interface: args.interface,
         interface_b: args.interface_b,
+        listen: args.listen,
         ttl: args.ttl,
         line_a: args.line_a,
         line_b: (!args.one_line).then_some(args.line_b),
@@ -130,6 +131,28 @@ impl From<Error> for Failure {
         match err {
             Error::Wait(_) => Failure::failed(err.to_string(), None),
             err => Failure::input(err.to_string(), None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(text: &str) -> Result<Credentials, Failure> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        credentials(Some(file.path()))
+    }
+
+    #[test]
+    fn credentials_are_two_lines_and_never_part_of_an_error() {
+        assert!(with("TRADER\nsecret\n").unwrap() == Credentials::new("TRADER", "secret").unwrap());
+        for wrong in ["", "TRADER", "TRADER\n\n", "TRADER\nmuch-too-long\n", "TOOLONG\nsecret\n", "TRADER\nse cret\n"] {
+            let failure = with(wrong).err().unwrap();
+            assert!(matches!(failure, Failure::Input { .. }));
+            let said = format!("{failure} {:?}", failure.help());
+            assert!(!said.contains("TOOLONG") && !said.contains("too-long") && !said.contains("se cret"), "{said}");
         }
     }
 }

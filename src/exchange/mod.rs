@@ -74,10 +74,12 @@ pub struct Config {
     pub session: [u8; 10],
     /// What the books are said to be of.
     pub venue: String,
-    /// Address that sockets are bound to and multicast leaves by.
+    /// Address that the feed leaves by.
     pub interface: Ipv4Addr,
     /// The same for line B, if it has one of its own.
     pub interface_b: Option<Ipv4Addr>,
+    /// Address of the servers, if it is not that of the feed.
+    pub listen: Option<Ipv4Addr>,
     /// Routers that multicast may pass, and one.
     pub ttl: u32,
     /// Where line A goes.
@@ -138,6 +140,7 @@ impl Config {
             venue: "exchange".to_owned(),
             interface: Ipv4Addr::LOCALHOST,
             interface_b: None,
+            listen: None,
             ttl: 1,
             line_a: SocketAddrV4::new(Ipv4Addr::new(233, 54, 12, 111), 26_477),
             line_b: Some(SocketAddrV4::new(Ipv4Addr::new(233, 49, 196, 111), 26_477)),
@@ -247,13 +250,14 @@ impl Exchange {
         let mut batch = Batch::default();
         let coming = source.next(&mut batch);
         let seed = config.market.seed;
+        let servers = config.listen.unwrap_or(config.interface);
         let tcp = |port, what| {
-            let at = SocketAddrV4::new(config.interface, port);
+            let at = SocketAddrV4::new(servers, port);
             let socket = TcpListener::bind(at).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
             socket.map_err(|source| Error::Socket { what, address: at.to_string(), source })
         };
         let udp = |port, what| {
-            let at = SocketAddrV4::new(config.interface, port);
+            let at = SocketAddrV4::new(servers, port);
             let socket = UdpSocket::bind(at).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
             socket.map_err(|source| Error::Socket { what, address: at.to_string(), source })
         };

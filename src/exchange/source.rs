@@ -6,6 +6,7 @@ use crate::port::capture::CaptureError;
 use crate::port::capture::format::Reader;
 use crate::synth;
 use crate::wire::{ethernet, ipv4, moldudp64, udp};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::vec::IntoIter;
 
@@ -39,15 +40,20 @@ impl Source {
     }
 }
 
-/// The MoldUDP64 packets of capture files, one file after another; of several lines each message once. The first session
-/// found is told, and packets of others are passed over.
+/// The MoldUDP64 packets of capture files, one file after another; of several lines each message once, in order. The first
+/// session found is told, and packets of others are passed over.
 pub struct Captures {
     files: IntoIter<PathBuf>,
     reader: Option<Reader>,
     session: Option<[u8; 10]>,
-    /// Sequence number of the message after the last one taken.
+    /// Sequence number of the message to come; 0 before the first.
     expected: u64,
+    /// Messages that came before their turn, and when.
+    early: BTreeMap<u64, (u64, Vec<u8>)>,
 }
+
+/// Messages that may wait for an earlier one; with more, what is missing is given up.
+const EARLY_MAX: usize = 4096;
 
 impl Captures {
     /// The captures, the first of them open.
@@ -57,17 +63,30 @@ impl Captures {
     pub fn open(files: Vec<PathBuf>) -> Result<Captures, CaptureError> {
         let mut files = files.into_iter();
         let first = files.next().ok_or(CaptureError::NoFiles)?;
-        Ok(Captures { reader: Some(Reader::open(&first)?), files, session: None, expected: 0 })
+        let reader = Some(Reader::open(&first)?);
+        Ok(Captures { reader, files, session: None, expected: 0, early: BTreeMap::new() })
     }
 
     fn next(&mut self, batch: &mut Batch) -> Option<u64> {
         loop {
+            let due_ns = self.take_early(batch);
+            if due_ns.is_some() {
+                return due_ns;
+            }
             let Some(reader) = &mut self.reader else { return None };
             match reader.next() {
                 Ok(Some(packet)) => {
-                    take(packet.bytes, &mut self.session, &mut self.expected, batch);
+                    let due_ns = packet.stamp_ns;
+                    take(packet.bytes, &mut self.session, |sequence, message| {
+                        if sequence > self.expected && self.expected > 0 {
+                            self.early.insert(sequence, (due_ns, message.to_vec()));
+                        } else if sequence == self.expected || self.expected == 0 {
+                            batch.push(message);
+                            self.expected = sequence + 1;
+                        }
+                    });
                     if !batch.is_empty() {
-                        return Some(packet.stamp_ns);
+                        return Some(due_ns);
                     }
                 }
                 Ok(None) => self.reader = self.open_next(),
@@ -79,14 +98,29 @@ impl Captures {
         }
     }
 
+    /// The message that waits first, if its turn has come: because those before it did, or because they never will.
+    fn take_early(&mut self, batch: &mut Batch) -> Option<u64> {
+        let is_late = self.early.len() > EARLY_MAX || self.reader.is_none();
+        loop {
+            let first = self.early.first_entry().filter(|first| *first.key() <= self.expected || is_late)?;
+            let (sequence, (due_ns, message)) = first.remove_entry();
+            // Unless the other line has brought it meanwhile.
+            if sequence >= self.expected {
+                batch.push(&message);
+                self.expected = sequence + 1;
+                return Some(due_ns);
+            }
+        }
+    }
+
     fn open_next(&mut self) -> Option<Reader> {
         let opened = Reader::open(&self.files.next()?);
         opened.inspect_err(|err| log::warn!("{err}")).ok()
     }
 }
 
-/// The messages of a frame that were not seen yet.
-fn take(frame: &[u8], session: &mut Option<[u8; 10]>, expected: &mut u64, batch: &mut Batch) {
+/// Hands on the messages of a frame with their sequence numbers.
+fn take(frame: &[u8], session: &mut Option<[u8; 10]>, mut see: impl FnMut(u64, &[u8])) {
     let Some(payload) = udp_payload(frame) else { return };
     let Ok(packet) = moldudp64::Packet::parse(payload) else { return };
     if packet.count() == 0 || *session.get_or_insert(packet.session()) != packet.session() {
@@ -94,10 +128,7 @@ fn take(frame: &[u8], session: &mut Option<[u8; 10]>, expected: &mut u64, batch:
     }
     for (message, sequence) in packet.messages().zip(packet.sequence()..) {
         let Ok(message) = message else { return };
-        if sequence >= *expected {
-            batch.push(message);
-            *expected = sequence + 1;
-        }
+        see(sequence, message);
     }
 }
 
