@@ -113,7 +113,7 @@ pub enum Element {
         /// The new state.
         status: Status,
     },
-    /// Until the instrument trades again, its prices lie in the collar of a limit-up limit-down auction (ITCH J).
+    /// The prices of an instrument's next auction lie in this collar, after a limit-up limit-down pause (ITCH J).
     Collar {
         /// Whose.
         instrument: Instrument,

@@ -54,6 +54,8 @@ struct Terms {
 const HALTED: u32 = 1;
 const SHORT_RESTRICTED: u32 = 2;
 const RESTRICTED: u32 = 4;
+/// Quotes are taken for an auction.
+const AUCTION: u32 = 8;
 
 /// A token bucket without tokens: when the next message is due if all of them came at the rate. (The generic cell rate
 /// algorithm of ATM, ITU-T I.371.)
@@ -134,11 +136,11 @@ impl<'m> Gate<'m> {
         let Some(terms) = self.terms.get_mut(instrument.0 as usize) else { return };
         match status {
             Status::Trading => {
-                terms.flags &= !HALTED;
+                terms.flags &= !(HALTED | AUCTION);
                 (terms.lower, terms.upper) = (0, 0);
             }
             Status::Halted => terms.flags |= HALTED,
-            Status::QuoteOnly => terms.flags &= !HALTED,
+            Status::QuoteOnly => terms.flags = (terms.flags & !HALTED) | AUCTION,
             Status::ShortSaleRestricted => terms.flags |= SHORT_RESTRICTED,
             Status::ShortSaleFree => terms.flags &= !SHORT_RESTRICTED,
         }
@@ -150,7 +152,7 @@ impl<'m> Gate<'m> {
         self.bucket.due_ns = self.bucket.due_ns.min(self.bucket.empty(now_ns));
     }
 
-    /// Until `instrument` trades again, its prices lie between these, both included.
+    /// The prices of the next auction in `instrument` lie between these, both included.
     pub fn collar(&mut self, instrument: Instrument, lower: Price, upper: Price) {
         let Some(terms) = self.terms.get_mut(instrument.0 as usize) else { return };
         (terms.lower, terms.upper) = (lower.0, upper.0);
@@ -196,7 +198,7 @@ impl<'m> Gate<'m> {
         if touch.stale {
             return Err(Refusal::Stale);
         }
-        if terms.upper != 0 && !(terms.lower..=terms.upper).contains(&order.price.0) {
+        if terms.flags & AUCTION != 0 && terms.upper != 0 && !(terms.lower..=terms.upper).contains(&order.price.0) {
             return Err(Refusal::AuctionCollar);
         }
         Ok(())

@@ -136,11 +136,17 @@ fn each_limit_passes_what_is_just_within_and_refuses_what_is_just_beyond() {
             ..case(none, sell(1_000_100, 100), sell(1_000_000, 100), Refusal::SelfMatch)
         },
         Case {
-            before: |gate, _| gate.collar(AAPL, Price(990_000), Price(1_010_000)),
+            before: |gate, _| {
+                gate.status(AAPL, Status::QuoteOnly);
+                gate.collar(AAPL, Price(990_000), Price(1_010_000));
+            },
             ..case(none, buy(1_010_000, 100), buy(1_010_100, 100), Refusal::AuctionCollar)
         },
         Case {
-            before: |gate, _| gate.collar(AAPL, Price(990_000), Price(1_010_000)),
+            before: |gate, _| {
+                gate.status(AAPL, Status::QuoteOnly);
+                gate.collar(AAPL, Price(990_000), Price(1_010_000));
+            },
             ..case(none, sell(990_000, 100), sell(989_900, 100), Refusal::AuctionCollar)
         },
         Case {
@@ -281,6 +287,8 @@ fn a_tripped_switch_a_stale_book_a_halt_and_the_list_refuse_until_they_do_not() 
         gate.collar(AAPL, Price(1), Price(2));
         gate.status(AAPL, Status::Trading);
         assert_eq!(is(gate, &MARKET), Ok(()), "trading ends the collar too");
+        gate.collar(AAPL, Price(1), Price(2));
+        assert_eq!(is(gate, &MARKET), Ok(()), "a collar is of an auction");
         let other = Live { instrument: Instrument(1), ..buy(1_000_000, 100) };
         assert_eq!(gate.check(&order(Enter, 1, 0, &other), &MARKET, states), Err(Refusal::Restricted));
         let nowhere = Live { instrument: Instrument(2), ..other };
