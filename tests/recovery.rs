@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tickpath::arena::{self, Arena};
 use tickpath::book::{BookConfig, Books};
+use tickpath::exchange::{self, Credentials, Exchange, Silence};
 use tickpath::feed::{Arbitration, Feed, FeedConfig, HealConfig, Moment, Protocol, Window};
 use tickpath::market::{Element, Instrument, Packet, Side};
 use tickpath::recovery::{self, Login, Recovery, Settings};
@@ -270,4 +271,119 @@ fn standing(messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
         }
     }
     directory.into_iter().chain(orders.into_values()).collect()
+}
+
+#[test]
+fn against_the_exchange_nothing_is_lost_for_good() {
+    let lines = [0, 1].map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    lines.iter().for_each(|line| line.set_nonblocking(true).unwrap());
+    let [a, b] = [0, 1].map(|line: usize| v4(lines[line].local_addr().unwrap()));
+    let harm = "drop=0.03,duplicate=0.01,reorder=0.02".parse().unwrap();
+    let market = Config { seed: 8, messages: 20_000, symbols: 30, ..Config::default() };
+    let exchange = Exchange::bind(exchange::Config {
+        market,
+        session: *SESSION,
+        line_a: a,
+        line_b: Some(b),
+        line_harm: [harm, harm],
+        // More is missing after it than is asked for one by one.
+        silence: Some(Silence { at: 10_000, lasts: Duration::from_millis(30) }),
+        rerequest_loss: "0.1".parse().unwrap(),
+        heartbeat: Duration::from_millis(20),
+        linger: PATIENCE,
+        ..exchange::Config::new(Credentials::new("USER01", "PASSWORD").unwrap())
+    });
+    let exchange = exchange.unwrap();
+    let addresses = exchange.addresses().unwrap();
+    let stop = Arc::<AtomicBool>::default();
+    let stopped = stop.clone();
+    let running = thread::spawn(move || exchange.run(&stopped).unwrap());
+
+    let books = BookConfig { instruments: 30, orders: 60_000, depth_levels: 8, spill_levels: 60_000 };
+    let config = FeedConfig {
+        protocol: Protocol::Itch50,
+        channels: 1,
+        sequence: true,
+        symbols: None,
+        limit: 30,
+        arbitration: Arbitration { window_ns: 200_000, packets: 8192 },
+    };
+    let mut memory = (arena::heap(Feed::bytes(&config)), arena::heap(books.bytes()));
+    let (link, desk) = recovery::link(256);
+    let settings = Settings {
+        interface: Ipv4Addr::LOCALHOST,
+        servers: vec![v4(addresses.rerequest)],
+        snapshot: Some(v4(addresses.snapshot)),
+        login: Login::new("USER01", "PASSWORD").unwrap(),
+        timeout: Duration::from_millis(30),
+        retries: 20,
+    };
+    let servers = Recovery::start(settings, desk, || {}).unwrap();
+    let heal = HealConfig { stale_after_ns: 1_000_000, largest_gap: 200, snapshot: true };
+    let feed = Feed::new(&config, &mut Arena::new(&mut memory.0)).unwrap().healed_by(link, heal);
+    let books = Books::new(&books, &mut Arena::new(&mut memory.1)).unwrap();
+    let mut desk = Desk { feed, books, window: Window::new(0), directory: HashMap::new(), now: 0 };
+
+    // Until the end of the session has been said and nothing is missing.
+    let (began, mut bytes) = (Instant::now(), [0; 2048]);
+    while desk.feed.counters().ends_of_session == 0 || desk.feed.held() > 0 {
+        assert!(began.elapsed() < PATIENCE, "{:?}", desk.feed.counters());
+        for (line, socket) in (0..).zip(&lines) {
+            while let Ok(length) = socket.recv(&mut bytes) {
+                desk.now = began.elapsed().as_nanos() as u64;
+                desk.packet((line, bytes[..length].to_vec()));
+            }
+        }
+        desk.now = began.elapsed().as_nanos() as u64;
+        desk.feed.settle(Moment::Packet(desk.now), &mut desk.window, |_, _| {}, |_| {});
+        desk.apply();
+        thread::yield_now();
+    }
+    drop(servers);
+    let published = all_messages(v4(addresses.rerequest), desk.feed.counters());
+    stop.store(true, Ordering::Relaxed);
+    running.join().unwrap();
+
+    let counters = desk.feed.counters();
+    assert_eq!((counters.gaps, counters.lost_messages, counters.window_full), (0, 0, 0));
+    assert!(counters.recovered_messages > 0 && counters.snapshots > 0, "{counters:?}");
+    let mut truth = Oracle::default();
+    published.iter().for_each(|message| drop(truth.itch(message)));
+    for (symbol, wanted) in &truth.books {
+        let Some(&instrument) = desk.directory.get(symbol) else {
+            assert_eq!(wanted, &oracle::Book::default(), "{symbol} was never defined");
+            continue;
+        };
+        let ours = desk.books.book(instrument);
+        let side = |side| ours.side(side).map(|level| (level.price.0, level.qty)).collect::<Vec<_>>();
+        assert_eq!(side(Side::Buy), wanted.top_bids(usize::MAX), "{symbol}");
+        assert_eq!(side(Side::Sell), wanted.top_asks(usize::MAX), "{symbol}");
+    }
+}
+
+/// What the exchange published, asked of it message by message until it has no more.
+fn all_messages(server: SocketAddrV4, counters: &tickpath::feed::Counters) -> Vec<Vec<u8>> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let (mut messages, mut bytes, mut silent): (Vec<Vec<u8>>, _, _) = (Vec::new(), [0; 2048], 0);
+    // One in ten requests is lost on purpose.
+    while silent < 20 {
+        let first = messages.len() as u64 + 1;
+        let request = [&SESSION[..], &first.to_be_bytes(), &1000u16.to_be_bytes()].concat();
+        socket.send_to(&request, server).unwrap();
+        silent += 1;
+        let Ok(length) = socket.recv(&mut bytes) else { continue };
+        let mut rest = &bytes[20..length];
+        if bytes[10..18] != first.to_be_bytes() || rest.is_empty() {
+            continue;
+        }
+        silent = 0;
+        while let [high, low, blocks @ ..] = rest {
+            let (message, after) = blocks.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+            messages.push(message.to_vec());
+            rest = after;
+        }
+    }
+    assert!(messages.len() >= 20_000, "{} of {counters:?}", messages.len());
+    messages
 }
