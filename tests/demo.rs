@@ -82,6 +82,39 @@ impl Day {
         }
         filled
     }
+
+    /// Nothing stands; every share filled is filled on both sides; and so are the positions.
+    fn agrees_on_orders(&self, exchange: &Value, host: &Value) {
+        let orders = self.lines("exchange-orders.jsonl");
+        assert!(orders.iter().all(|order| order["leaves"] == 0), "an order stands after the venue has stopped");
+        let theirs: BTreeMap<u64, u64> = orders
+            .iter()
+            .map(|order| (order["urn"].as_u64().unwrap(), order["filled"].as_u64().unwrap()))
+            .filter(|(_, filled)| *filled > 0)
+            .collect();
+        assert!(!theirs.is_empty(), "{}", self.text);
+        assert_eq!(self.filled(), theirs);
+        let mut positions = exchange["positions"].as_object().unwrap().clone();
+        positions.retain(|_, shares| *shares != 0);
+        assert_eq!(host["positions"]["demo"].as_object(), Some(&positions));
+    }
+
+    /// Books are fresh, and the same.
+    fn agrees_on_books(&self) {
+        let (ours, theirs) = (self.lines("host-books.jsonl"), self.lines("exchange-books.jsonl"));
+        assert!(ours.iter().all(|book| book["stale"] == false), "a book is stale at the end: {}", self.text);
+        let top = |books: Vec<Value>| -> BTreeMap<String, [Vec<Value>; 2]> {
+            let best = |book: &Value, side: &str| book[side].as_array().unwrap().iter().take(5).cloned().collect();
+            let named = |book: Value| {
+                (book["symbol"].as_str().unwrap().to_owned(), ["bids", "asks"].map(|side| best(&book, side)))
+            };
+            books.into_iter().map(named).collect()
+        };
+        let (ours, theirs) = (top(ours), top(theirs));
+        for (symbol, book) in &theirs {
+            assert_eq!(ours.get(symbol), Some(book), "{symbol}");
+        }
+    }
 }
 
 /// Frames of a capture that a display filter of tshark finds.
@@ -105,32 +138,8 @@ fn a_venue_and_an_exchange_agree_on_every_order_and_every_book() {
     assert_eq!(exchange["order_messages"].as_u64(), Some(sent));
     assert_eq!(exchange["order_session"]["logouts"], 1);
 
-    let orders = day.lines("exchange-orders.jsonl");
-    assert!(orders.iter().all(|order| order["leaves"] == 0), "an order stands after the venue has stopped");
-    let theirs: BTreeMap<u64, u64> = orders
-        .iter()
-        .map(|order| (order["urn"].as_u64().unwrap(), order["filled"].as_u64().unwrap()))
-        .filter(|(_, filled)| *filled > 0)
-        .collect();
-    assert!(!theirs.is_empty(), "{}", day.text);
-    assert_eq!(day.filled(), theirs);
-
-    let mut positions = exchange["positions"].as_object().unwrap().clone();
-    positions.retain(|_, shares| *shares != 0);
-    assert_eq!(host["positions"]["demo"].as_object(), Some(&positions));
-
-    let (ours, theirs) = (day.lines("host-books.jsonl"), day.lines("exchange-books.jsonl"));
-    let top = |books: Vec<Value>| -> BTreeMap<String, (Vec<Value>, Vec<Value>)> {
-        let side = |book: &Value, side: &str| book[side].as_array().unwrap().iter().take(5).cloned().collect();
-        let named =
-            |book: Value| (book["symbol"].as_str().unwrap().to_owned(), (side(&book, "bids"), side(&book, "asks")));
-        books.into_iter().map(named).collect()
-    };
-    assert!(ours.iter().all(|book| book["stale"] == false), "a book went stale without a loss");
-    let (ours, theirs) = (top(ours), top(theirs));
-    for (symbol, book) in &theirs {
-        assert_eq!(ours.get(symbol), Some(book), "{symbol}");
-    }
+    day.agrees_on_orders(&exchange, &host);
+    day.agrees_on_books();
 
     for capture in ["orders-exchange.pcap", "orders-host.pcap"] {
         let capture = day.path(capture);
@@ -142,4 +151,17 @@ fn a_venue_and_an_exchange_agree_on_every_order_and_every_book() {
     }
     assert!(day.text.contains("ledger balanced"), "{}", day.text);
     assert!(day.text.contains("doorbell→ack"), "{}", day.text);
+}
+
+#[test]
+fn loss_on_both_lines_and_broken_connections_change_nothing_of_that() {
+    if !namespaces() {
+        return;
+    }
+    let day = Day::trade(5, &[("TICKPATH_DEMO_HARM", "1")]);
+    let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
+    assert_eq!(exchange["order_session"]["cut_off"], 2, "{}", day.text);
+    assert!(exchange["rerequests"]["answered"].as_u64().unwrap() > 0, "{}", day.text);
+    day.agrees_on_orders(&exchange, &host);
+    day.agrees_on_books();
 }

@@ -225,7 +225,8 @@ impl Market {
                 self.replace(original, urn, client_id, changed, out);
             }
             Request::Cancel { urn, qty } => self.cancel(urn, qty, out),
-            Request::Modify { .. } | Request::Query => self.counts.unsupported += 1,
+            Request::Query => out.responses.push(&Response::Query { next: self.last_urn + 1 }.bytes(out.now_ns)),
+            Request::Modify { .. } => self.counts.unsupported += 1,
         }
     }
 

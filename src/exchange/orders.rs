@@ -263,6 +263,11 @@ pub enum Response {
         /// Number of the match.
         match_number: u64,
     },
+    /// The next reference that is taken.
+    Query {
+        /// It.
+        next: u32,
+    },
     /// The order was refused.
     Rejected {
         /// The order.
@@ -312,6 +317,10 @@ impl Response {
                 out.push(liquidity);
                 out.extend(match_number.to_be_bytes());
                 out.extend(NO_APPENDAGE);
+            }
+            Response::Query { next } => {
+                head(b'Q');
+                out.extend(next.to_be_bytes());
             }
             Response::Rejected { urn, reason, client_id } => {
                 head(b'J');

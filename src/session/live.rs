@@ -17,6 +17,8 @@ pub struct LiveOrder {
     pub qty: u32,
     /// A cancel of all of it has left, and nothing has come of it.
     pub leaving: bool,
+    /// The exchange has said that it has it.
+    pub known: bool,
 }
 
 /// A table by order id: open addressing with linear probing.
@@ -36,8 +38,10 @@ struct Slot {
     order: LiveOrder,
 }
 
-const NOBODY: Slot =
-    Slot { id: 0, order: LiveOrder { instrument: Instrument(0), side: Side::Buy, qty: 0, leaving: false } };
+const NOBODY: Slot = Slot {
+    id: 0,
+    order: LiveOrder { instrument: Instrument(0), side: Side::Buy, qty: 0, leaving: false, known: false },
+};
 
 impl Live {
     /// A table for `orders` orders. Allocates; nothing after this does.
@@ -142,9 +146,17 @@ impl Live {
         None
     }
 
-    /// Cancels that left may not have arrived: ask for them again.
-    pub fn forget_cancels(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.order.leaving = false);
+    /// The greatest id in it; 0 when it is empty.
+    pub fn last(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.id).max().unwrap_or(0)
+    }
+
+    /// The next order from slot `from` on that a lost connection left in doubt, of those up to id `last`: the exchange may
+    /// not have it, or not its cancel. And the slot it is in.
+    pub fn next_in_doubt(&self, from: usize, last: u64) -> Option<(usize, u64, LiveOrder)> {
+        let slots = self.slots.iter().enumerate().skip(from);
+        let doubtful = |slot: &Slot| slot.id != 0 && slot.id <= last && (!slot.order.known || slot.order.leaving);
+        slots.map(|(at, slot)| (at, *slot)).find(|(_, slot)| doubtful(slot)).map(|(at, slot)| (at, slot.id, slot.order))
     }
 
     /// Where `id` is, or would be.
@@ -173,7 +185,7 @@ mod tests {
     use std::collections::HashMap;
 
     fn order(qty: u32) -> LiveOrder {
-        LiveOrder { instrument: Instrument(qty % 7), side: Side::Sell, qty, leaving: false }
+        LiveOrder { instrument: Instrument(qty % 7), side: Side::Sell, qty, leaving: false, known: true }
     }
 
     proptest! {
@@ -225,7 +237,13 @@ mod tests {
         }
         met.sort_unstable();
         assert_eq!(met, (1..=100).collect::<Vec<_>>());
-        live.forget_cancels();
+        assert_eq!(live.last(), 100);
+        let (mut at, mut doubtful) = (0, 0);
+        while let Some((slot, id, _)) = live.next_in_doubt(at, 60) {
+            live.order_mut(id).unwrap().leaving = false;
+            (at, doubtful) = (slot, doubtful + 1);
+        }
+        assert_eq!(doubtful, 60);
         assert!(live.next_to_cancel().is_some());
     }
 }

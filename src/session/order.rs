@@ -9,7 +9,7 @@ use super::live::{Live, LiveOrder};
 use super::ouch::{self, MOST_EVENTS, Response};
 use super::soup::{Credentials, Happening, LONGEST, LONGEST_SENT, Phase, Silences, SoupClient};
 use super::tcp::{HEADERS, Tcp, TcpConfig, TcpCounters};
-use crate::market::{Order, OrderEvent, OrderKind, Refusal};
+use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Price, Refusal};
 
 /// Settings of a session.
 #[derive(Clone, Debug)]
@@ -68,6 +68,8 @@ counters! {
     malformed,
     /// Messages about no order.
     other_messages,
+    /// Orders, and cancels, that a lost connection took with it.
+    lost_on_the_way,
     /// Orders refused because the session was down.
     refused_down,
     /// Orders refused because the list of orders or the connection's buffer was full.
@@ -116,7 +118,16 @@ pub struct OrderSession {
     asked_at: u64,
     patience: u64,
     closing: Closing,
+    /// The orders that a lost connection left in doubt: up to this id, and from this slot of the list on once the
+    /// exchange has answered everything that did arrive.
+    doubt: Doubt,
     counters: SessionCounters,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Doubt {
+    last: u64,
+    from: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +167,7 @@ impl OrderSession {
             asked_at: now,
             patience: silences.theirs,
             closing: Closing::No,
+            doubt: Doubt::default(),
             counters: SessionCounters::default(),
         }
     }
@@ -187,10 +199,17 @@ impl OrderSession {
     /// What has arrived, as far as there is room for `room` events.
     pub fn read(&mut self, rx_tsc: u64, mut room: usize, mut tell: impl FnMut(Answered)) {
         loop {
+            while room > 0
+                && let Some(event) = self.in_doubt()
+            {
+                self.counters.lost_on_the_way += 1;
+                room -= 1;
+                tell(Answered { event, answer: false });
+            }
             self.filled += self.tcp.read(&mut self.stream[self.filled..]);
             let mut taken = 0;
             while room >= MOST_EVENTS {
-                let OrderSession { soup, stream, filled, live, counters, .. } = self;
+                let OrderSession { soup, stream, filled, live, counters, doubt, .. } = self;
                 let message = match soup.take(&stream[taken..*filled], rx_tsc) {
                     Ok(None) => break,
                     Ok(Some((happening, length))) => {
@@ -207,10 +226,13 @@ impl OrderSession {
                     Happening::Nothing | Happening::Ended => {}
                     Happening::Up => {
                         counters.logins += 1;
-                        live.forget_cancels();
+                        *doubt = Doubt { last: live.last(), from: None };
+                        if !live.is_empty() {
+                            self.tcp.send(&ouch::query());
+                        }
                     }
                     Happening::Refused(_) => counters.logins_refused += 1,
-                    Happening::Message(message) => room -= said(message, rx_tsc, live, counters, &mut tell),
+                    Happening::Message(message) => room -= said(message, rx_tsc, live, counters, doubt, &mut tell),
                 }
             }
             self.stream.copy_within(taken..self.filled, 0);
@@ -224,7 +246,7 @@ impl OrderSession {
     /// Whether what has arrived was not read for want of room.
     #[inline]
     pub fn has_unread(&self) -> bool {
-        self.filled > 0
+        self.filled > 0 || self.doubt.from.is_some()
     }
 
     /// Send an order whose message lies in `frame` at [`HEADERS`], which is finished for the wire where it can be.
@@ -254,7 +276,7 @@ impl OrderSession {
         } else {
             let Order { instrument, side, qty, .. } = *order;
             // There is room, and ids rise.
-            self.live.insert(order.id, LiveOrder { instrument, side, qty, leaving: false });
+            self.live.insert(order.id, LiveOrder { instrument, side, qty, leaving: false, known: false });
         }
         way
     }
@@ -362,6 +384,36 @@ impl OrderSession {
         }
     }
 
+    /// What a lost connection took with it, once that is known: an order that the exchange never had, or a cancel.
+    fn in_doubt(&mut self) -> Option<OrderEvent> {
+        let from = self.doubt.from?;
+        let Some((at, id, order)) = self.live.next_in_doubt(from, self.doubt.last) else {
+            self.doubt = Doubt::default();
+            return None;
+        };
+        self.doubt.from = Some(at);
+        if order.known {
+            if let Some(order) = self.live.order_mut(id) {
+                order.leaving = false;
+            }
+        } else {
+            self.live.remove(id);
+        }
+        Some(OrderEvent {
+            id,
+            replaced_id: 0,
+            price: Price(0),
+            rx_tsc: 0,
+            exchange_ns: 0,
+            match_id: 0,
+            instrument: order.instrument,
+            qty: 0,
+            reason: Refusal::SessionDown as u16,
+            kind: OrderEventKind::LocalReject,
+            side: order.side,
+        })
+    }
+
     fn drop_connection(&mut self, now: u64) {
         self.counters.connections_lost += 1;
         self.tcp.abort();
@@ -382,6 +434,7 @@ fn said(
     rx_tsc: u64,
     live: &mut Live,
     counters: &mut SessionCounters,
+    doubt: &mut Doubt,
     tell: &mut impl FnMut(Answered),
 ) -> usize {
     match ouch::response(message, rx_tsc, live) {
@@ -396,6 +449,7 @@ fn said(
             counters.unknown_orders += 1;
             counters.unknown_executions += u64::from(executed);
         }
+        Response::Caught => doubt.from = Some(0),
         Response::Other => counters.other_messages += 1,
         Response::Malformed => counters.malformed += 1,
     }

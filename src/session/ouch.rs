@@ -10,6 +10,9 @@ use arrayvec::ArrayVec;
 /// Bytes of a cancel, in its SoupBinTCP packet.
 pub const CANCEL: usize = soupbin::HEADER + 9;
 
+/// Bytes of an account query, in its SoupBinTCP packet.
+const QUERY: usize = soupbin::HEADER + 1;
+
 /// Most events that a message is told as.
 pub const MOST_EVENTS: usize = 2;
 
@@ -30,6 +33,8 @@ pub enum Response {
         /// Shares of it were executed: positions are not what they are thought to be.
         executed: bool,
     },
+    /// Everything that was sent before the question of [`query`] has been answered, or never will be.
+    Caught,
     /// About no order, or nothing that changes one: a system event, a priority update.
     Other,
     /// No message of the protocol.
@@ -43,6 +48,15 @@ pub fn cancel(id: u64) -> Option<[u8; CANCEL]> {
     let length = message.emit(&[], &mut packet[soupbin::HEADER..]).ok()?;
     packet[..soupbin::HEADER].copy_from_slice(&soupbin::header(b'U', length)?);
     Some(packet)
+}
+
+/// The packet that asks which reference comes next. Its answer comes after those to everything sent before it.
+pub fn query() -> [u8; QUERY] {
+    let mut packet = [0; QUERY];
+    // Two bytes of length, one of type, one of message: it fits.
+    packet[..soupbin::HEADER].copy_from_slice(&soupbin::header(b'U', 1).unwrap_or_default());
+    packet[soupbin::HEADER] = b'Q';
+    packet
 }
 
 /// What `message`, which arrived at `rx_tsc`, means for the orders of `live`.
@@ -102,6 +116,7 @@ pub fn response(message: &[u8], rx_tsc: u64, live: &mut Live) -> Response {
         Outbound::CancelPending(m, _) => {
             at(m.user_ref(), m.timestamp(), OrderEventKind::CancelPending).map(|event| (one(event), true))
         }
+        Outbound::QueryResponse(..) => Err(Response::Caught),
         _ => Err(Response::Other),
     };
     match done {
@@ -118,7 +133,7 @@ fn stands(event: OrderEvent, state: u8, live: &mut Live) -> ArrayVec<OrderEvent,
         let kind = OrderEventKind::Cancelled;
         events.push(OrderEvent { kind, price: Price(0), replaced_id: 0, ..event });
     } else if let Some(order) = live.order_mut(event.id) {
-        order.qty = event.qty;
+        (order.qty, order.known) = (event.qty, true);
     }
     events
 }
@@ -147,7 +162,10 @@ mod tests {
     fn live(orders: &[(u64, u32)]) -> Live {
         let mut live = Live::new(16);
         for &(id, qty) in orders {
-            assert!(live.insert(id, LiveOrder { instrument: Instrument(3), side: Side::Sell, qty, leaving: false }));
+            assert!(live.insert(
+                id,
+                LiveOrder { instrument: Instrument(3), side: Side::Sell, qty, leaving: false, known: false }
+            ));
         }
         live
     }
