@@ -108,7 +108,7 @@ pub struct Counts {
     pub unknown_cancels: u64,
     /// Cancels that would leave as many shares as stand or more: ignored.
     pub idle_cancels: u64,
-    /// Modifications and queries: not offered.
+    /// Modifications: not offered.
     pub unsupported: u64,
     /// Replacements that met an order just executed, on request.
     pub crossed_replaces: u64,
@@ -225,7 +225,9 @@ impl Market {
                 self.replace(original, urn, client_id, changed, out);
             }
             Request::Cancel { urn, qty } => self.cancel(urn, qty, out),
-            Request::Query => out.responses.push(&Response::Query { next: self.last_urn + 1 }.bytes(out.now_ns)),
+            Request::Query => {
+                out.responses.push(&Response::Query { next: self.last_urn.saturating_add(1) }.bytes(out.now_ns))
+            }
             Request::Modify { .. } => self.counts.unsupported += 1,
         }
     }

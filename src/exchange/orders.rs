@@ -86,7 +86,7 @@ pub enum Request {
         /// The order.
         urn: u32,
     },
-    /// An account query (`Q`), which this exchange does not answer.
+    /// An account query (`Q`): which number may come next.
     Query,
 }
 
