@@ -46,7 +46,7 @@ fn checks(instruments: u32, rounds: usize) -> Rounds {
             let began = Instant::now();
             for n in 0..PIECE {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                let i = ((random >> 32) * u64::from(instruments) >> 32) as u32;
+                let i = (((random >> 32) * u64::from(instruments)) >> 32) as u32;
                 let price = 1_000_000 - 100 * (n as i64 % 4);
                 let replace = Order {
                     replaced_id: u64::from(2 * i + 1),

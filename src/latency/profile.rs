@@ -650,7 +650,7 @@ mod tests {
             ..sent(rx_tsc, [10, 10, 10, encode, doorbell])
         };
         // Two orders of one packet, one of the next packet of the burst, then another burst.
-        for record in [order(1000, 0, 100, 105), order(1000, 0, 200, 5), order(1000, 1, 300, 5), order(2000, 0, 90, 5)]
+        for record in [order(1000, 0, 100, 105), order(1000, 0, 200, 6), order(1000, 1, 300, 5), order(2000, 0, 90, 6)]
         {
             builder.record(&record);
         }
@@ -660,8 +660,8 @@ mod tests {
         let encode = Hop::DecidedEncoded.index();
         assert_eq!(values(&venue.hops[encode][0]).len(), 4);
         assert_eq!(values(&venue.clear[encode][0]), [90.0, 100.0]);
-        assert_eq!(values(&venue.clear[Hop::EncodedDoorbell.index()][0]), [5.0]);
-        assert_eq!(values(&venue.clear[Hop::RxDoorbell.index()][0]), [125.0, 135.0]);
+        assert_eq!(values(&venue.clear[Hop::EncodedDoorbell.index()][0]), [6.0]);
+        assert_eq!(values(&venue.clear[Hop::RxDoorbell.index()][0]), [126.0, 136.0]);
     }
 
     #[test]

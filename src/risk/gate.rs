@@ -214,7 +214,7 @@ impl<'m> Gate<'m> {
         if self.config.tick && (terms.tick == 0 || price % i64::from(terms.tick) != 0) {
             return Err(Refusal::Tick);
         }
-        if self.config.lot && (terms.lot == 0 || order.qty % terms.lot != 0) {
+        if self.config.lot && (terms.lot == 0 || !order.qty.is_multiple_of(terms.lot)) {
             return Err(Refusal::Lot);
         }
         if order.qty == 0 || limits.shares.is_some_and(|most| order.qty > most) {

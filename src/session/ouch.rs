@@ -62,9 +62,8 @@ pub fn query() -> [u8; QUERY] {
 /// What `message`, which arrived at `rx_tsc`, means for the orders of `live`.
 pub fn response(message: &[u8], rx_tsc: u64, live: &mut Live) -> Response {
     let Ok(message) = ouch50::parse_outbound(message) else { return Response::Malformed };
-    let at = |id: u32, exchange_ns: u64, kind: OrderEventKind| {
-        let order = live.order(id.into()).ok_or(Response::Unknown { id: id.into(), executed: false });
-        order.map(|order| OrderEvent {
+    let about = |id: u32, exchange_ns: u64, kind: OrderEventKind| {
+        live.order(id.into()).map(|order| OrderEvent {
             id: id.into(),
             replaced_id: 0,
             price: Price(0),
@@ -78,51 +77,59 @@ pub fn response(message: &[u8], rx_tsc: u64, live: &mut Live) -> Response {
             side: order.side,
         })
     };
-    let done = match message {
-        Outbound::Accepted(m, _) => at(m.user_ref(), m.timestamp(), OrderEventKind::Accepted).map(|event| {
-            let event = OrderEvent { qty: m.qty(), price: price(m.price()), ..event };
-            (stands(event, m.state(), live), true)
-        }),
-        Outbound::Replaced(m, _) => at(m.user_ref(), m.timestamp(), OrderEventKind::Replaced).map(|event| {
+    let (id, event) = match &message {
+        Outbound::Accepted(m, _) => (m.user_ref(), about(m.user_ref(), m.timestamp(), OrderEventKind::Accepted)),
+        Outbound::Replaced(m, _) => (m.user_ref(), about(m.user_ref(), m.timestamp(), OrderEventKind::Replaced)),
+        Outbound::Canceled(m, _) => (m.user_ref(), about(m.user_ref(), m.timestamp(), OrderEventKind::Cancelled)),
+        Outbound::SelfMatchCanceled(m, _) => {
+            (m.user_ref(), about(m.user_ref(), m.timestamp(), OrderEventKind::Cancelled))
+        }
+        Outbound::Executed(m, _) => (m.user_ref(), about(m.user_ref(), m.timestamp(), OrderEventKind::Filled)),
+        Outbound::Rejected(m, _) => (m.user_ref(), about(m.user_ref(), m.timestamp(), OrderEventKind::Rejected)),
+        Outbound::CancelRejected(m, _) => {
+            (m.user_ref(), about(m.user_ref(), m.timestamp(), OrderEventKind::CancelRejected))
+        }
+        Outbound::CancelPending(m, _) => {
+            (m.user_ref(), about(m.user_ref(), m.timestamp(), OrderEventKind::CancelPending))
+        }
+        Outbound::QueryResponse(..) => return Response::Caught,
+        _ => return Response::Other,
+    };
+    let Some(event) = event else {
+        return Response::Unknown { id: id.into(), executed: matches!(message, Outbound::Executed(..)) };
+    };
+    let (events, answer) = match message {
+        Outbound::Accepted(m, _) => {
+            (stands(OrderEvent { qty: m.qty(), price: price(m.price()), ..event }, m.state(), live), true)
+        }
+        Outbound::Replaced(m, _) => {
             let replaced_id = m.original_ref().into();
             live.remove(replaced_id);
             let event = OrderEvent { qty: m.qty(), price: price(m.price()), replaced_id, ..event };
             (stands(event, m.state(), live), true)
-        }),
-        Outbound::Canceled(m, _) => at(m.user_ref(), m.timestamp(), OrderEventKind::Cancelled)
-            .map(|event| taken_off(OrderEvent { qty: m.qty(), reason: m.reason().into(), ..event }, live)),
-        Outbound::SelfMatchCanceled(m, _) => at(m.user_ref(), m.timestamp(), OrderEventKind::Cancelled)
-            .map(|event| taken_off(OrderEvent { qty: m.qty(), reason: m.reason().into(), ..event }, live)),
-        Outbound::Executed(m, _) => match at(m.user_ref(), m.timestamp(), OrderEventKind::Filled) {
-            Ok(event) => {
-                live.reduce(event.id, m.qty());
-                let (price, match_id) = (price(m.price()), m.match_number());
-                Ok((one(OrderEvent { qty: m.qty(), price, match_id, ..event }), false))
-            }
-            Err(_) => Err(Response::Unknown { id: m.user_ref().into(), executed: true }),
-        },
-        Outbound::Rejected(m, _) => at(m.user_ref(), m.timestamp(), OrderEventKind::Rejected).map(|event| {
+        }
+        Outbound::Canceled(m, _) => taken_off(OrderEvent { qty: m.qty(), reason: m.reason().into(), ..event }, live),
+        Outbound::SelfMatchCanceled(m, _) => {
+            taken_off(OrderEvent { qty: m.qty(), reason: m.reason().into(), ..event }, live)
+        }
+        Outbound::Executed(m, _) => {
+            live.reduce(event.id, m.qty());
+            let (price, match_id) = (price(m.price()), m.match_number());
+            (one(OrderEvent { qty: m.qty(), price, match_id, ..event }), false)
+        }
+        Outbound::Rejected(m, _) => {
             live.remove(event.id);
             (one(OrderEvent { reason: m.reason(), ..event }), true)
-        }),
-        Outbound::CancelRejected(m, _) => {
-            at(m.user_ref(), m.timestamp(), OrderEventKind::CancelRejected).map(|event| {
-                if let Some(order) = live.order_mut(event.id) {
-                    order.leaving = false;
-                }
-                (one(event), true)
-            })
         }
-        Outbound::CancelPending(m, _) => {
-            at(m.user_ref(), m.timestamp(), OrderEventKind::CancelPending).map(|event| (one(event), true))
+        Outbound::CancelRejected(..) => {
+            if let Some(order) = live.order_mut(event.id) {
+                order.leaving = false;
+            }
+            (one(event), true)
         }
-        Outbound::QueryResponse(..) => Err(Response::Caught),
-        _ => Err(Response::Other),
+        _ => (one(event), true),
     };
-    match done {
-        Ok((events, answer)) => Response::Order { events, answer },
-        Err(other) => other,
-    }
+    Response::Order { events, answer }
 }
 
 /// It stands, or is dead already.

@@ -12,7 +12,7 @@ use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet, Soc
 use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
-use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Address, Ipv4Cidr};
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Bytes of the headers in front of a message: Ethernet, IPv4 and TCP without options.
@@ -150,7 +150,7 @@ impl Tcp {
         // A port a connection, so that a segment of the last one is not taken for one of this.
         let local = *port;
         *port = port.checked_add(1).unwrap_or(config.source.port());
-        let server = (Ipv4Address::from(*config.destination.ip()), config.destination.port());
+        let server = (*config.destination.ip(), config.destination.port());
         socket.connect(interface.context(), server, local).is_ok()
     }
 
@@ -587,7 +587,7 @@ mod tests {
 
         fn lost(&mut self) -> bool {
             self.carried += 1;
-            self.lose_every > 0 && self.carried % self.lose_every == 0
+            self.lose_every > 0 && self.carried.is_multiple_of(self.lose_every)
         }
 
         /// Half a millisecond of both ends.
