@@ -43,10 +43,18 @@ struct Day {
 
 impl Day {
     fn trade(seconds: u32, variables: &[(&str, &str)]) -> Day {
+        Day::trade_and(seconds, variables, |_| {})
+    }
+
+    /// The same, and something done to it meanwhile.
+    fn trade_and(seconds: u32, variables: &[(&str, &str)], during: impl FnOnce(&Path)) -> Day {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/demo"));
         command.arg(env!("CARGO_BIN_EXE_tickpath")).arg(folder.path()).arg(seconds.to_string());
-        let output = command.envs(variables.iter().copied()).output().unwrap();
+        command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        during(folder.path());
+        let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
         Day { folder, text }
@@ -65,8 +73,8 @@ impl Day {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Shares filled of each order, as the venue's trace has them.
-    fn filled(&self) -> BTreeMap<u64, u64> {
+    /// These columns of the trace's rows.
+    fn rows<const N: usize>(&self, columns: [&str; N]) -> Vec<[String; N]> {
         let csv = self.path("rows.csv");
         let mut report = Command::new(env!("CARGO_BIN_EXE_tickpath"));
         let status = report.arg("report").arg(self.path("trace")).arg("--csv").arg(&csv).stdout(Stdio::null()).status();
@@ -74,11 +82,15 @@ impl Day {
         let text = std::fs::read_to_string(csv).unwrap();
         let mut rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
         let header = rows.next().unwrap();
-        let column = |name: &str| header.iter().position(|column| *column == name).unwrap();
-        let (kind, id, qty) = (column("kind"), column("order_id"), column("qty"));
+        let places = columns.map(|name| header.iter().position(|column| *column == name).unwrap());
+        rows.map(|row| places.map(|at| row[at].to_owned())).collect()
+    }
+
+    /// Shares filled of each order, as the venue's trace has them.
+    fn filled(&self) -> BTreeMap<u64, u64> {
         let mut filled = BTreeMap::new();
-        for row in rows.filter(|row| row[kind] == "filled") {
-            *filled.entry(row[id].parse().unwrap()).or_default() += row[qty].parse::<u64>().unwrap();
+        for [_, id, qty] in self.rows(["kind", "order_id", "qty"]).iter().filter(|[kind, ..]| kind == "filled") {
+            *filled.entry(id.parse().unwrap()).or_default() += qty.parse::<u64>().unwrap();
         }
         filled
     }
@@ -92,7 +104,6 @@ impl Day {
             .map(|order| (order["urn"].as_u64().unwrap(), order["filled"].as_u64().unwrap()))
             .filter(|(_, filled)| *filled > 0)
             .collect();
-        assert!(!theirs.is_empty(), "{}", self.text);
         assert_eq!(self.filled(), theirs);
         let mut positions = exchange["positions"].as_object().unwrap().clone();
         positions.retain(|_, shares| *shares != 0);
@@ -139,6 +150,7 @@ fn a_venue_and_an_exchange_agree_on_every_order_and_every_book() {
     assert_eq!(exchange["order_session"]["logouts"], 1);
 
     day.agrees_on_orders(&exchange, &host);
+    assert!(!day.filled().is_empty(), "{}", day.text);
     day.agrees_on_books();
 
     for capture in ["orders-exchange.pcap", "orders-host.pcap"] {
@@ -163,5 +175,45 @@ fn loss_on_both_lines_and_broken_connections_change_nothing_of_that() {
     assert_eq!(exchange["order_session"]["cut_off"], 2, "{}", day.text);
     assert!(exchange["rerequests"]["answered"].as_u64().unwrap() > 0, "{}", day.text);
     day.agrees_on_orders(&exchange, &host);
+    assert!(!day.filled().is_empty(), "{}", day.text);
     day.agrees_on_books();
+}
+
+#[test]
+fn after_a_kill_nothing_but_cancels_leaves() {
+    if !namespaces() {
+        return;
+    }
+    let ctl = |folder: &Path, command: &str| {
+        let mut ctl = Command::new(env!("CARGO_BIN_EXE_tickpath"));
+        ctl.arg("ctl").arg(folder.join("control")).arg(command).output().unwrap()
+    };
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let mut killed = 0;
+    let day = Day::trade_and(5, &[], |folder| {
+        let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let traded = |output: &std::process::Output| {
+            let text = String::from_utf8_lossy(&output.stdout);
+            text.contains(": trading;") && !text.contains(" 0 orders")
+        };
+        while !traded(&ctl(folder, "status")) {
+            assert!(std::time::Instant::now() < patience, "no order in a minute");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let output = ctl(folder, "kill");
+        assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("KILLED (command)"));
+        killed = now();
+    });
+    let sent: Vec<(u64, String)> = day
+        .rows(["kind", "order", "rx_ns"])
+        .into_iter()
+        .filter(|[kind, ..]| kind == "sent")
+        .map(|[_, order, rx_ns]| (rx_ns.parse().unwrap_or(u64::MAX), order))
+        .collect();
+    assert!(sent.iter().any(|(at, order)| *at < killed && order == "enter"), "{}", day.text);
+    let late = sent.iter().filter(|(at, order)| *at > killed && order != "cancel").count();
+    assert_eq!(late, 0, "{}", day.text);
+    let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
+    assert!(host["counters"]["demo"]["swept"].as_u64().unwrap() > 0, "{}", day.text);
+    day.agrees_on_orders(&exchange, &host);
 }
