@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     client.login(0, &mut [0; LONGEST_SENT]);
     let mut live = Live::new(64);
     for id in 1..=32 {
-        live.insert(id, LiveOrder { instrument: Instrument(0), side: Side::Buy, qty: 100, leaving: id % 2 == 0, known: id % 3 == 0 });
+        live.insert(id, LiveOrder { instrument: Instrument(0), side: Side::Buy, qty: 100, leaving: id % 2 == 0, known: id % 3 == 0, replaced_by: id / 2 * 3 });
     }
     let mut rest = bytes;
     while let Ok(Some((happening, length))) = client.take(rest, 1) {

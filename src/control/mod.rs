@@ -12,16 +12,16 @@ use crate::risk::{Kill, KillFile, KillReason};
 use crate::stages::Shared;
 use crate::sys::socket::private_listener;
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest command.
-const LONGEST: u64 = 1024;
+const LONGEST: usize = 1024;
 /// How long one connection may take to say what it wants, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the thread looks whether it is wanted.
@@ -94,6 +94,8 @@ pub struct VenueHandle {
     pub kill: Kill,
     /// What its lcores are told.
     pub shared: Arc<Shared>,
+    /// Its orders go by a session, so that tx knows what stands.
+    pub session: bool,
     /// Where a trip is remembered.
     pub kill_file: Option<Mutex<KillFile>>,
 }
@@ -211,14 +213,35 @@ fn serve(listener: &UnixListener, reach: &Reach, over: &AtomicBool) {
 
 fn converse(stream: UnixStream, reach: &Reach) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new((&stream).take(LONGEST)).read_line(&mut line)?;
+    let Some(line) = command(&stream)? else { return Ok(()) };
     let answer = answer(&line, reach);
     // Plain data: it always becomes JSON.
     let text = serde_json::to_string(&answer).expect("an answer is plain data") + "\n";
     (&stream).write_all(text.as_bytes())
+}
+
+/// The line that says what is wanted; `None` when it did not come whole in time, or at all.
+fn command(mut stream: &UnixStream) -> io::Result<Option<String>> {
+    let until = Instant::now() + PATIENCE;
+    let mut line = Vec::new();
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || line.len() >= LONGEST {
+            return Ok(None);
+        }
+        stream.set_read_timeout(Some(left))?;
+        let mut some = [0; 256];
+        let n = stream.read(&mut some)?;
+        line.extend(&some[..n]);
+        // Half a command may be another command.
+        if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+            return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
+        }
+        if n == 0 {
+            return Ok(None);
+        }
+    }
 }
 
 fn answer(line: &str, reach: &Reach) -> Answer {
@@ -251,6 +274,11 @@ fn answer(line: &str, reach: &Reach) -> Answer {
                 if let Err(err) = handle.clear() {
                     return refuse(format!("venue {}: cannot clear it: {err}", handle.name));
                 }
+            }
+            Command::CancelAll if !handle.session => {
+                let why =
+                    "its orders go by udp: nobody knows what stands but its strategy, which cancels when it is drained";
+                return refuse(format!("venue {}: {why}", handle.name));
             }
             Command::CancelAll => handle.shared.cancel_all(),
             Command::Drain => reach.stop.store(true, Ordering::Relaxed),
@@ -294,6 +322,7 @@ mod tests {
             name: name.into(),
             kill: Kill::default(),
             shared: Arc::default(),
+            session: name == "nasdaq",
             kill_file: None,
         };
         Arc::new(vec![handle("nasdaq"), handle("iex")])
@@ -323,6 +352,8 @@ mod tests {
         ask(&path, "clear").unwrap();
         assert!(!venues[0].kill.is_tripped());
         assert!(ask(&path, "kill lse").unwrap().error.unwrap().contains("there are nasdaq, iex"));
+        assert!(ask(&path, "cancel-all iex").unwrap().error.unwrap().contains("udp"));
+        assert!(ask(&path, "cancel-all nasdaq").unwrap().error.is_none());
         assert!(ask(&path, "explode").unwrap().error.unwrap().contains("status, kill, clear"));
         assert!(ask(&path, "").unwrap().error.is_some());
         assert!(!STOP.load(Ordering::Relaxed));
@@ -340,10 +371,15 @@ mod tests {
         let venues = venues();
         let _control = start(&path, &venues).unwrap();
         let _silent = UnixStream::connect(&path).unwrap();
+        // Half a command is none: the rest of it would have named the venue.
+        let mut half = UnixStream::connect(&path).unwrap();
+        half.write_all(b"kill").unwrap();
+        drop(half);
         let mut loud = UnixStream::connect(&path).unwrap();
         // It may be refused before all of it is written.
         let _ = loud.write_all(&vec![b'x'; 1 << 20]);
         assert!(ask(&path, "status").unwrap().error.is_none());
+        assert!(venues.iter().all(|venue| !venue.kill.is_tripped()));
     }
 
     #[test]

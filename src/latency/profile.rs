@@ -26,6 +26,8 @@ const PER_OCTAVE: u32 = 1 << OCTAVE_BITS;
 const TOP_BIT: u32 = 38;
 /// Resolution of the smallest values.
 const UNITS_PER_NS: f64 = 4.0;
+/// Most warnings of the clock that are kept.
+const MOST_WARNINGS: usize = 8;
 /// Filled buckets of a histogram that has none.
 const EMPTY: (usize, usize) = (BUCKETS, 0);
 
@@ -308,11 +310,9 @@ impl ProfileBuilder {
 
     /// Take in what the host did in an interval.
     pub fn interval(&mut self, interval: &Interval) {
-        self.profile.lost += interval.records_lost;
+        self.profile.lost = self.profile.lost.saturating_add(interval.records_lost);
         for warning in &interval.clock.warnings {
-            if !self.profile.clock_warnings.contains(warning) {
-                self.profile.clock_warnings.push(warning.clone());
-            }
+            note_once(&mut self.profile.clock_warnings, warning);
         }
         if self.origin.is_some() {
             self.spread(interval);
@@ -345,6 +345,10 @@ impl ProfileBuilder {
     }
 
     fn sent(&mut self, venue: usize, record: &Record) {
+        if record.rx_tsc == 0 {
+            // No packet caused it: a cancel at the end, an answer to a fill.
+            return;
+        }
         let Some(spans) = hop::software(record) else {
             self.profile.negative += 1;
             return;
@@ -543,6 +547,15 @@ impl Default for Open {
     }
 }
 
+/// Add a warning unless there is one of its wording, whatever its figures, or there are many.
+pub fn note_once(warnings: &mut Vec<String>, warning: &str) {
+    let wording =
+        |text: &str| text.split(|c: char| c.is_ascii_digit() || c == '.').map(str::to_owned).collect::<String>();
+    if warnings.len() < MOST_WARNINGS && !warnings.iter().any(|known| wording(known) == wording(warning)) {
+        warnings.push(warning.to_owned());
+    }
+}
+
 fn bucket_of(units: u64) -> usize {
     let units = units.min((1 << TOP_BIT) - 1);
     let octave = (u64::BITS - units.leading_zeros()).saturating_sub(OCTAVE_BITS);
@@ -674,6 +687,8 @@ mod tests {
         builder.record(&answer(1000, 1050 + 7000));
         builder.record(&answer(999, 9000));
         builder.record(&Record { book_tsc: 1, ..order });
+        // Caused by no packet: neither a time nor an error.
+        builder.record(&Record { rx_tsc: 0, parsed_tsc: 0, order_id: 5, ..order });
         let profile = builder.finish();
         assert_eq!(profile.negative, 1);
         let answers = &profile.venues[0].hops[Hop::DoorbellAck.index()][0];

@@ -310,6 +310,7 @@ impl State {
 
     fn close_interval(&mut self) {
         let interval = self.interval();
+        let lost = interval.records_lost;
         self.write(&interval);
         if let Some(live) = &mut self.parts.live {
             live.interval(&interval).iter().for_each(|(level, said)| log::log!(*level, "{said}"));
@@ -321,7 +322,7 @@ impl State {
             venues,
             interval,
             recorder: self.account(),
-            alarms: self.alarms(),
+            alarms: self.alarms(lost),
             ..self.parts.run.clone()
         };
         if let Some(metrics) = &self.parts.metrics {
@@ -331,7 +332,6 @@ impl State {
         self.from = Instant::now();
         self.from_tsc = self.last.interval.to_tsc;
         self.records_before = self.records;
-        self.lost_before = self.last.recorder.lost_ring;
     }
 
     /// The interval into the files.
@@ -360,11 +360,11 @@ impl State {
         ClockFit { tsc_hz, error_ppm, verified, ..self.parts.clock.fitted() }
     }
 
-    fn alarms(&self) -> Vec<Alarm> {
+    /// `lost`: records of this interval that found their ring full.
+    fn alarms(&self, lost: u64) -> Vec<Alarm> {
         let alarm = |kind: &str, text: String| Alarm { kind: kind.to_owned(), text, ..Alarm::default() };
         let mut alarms: Vec<Alarm> = self.parts.live.iter().flat_map(Live::alarms).collect();
         alarms.extend(self.clock.warnings.iter().map(|w| alarm("clock", w.clone())));
-        let lost = self.lost() - self.lost_before;
         if lost > 0 {
             alarms.push(alarm("recorder", format!("{lost} records of the last interval found their ring full")));
         }
@@ -459,7 +459,10 @@ impl State {
         };
         let ports = devices.iter().map(since).collect();
         *devices_before = devices;
-        let (records, lost) = (self.records - self.records_before, self.lost() - self.lost_before);
+        // Looked at once, so that what is lost while the interval is written counts in the next.
+        let lost_now = self.lost();
+        let (records, lost) = (self.records - self.records_before, lost_now - self.lost_before);
+        self.lost_before = lost_now;
         Interval {
             from_tsc: self.from_tsc,
             to_tsc: rdtsc(),

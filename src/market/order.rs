@@ -95,12 +95,31 @@ pub struct OrderEvent {
     pub instrument: Instrument,
     /// Filled: shares of the fill. Accepted, Replaced: shares that stand. Cancelled: shares that were taken off. Otherwise 0.
     pub qty: u32,
-    /// LocalReject: a [`Refusal`]. Rejected, Cancelled: the exchange's code. Otherwise 0.
+    /// LocalReject, CancelRejected: a [`Refusal`]. Rejected, Cancelled: the exchange's code. Otherwise 0.
     pub reason: u16,
     /// What happened.
     pub kind: OrderEventKind,
     /// Side of the order.
     pub side: Side,
+}
+
+impl OrderEvent {
+    /// An event of this host's own making: no quantity, no price, no response behind it.
+    pub const fn local(id: u64, instrument: Instrument, side: Side, kind: OrderEventKind, reason: u16) -> OrderEvent {
+        OrderEvent {
+            id,
+            replaced_id: 0,
+            price: Price(0),
+            rx_tsc: 0,
+            exchange_ns: 0,
+            match_id: 0,
+            instrument,
+            qty: 0,
+            reason,
+            kind,
+            side,
+        }
+    }
 }
 
 /// What happened to an order.
@@ -119,7 +138,8 @@ pub enum OrderEventKind {
     Cancelled,
     /// The exchange refused it. A refused replacement leaves the order that it was to replace as it was.
     Rejected,
-    /// The exchange refused to cancel it: it stands, or is gone already.
+    /// The exchange refused to cancel it: it stands, or is gone already. With a [`Refusal`] as reason the cancel never left
+    /// this host.
     CancelRejected,
     /// The exchange will cancel it as soon as it can.
     CancelPending,

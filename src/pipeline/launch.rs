@@ -352,6 +352,7 @@ pub fn launch(
             name: venue.name.clone(),
             kill: shared.kill().clone(),
             shared: shared.clone(),
+            session: plan.mode == Mode::Run && venue.orders.session.is_some(),
             kill_file: open_kill_file(venue, shared.kill())?.map(Mutex::new),
         })
     };
@@ -383,11 +384,13 @@ pub fn launch(
     let recorder = Recorder::start(recorder, record::background(plan)).map_err(LaunchError::Recorder)?;
     let began = Instant::now();
     let running = Running { mode: plan.mode, shared: &shared, drained: &drained, stop };
-    run_lcores(&eal, &mut work, &running, &mut |progressed: &Progress| {
+    let ran = run_lcores(&eal, &mut work, &running, &mut |progressed: &Progress| {
         handles.iter().for_each(VenueHandle::remember);
         progress(progressed);
-    })?;
+    });
+    // Also what a panic tripped.
     handles.iter().for_each(VenueHandle::remember);
+    ran?;
     let recorded = recorder.finish();
     let wall_seconds = began.elapsed().as_secs_f64();
     let interrupted = plan.mode == Mode::Replay && stop.load(Ordering::Relaxed);

@@ -6,6 +6,7 @@ use crate::latency::clock::Clock;
 use crate::latency::hops::{HopRow, HopTable, ns_of};
 use crate::latency::snapshot::RecorderSnapshot;
 use crate::market::OrderKind;
+use crate::report::text::count as grouped;
 use crate::stages::{Encode, Ledger, Parse, Rx, StrategyStage, Tx};
 use crate::strategy::Strategy;
 use serde::Serialize;
@@ -488,17 +489,4 @@ fn rate(n: u64, seconds: f64) -> u64 {
 
 fn plural(n: u64) -> &'static str {
     if n == 1 { "" } else { "s" }
-}
-
-/// 1234567 → 1,234,567.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
 }

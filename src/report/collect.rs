@@ -13,13 +13,12 @@ use crate::latency::answers::Answers;
 use crate::latency::hop::{self, Hop};
 use crate::latency::hops::{HopTable, percentiles};
 use crate::latency::interval::Interval;
+use crate::latency::profile::note_once;
 use crate::latency::record::{Kind, Record, StampDomain};
 use crate::latency::trace::{Block, ClockFit, Damage, Found, Header, Losses, Run, TraceError, VenueHeader};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 
-/// Warnings of the clock's watch that are repeated; a trace may hold thousands, all alike.
-const MOST_WARNINGS: usize = 5;
 /// Fewer values have no 99th percentile to speak of.
 const ENOUGH_FOR_P99: u64 = 100;
 /// Stretches of the end-to-end distribution whose mean order is shown.
@@ -174,9 +173,7 @@ impl<'h> Collector<'h> {
     fn interval(&mut self, interval: Interval) {
         self.recorder_lost = self.recorder_lost.saturating_add(interval.records_lost);
         for warning in &interval.clock.warnings {
-            if self.warnings.len() < MOST_WARNINGS && !self.warnings.contains(warning) {
-                self.warnings.push(warning.clone());
-            }
+            note_once(&mut self.warnings, warning);
         }
         for device in &interval.clock.devices {
             if let Some(ns) = device.residual_ns {

@@ -131,11 +131,14 @@ pub fn near(interval: &Interval, venue: &VenueHeader, seconds: f64) -> Vec<Strin
             facts.push(format!("lcore {}{cpu} in {seconds:.3} s: {}", lcore.lcore, found.join(", ")));
         }
     }
-    for link in interval.links.iter().filter(|link| link.venue == venue.name && link.high_water * 2 > link.depth) {
-        facts.push(format!("ring {} was up to {} of {} full", link.link, link.high_water, link.depth));
+    for link in interval.links.iter().filter(|link| link.venue == venue.name && link.high_water > link.depth / 2) {
+        facts.push(format!(
+            "ring {} has been up to {} of {} full since the start",
+            link.link, link.high_water, link.depth
+        ));
     }
-    for port in interval.ports.iter().filter(|port| port.missed + port.no_mbuf > 0) {
-        facts.push(format!("port {} lost {} frames", port.port, port.missed + port.no_mbuf));
+    for port in interval.ports.iter().filter(|port| port.missed.saturating_add(port.no_mbuf) > 0) {
+        facts.push(format!("port {} lost {} frames", port.port, port.missed.saturating_add(port.no_mbuf)));
     }
     facts.extend(interval.clock.warnings.iter().cloned());
     facts

@@ -187,7 +187,9 @@ pub(super) fn around(trade: &Trade) -> Vec<String> {
     lines.push(format!("{burst}{rings}{wire}"));
     match &trade.near {
         None => {}
-        Some(near) if near.facts.is_empty() => lines.push("nothing interrupted its lcores in that interval".to_owned()),
+        Some(near) if near.facts.is_empty() => {
+            lines.push("nothing that this host tells of happened to its lcores in that interval".to_owned())
+        }
         Some(near) => lines.extend(near.facts.iter().cloned()),
     }
     lines

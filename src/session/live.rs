@@ -19,6 +19,8 @@ pub struct LiveOrder {
     pub leaving: bool,
     /// The exchange has said that it has it.
     pub known: bool,
+    /// The order that is to take its place; 0 for none.
+    pub replaced_by: u64,
 }
 
 /// A table by order id: open addressing with linear probing.
@@ -29,7 +31,17 @@ pub struct Live {
     most: usize,
     /// Where the next sweep goes on.
     cursor: usize,
+    /// Orders whose cancel was refused, since that was forgotten last.
+    refused: Vec<u64>,
+    /// The last replacements that had nothing left to replace: an answer to one is no stranger.
+    orphans: [u64; ORPHANS],
+    orphaned: usize,
 }
+
+/// Orphans that are remembered.
+const ORPHANS: usize = 256;
+/// Refused cancels that are remembered; of more, the orders stay as they are until the connection is made anew.
+const REFUSED: usize = 1024;
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
@@ -40,7 +52,14 @@ struct Slot {
 
 const NOBODY: Slot = Slot {
     id: 0,
-    order: LiveOrder { instrument: Instrument(0), side: Side::Buy, qty: 0, leaving: false, known: false },
+    order: LiveOrder {
+        instrument: Instrument(0),
+        side: Side::Buy,
+        qty: 0,
+        leaving: false,
+        known: false,
+        replaced_by: 0,
+    },
 };
 
 impl Live {
@@ -48,7 +67,15 @@ impl Live {
     pub fn new(orders: usize) -> Live {
         // Half empty at most, so that probes stay short.
         let slots = vec![NOBODY; (orders.max(1) * 2).next_power_of_two()].into_boxed_slice();
-        Live { slots, held: 0, most: orders, cursor: 0 }
+        Live {
+            slots,
+            held: 0,
+            most: orders,
+            cursor: 0,
+            refused: Vec::with_capacity(REFUSED),
+            orphans: [0; ORPHANS],
+            orphaned: 0,
+        }
     }
 
     /// Orders in it.
@@ -96,12 +123,54 @@ impl Live {
         (id != 0 && self.slots[at].id == id).then_some(&mut self.slots[at].order)
     }
 
-    /// Take shares off an order; with the last of them it is gone.
+    /// `id` is to take the place of `original`.
+    pub fn replacing(&mut self, original: u64, id: u64) {
+        if let Some(order) = self.order_mut(original) {
+            order.replaced_by = id;
+        }
+    }
+
+    /// Take shares off an order; with the last of them it is gone, and so is what was to take its place: an exchange
+    /// may drop that request without a word (OUCH 5.0 does).
     pub fn reduce(&mut self, id: u64, qty: u32) {
         let Some(order) = self.order_mut(id) else { return };
         order.qty = order.qty.saturating_sub(qty);
         if order.qty == 0 {
-            self.remove(id);
+            self.ended(id);
+        }
+    }
+
+    /// It is gone, and what was to take its place with it, unless the exchange has said that it has that.
+    pub fn ended(&mut self, id: u64) {
+        let mut next = self.order(id).map_or(0, |order| order.replaced_by);
+        self.remove(id);
+        // A chain of replacements ends with one that nothing replaces; ids rise along it.
+        while let Some(orphan) = self.order(next).filter(|order| !order.known) {
+            self.remove(next);
+            self.orphans[self.orphaned % ORPHANS] = next;
+            self.orphaned += 1;
+            next = orphan.replaced_by;
+        }
+    }
+
+    /// Whether `id` was a replacement that had nothing left to replace.
+    pub fn is_orphan(&self, id: u64) -> bool {
+        id != 0 && self.orphans.contains(&id)
+    }
+
+    /// The cancel of `id` was refused: not to be asked for again at once.
+    pub fn cancel_refused(&mut self, id: u64) {
+        if self.refused.len() < REFUSED {
+            self.refused.push(id);
+        }
+    }
+
+    /// Cancels that were refused may be asked for again.
+    pub fn forget_refused_cancels(&mut self) {
+        while let Some(id) = self.refused.pop() {
+            if let Some(order) = self.order_mut(id) {
+                order.leaving = false;
+            }
         }
     }
 
@@ -185,7 +254,14 @@ mod tests {
     use std::collections::HashMap;
 
     fn order(qty: u32) -> LiveOrder {
-        LiveOrder { instrument: Instrument(qty % 7), side: Side::Sell, qty, leaving: false, known: true }
+        LiveOrder {
+            instrument: Instrument(qty % 7),
+            side: Side::Sell,
+            qty,
+            leaving: false,
+            known: true,
+            replaced_by: 0,
+        }
     }
 
     proptest! {
@@ -223,6 +299,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_replacement_goes_with_what_it_was_to_replace() {
+        let mut live = Live::new(8);
+        let pending = LiveOrder { known: false, ..order(5) };
+        assert!(
+            live.insert(1, order(5)) && live.insert(2, pending) && live.insert(3, pending) && live.insert(4, pending)
+        );
+        live.replacing(1, 2);
+        live.replacing(2, 3);
+        live.reduce(1, 5);
+        assert_eq!((live.len(), live.order(4).is_some()), (1, true));
+        assert!(live.is_orphan(2) && live.is_orphan(3) && !live.is_orphan(4) && !live.is_orphan(1));
+    }
+
+    #[test]
+    fn a_refused_cancel_is_asked_for_again_when_it_is_forgotten() {
+        let mut live = Live::new(8);
+        assert!(live.insert(1, LiveOrder { leaving: true, ..order(5) }));
+        live.cancel_refused(1);
+        assert_eq!(live.next_to_cancel(), None);
+        live.forget_refused_cancels();
+        assert_eq!(live.next_to_cancel(), Some(1));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::live::{Live, LiveOrder};
 use super::ouch::{self, MOST_EVENTS, Response};
 use super::soup::{Credentials, Happening, LONGEST, LONGEST_SENT, Phase, Silences, SoupClient};
 use super::tcp::{HEADERS, Tcp, TcpConfig, TcpCounters};
-use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Price, Refusal};
+use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Refusal};
+use arrayvec::ArrayVec;
 
 /// Settings of a session.
 #[derive(Clone, Debug)]
@@ -114,20 +115,24 @@ pub struct OrderSession {
     period: u64,
     retry: u64,
     retry_at: u64,
+    /// When refused cancels were forgotten last.
+    retried_at: u64,
     /// When the present connection was asked for.
     asked_at: u64,
     patience: u64,
     closing: Closing,
-    /// The orders that a lost connection left in doubt: up to this id, and from this slot of the list on once the
-    /// exchange has answered everything that did arrive.
     doubt: Doubt,
     counters: SessionCounters,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// Orders that lost connections left in doubt: the exchange may not have them, or not their cancels.
+#[derive(Clone, Debug, Default)]
 struct Doubt {
-    last: u64,
-    from: Option<usize>,
+    /// The greatest id at each login whose question is not answered yet, oldest first. An answer may be to an earlier
+    /// question than the latest, so it settles the oldest; while there are others, another question is asked.
+    bounds: ArrayVec<u64, 16>,
+    /// Being settled: up to this id, from this slot of the list on.
+    settling: Option<(u64, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +169,7 @@ impl OrderSession {
             period: (PERIOD_NS * config.tsc_hz / 1e9) as u64,
             retry: ticks(config.retry_ns),
             retry_at: now,
+            retried_at: now,
             asked_at: now,
             patience: silences.theirs,
             closing: Closing::No,
@@ -226,13 +232,22 @@ impl OrderSession {
                     Happening::Nothing | Happening::Ended => {}
                     Happening::Up => {
                         counters.logins += 1;
-                        *doubt = Doubt { last: live.last(), from: None };
-                        if !live.is_empty() {
+                        if !live.is_empty() || !doubt.bounds.is_empty() {
+                            doubt.asked(live.last());
                             self.tcp.send(&ouch::query());
                         }
                     }
                     Happening::Refused(_) => counters.logins_refused += 1,
-                    Happening::Message(message) => room -= said(message, rx_tsc, live, counters, doubt, &mut tell),
+                    Happening::Message(message) => {
+                        room -= said(message, rx_tsc, live, counters, doubt, &mut tell);
+                        if doubt.settling.is_some() {
+                            if !doubt.bounds.is_empty() {
+                                self.tcp.send(&ouch::query());
+                            }
+                            // Before anything that comes after the answer.
+                            break;
+                        }
+                    }
                 }
             }
             self.stream.copy_within(taken..self.filled, 0);
@@ -246,7 +261,7 @@ impl OrderSession {
     /// Whether what has arrived was not read for want of room.
     #[inline]
     pub fn has_unread(&self) -> bool {
-        self.filled > 0 || self.doubt.from.is_some()
+        self.filled > 0 || self.doubt.settling.is_some()
     }
 
     /// Send an order whose message lies in `frame` at [`HEADERS`], which is finished for the wire where it can be.
@@ -275,8 +290,12 @@ impl OrderSession {
             }
         } else {
             let Order { instrument, side, qty, .. } = *order;
+            if order.kind == OrderKind::Replace {
+                self.live.replacing(order.replaced_id, order.id);
+            }
             // There is room, and ids rise.
-            self.live.insert(order.id, LiveOrder { instrument, side, qty, leaving: false, known: false });
+            self.live
+                .insert(order.id, LiveOrder { instrument, side, qty, leaving: false, known: false, replaced_by: 0 });
         }
         way
     }
@@ -287,11 +306,20 @@ impl OrderSession {
         self.tcp.poll(now, emit);
     }
 
-    /// Cancel orders from the list, at most `most` of them; how many cancels left.
-    pub fn sweep(&mut self, most: usize, now: u64, emit: &mut dyn FnMut(&[u8]) -> bool) -> usize {
-        let mut n = 0;
+    /// Cancel orders from the list, at most `most` of them; each that left is told to `left`. True while there are more.
+    pub fn sweep(
+        &mut self,
+        most: usize,
+        now: u64,
+        emit: &mut dyn FnMut(&[u8]) -> bool,
+        mut left: impl FnMut(u64, LiveOrder),
+    ) -> bool {
+        let (mut n, mut more) = (0, true);
         while n < most && self.is_up() {
-            let Some(id) = self.live.next_to_cancel() else { break };
+            let Some(id) = self.live.next_to_cancel() else {
+                more = false;
+                break;
+            };
             // An id that OUCH cannot say never left.
             let Some(packet) = ouch::cancel(id) else { break };
             if !self.tcp.send(&packet) {
@@ -299,6 +327,7 @@ impl OrderSession {
             }
             if let Some(order) = self.live.order_mut(id) {
                 order.leaving = true;
+                left(id, *order);
             }
             n += 1;
         }
@@ -307,7 +336,7 @@ impl OrderSession {
             self.counters.swept += n as u64;
             self.flush(now, emit);
         }
-        n
+        more
     }
 
     /// Log out once nothing stands, and close. True when that is done, or there is no connection.
@@ -371,6 +400,10 @@ impl OrderSession {
                 self.closing = Closing::LoggedOut;
             }
             Phase::Up => {
+                if now.saturating_sub(self.retried_at) >= self.retry {
+                    self.retried_at = now;
+                    self.live.forget_refused_cancels();
+                }
                 if let Some(n) = self.soup.heartbeat(now, &mut out) {
                     self.tcp.send(&out[..n]);
                     self.counters.heartbeats += 1;
@@ -386,12 +419,10 @@ impl OrderSession {
 
     /// What a lost connection took with it, once that is known: an order that the exchange never had, or a cancel.
     fn in_doubt(&mut self) -> Option<OrderEvent> {
-        let from = self.doubt.from?;
-        let Some((at, id, order)) = self.live.next_in_doubt(from, self.doubt.last) else {
-            self.doubt = Doubt::default();
-            return None;
-        };
-        self.doubt.from = Some(at);
+        let (last, from) = self.doubt.settling?;
+        let found = self.live.next_in_doubt(from, last);
+        self.doubt.settling = found.map(|(at, ..)| (last, at));
+        let (_, id, order) = found?;
         if order.known {
             if let Some(order) = self.live.order_mut(id) {
                 order.leaving = false;
@@ -399,19 +430,9 @@ impl OrderSession {
         } else {
             self.live.remove(id);
         }
-        Some(OrderEvent {
-            id,
-            replaced_id: 0,
-            price: Price(0),
-            rx_tsc: 0,
-            exchange_ns: 0,
-            match_id: 0,
-            instrument: order.instrument,
-            qty: 0,
-            reason: Refusal::SessionDown as u16,
-            kind: OrderEventKind::LocalReject,
-            side: order.side,
-        })
+        let kind = if order.known { OrderEventKind::CancelRejected } else { OrderEventKind::LocalReject };
+        let reason = Refusal::SessionDown as u16;
+        Some(OrderEvent::local(id, order.instrument, order.side, kind, reason))
     }
 
     fn drop_connection(&mut self, now: u64) {
@@ -425,6 +446,16 @@ impl OrderSession {
 
     fn micros(&self, now: u64) -> i64 {
         (now.saturating_sub(self.began) as f64 / self.ticks_a_us) as i64
+    }
+}
+
+impl Doubt {
+    /// A question was asked with orders up to `last` in the list.
+    fn asked(&mut self, last: u64) {
+        if self.bounds.is_full() {
+            self.bounds.pop();
+        }
+        self.bounds.push(last);
     }
 }
 
@@ -449,7 +480,7 @@ fn said(
             counters.unknown_orders += 1;
             counters.unknown_executions += u64::from(executed);
         }
-        Response::Caught => doubt.from = Some(0),
+        Response::Caught => doubt.settling = doubt.bounds.pop_at(0).map(|last| (last, 0)),
         Response::Other => counters.other_messages += 1,
         Response::Malformed => counters.malformed += 1,
     }

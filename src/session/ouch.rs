@@ -64,17 +64,9 @@ pub fn response(message: &[u8], rx_tsc: u64, live: &mut Live) -> Response {
     let Ok(message) = ouch50::parse_outbound(message) else { return Response::Malformed };
     let about = |id: u32, exchange_ns: u64, kind: OrderEventKind| {
         live.order(id.into()).map(|order| OrderEvent {
-            id: id.into(),
-            replaced_id: 0,
-            price: Price(0),
             rx_tsc,
             exchange_ns,
-            match_id: 0,
-            instrument: order.instrument,
-            qty: 0,
-            reason: 0,
-            kind,
-            side: order.side,
+            ..OrderEvent::local(id.into(), order.instrument, order.side, kind, 0)
         })
     };
     let (id, event) = match &message {
@@ -96,7 +88,10 @@ pub fn response(message: &[u8], rx_tsc: u64, live: &mut Live) -> Response {
         _ => return Response::Other,
     };
     let Some(event) = event else {
-        return Response::Unknown { id: id.into(), executed: matches!(message, Outbound::Executed(..)) };
+        return match live.is_orphan(id.into()) {
+            true => Response::Other,
+            false => Response::Unknown { id: id.into(), executed: matches!(message, Outbound::Executed(..)) },
+        };
     };
     let (events, answer) = match message {
         Outbound::Accepted(m, _) => {
@@ -118,13 +113,11 @@ pub fn response(message: &[u8], rx_tsc: u64, live: &mut Live) -> Response {
             (one(OrderEvent { qty: m.qty(), price, match_id, ..event }), false)
         }
         Outbound::Rejected(m, _) => {
-            live.remove(event.id);
+            live.ended(event.id);
             (one(OrderEvent { reason: m.reason(), ..event }), true)
         }
         Outbound::CancelRejected(..) => {
-            if let Some(order) = live.order_mut(event.id) {
-                order.leaving = false;
-            }
+            live.cancel_refused(event.id);
             (one(event), true)
         }
         _ => (one(event), true),
@@ -136,7 +129,7 @@ pub fn response(message: &[u8], rx_tsc: u64, live: &mut Live) -> Response {
 fn stands(event: OrderEvent, state: u8, live: &mut Live) -> ArrayVec<OrderEvent, MOST_EVENTS> {
     let mut events = one(event);
     if state == b'D' {
-        live.remove(event.id);
+        live.ended(event.id);
         let kind = OrderEventKind::Cancelled;
         events.push(OrderEvent { kind, price: Price(0), replaced_id: 0, ..event });
     } else if let Some(order) = live.order_mut(event.id) {
@@ -171,7 +164,14 @@ mod tests {
         for &(id, qty) in orders {
             assert!(live.insert(
                 id,
-                LiveOrder { instrument: Instrument(3), side: Side::Sell, qty, leaving: false, known: false }
+                LiveOrder {
+                    instrument: Instrument(3),
+                    side: Side::Sell,
+                    qty,
+                    leaving: false,
+                    known: false,
+                    replaced_by: 0
+                }
             ));
         }
         live

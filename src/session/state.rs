@@ -617,19 +617,7 @@ impl Standing {
 
 /// An event of this host's own making, without quantity.
 fn blank(id: u64, instrument: Instrument, side: Side, kind: OrderEventKind) -> OrderEvent {
-    OrderEvent {
-        id,
-        replaced_id: 0,
-        price: Price(0),
-        rx_tsc: 0,
-        exchange_ns: 0,
-        match_id: 0,
-        instrument,
-        qty: 0,
-        reason: 0,
-        kind,
-        side,
-    }
+    OrderEvent::local(id, instrument, side, kind, 0)
 }
 
 /// What `qty` shares at `price` are worth; exact.

@@ -15,7 +15,7 @@ use crate::feed::MAX_PACKET_ELEMENTS;
 use crate::latency::board::{Account, Count, Entry};
 use crate::latency::outlet::Outlet;
 use crate::latency::record::{Kind, Record};
-use crate::market::{Element, Instrument, Order, OrderEvent, OrderEventKind, OrderKind, Packet, Price, Refusal};
+use crate::market::{Element, Instrument, Order, OrderEvent, OrderEventKind, OrderKind, Packet, Refusal};
 use crate::risk::{Gate, KillReason, Touch};
 use crate::session::{OrderStates, Verdict};
 use crate::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
@@ -25,6 +25,8 @@ use std::collections::{BTreeMap, VecDeque};
 /// Elements between asking for a side's memory and applying the event.
 const LEVELS_AHEAD: usize = 6;
 
+/// Most order events taken in a poll.
+const EVENTS_A_POLL: usize = 256;
 /// Elements taken from the ring at a time.
 const INTAKE: usize = 128;
 
@@ -142,7 +144,11 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     #[inline]
     pub fn poll(&mut self, down: &mut Down<'_, '_>) -> usize {
         let mut work = self.flush(down);
-        while let Some(event) = self.parts.events.as_mut().and_then(Consumer::pop).or_else(|| down.event()) {
+        // What the strategy asks for may be answered at once: not for ever.
+        for _ in 0..EVENTS_A_POLL {
+            let Some(event) = self.parts.events.as_mut().and_then(Consumer::pop).or_else(|| down.event()) else {
+                break;
+            };
             self.order_event(&event, down);
             work += 1;
         }
@@ -224,8 +230,8 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         if event.kind == OrderEventKind::Filled && self.parts.gate.exceeded(event.instrument, &self.parts.states) {
             self.parts.gate.kill().trip(KillReason::Limit);
         }
-        self.orders.clear();
-        self.orders.booked(0);
+        // No packet causes what the strategy does about it.
+        self.orders.begin(&Packet { arrival_ns: self.orders.arrival_ns(), ..Packet::default() });
         self.strategy.on_order_event(event, &mut self.orders);
         if verdict == Verdict::Ended {
             while let Some(orphan) = self.parts.states.orphan(event.instrument) {
@@ -587,17 +593,5 @@ fn pass(out: &mut Option<Producer<Order>>, down: &mut Down<'_, '_>, order: &Orde
 }
 
 fn local_reject(order: &Order, refusal: Refusal) -> OrderEvent {
-    OrderEvent {
-        id: order.id,
-        replaced_id: 0,
-        price: Price(0),
-        rx_tsc: 0,
-        exchange_ns: 0,
-        match_id: 0,
-        instrument: order.instrument,
-        qty: 0,
-        reason: refusal as u16,
-        kind: OrderEventKind::LocalReject,
-        side: order.side,
-    }
+    OrderEvent::local(order.id, order.instrument, order.side, OrderEventKind::LocalReject, refusal as u16)
 }

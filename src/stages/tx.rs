@@ -14,7 +14,7 @@ use crate::dpdk::{Burst, Frame, Mempool, RxQueue, free_burst};
 use crate::latency::board::{Account, Count, Entry};
 use crate::latency::outlet::Outlet;
 use crate::latency::record::{Kind, Record, StampDomain};
-use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Price, Refusal};
+use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Refusal};
 use crate::port::OrderPort;
 use crate::risk::Kill;
 use crate::session::{Answered, OrderSession, UDP_HEADERS, UdpTransport, Way};
@@ -22,8 +22,12 @@ use arrayvec::ArrayVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Events that wait for strategy on this lcore; the port is not read while there is no room.
+/// Events that wait for strategy on this lcore; the port is not read while there is no room,
 const EVENTS: usize = 256;
+/// and no order is taken beyond so many, which may all be refused.
+const MOST_EVENTS: usize = 1024;
+/// Most events of one response.
+const EVENTS_A_MESSAGE: usize = 2;
 /// Frames taken from the order port at a time.
 const INTAKE: usize = 32;
 /// Cancels of a sweep a poll.
@@ -105,7 +109,7 @@ impl Tx {
             stamps_ns: ArrayVec::new(),
             own: Burst::new(),
             by_stack: ArrayVec::new(),
-            events: VecDeque::with_capacity(EVENTS + 64),
+            events: VecDeque::with_capacity(MOST_EVENTS + INTAKE),
             received: Burst::new(),
             incoming: 0,
             sent: 0,
@@ -134,7 +138,7 @@ impl Tx {
         if self.sweeping || self.parts.kill.is_tripped() {
             work += self.sweep();
         }
-        while self.frames.len() < self.parts.burst && !self.by_stack.is_full() {
+        while self.frames.len() < self.parts.burst && self.has_room() {
             let Some(ring) = self.parts.input.as_mut() else { break };
             let Some(frame) = ring.pop() else { break };
             let waiting = u16::try_from(1 + ring.len()).unwrap_or(u16::MAX);
@@ -147,8 +151,14 @@ impl Tx {
     /// Make room for another frame, by the doorbell if the burst is full. False when the port takes none.
     #[inline]
     pub fn make_room(&mut self) -> bool {
-        let full = self.frames.len() >= self.parts.burst || self.by_stack.is_full();
-        !full || (self.doorbell() > 0 && !self.by_stack.is_full())
+        let full = self.frames.len() >= self.parts.burst || !self.has_room();
+        !full || (self.doorbell() > 0 && self.has_room())
+    }
+
+    /// Room for an order that the stack sends, or that is refused.
+    #[inline]
+    fn has_room(&self) -> bool {
+        !self.by_stack.is_full() && self.events.len() < MOST_EVENTS
     }
 
     /// Finish a frame and queue it for the next doorbell. The caller has asked [`Tx::make_room`].
@@ -274,7 +284,7 @@ impl Tx {
         let SessionParts { session, inbox, pool } = &mut **session_parts;
         let now = rdtsc();
         session.poll(now, &mut |bytes| copy_out(pool, own, bytes));
-        if room < INTAKE {
+        if room < EVENTS_A_MESSAGE {
             return 0;
         }
         let n = inbox.burst(received, INTAKE);
@@ -307,16 +317,32 @@ impl Tx {
     /// Cancel what stands without strategy, some of it a call. Returns how many cancels left.
     #[cold]
     fn sweep(&mut self) -> usize {
-        let Tx { parts: TxParts { transport, .. }, own, .. } = self;
+        let Tx { parts: TxParts { transport, recorder, .. }, own, kinds, shared, .. } = self;
         let Transport::Session(parts) = transport else {
             self.sweeping = false;
             return 0;
         };
         let SessionParts { session, pool, .. } = &mut **parts;
-        let most = SWEEP.min(own.remaining_capacity());
-        let n = session.sweep(most, rdtsc(), &mut |bytes| copy_out(pool, own, bytes));
+        let (most, now, mut n) = (SWEEP.min(own.remaining_capacity()), rdtsc(), 0);
+        let mut emit = |bytes: &[u8]| copy_out(pool, own, bytes);
         // Without a session what stands is cancelled when it is back.
-        self.sweeping &= n > 0 || !session.is_up() || most == 0;
+        self.sweeping &= session.sweep(most, now, &mut emit, |id, order| {
+            n += 1;
+            kinds[OrderKind::Cancel as usize] += 1;
+            if let Some((outlet, venue)) = recorder {
+                outlet.push(Record {
+                    kind: Kind::Sent as u8,
+                    venue: *venue,
+                    instrument: order.instrument.0,
+                    order_id: id,
+                    doorbell_tsc: now,
+                    order_kind: OrderKind::Cancel as u8,
+                    side: order.side as u8,
+                    ..Record::default()
+                });
+            }
+        });
+        shared.count_orders(n as u64);
         n
     }
 
@@ -415,19 +441,12 @@ fn copy_out(pool: &Mempool, own: &mut Burst, bytes: &[u8]) -> bool {
 
 /// What strategy is told of an order that did not leave.
 fn refusal(order: &Order, why: Refusal) -> OrderEvent {
-    OrderEvent {
-        id: order.id,
-        replaced_id: 0,
-        price: Price(0),
-        rx_tsc: 0,
-        exchange_ns: 0,
-        match_id: 0,
-        instrument: order.instrument,
-        qty: 0,
-        reason: why as u16,
-        kind: OrderEventKind::LocalReject,
-        side: order.side,
-    }
+    // Of a cancel its order must not be thought gone.
+    let kind = match order.kind {
+        OrderKind::Cancel => OrderEventKind::CancelRejected,
+        OrderKind::Enter | OrderKind::Replace => OrderEventKind::LocalReject,
+    };
+    OrderEvent::local(order.id, order.instrument, order.side, kind, why as u16)
 }
 
 /// What the recorder is told of a response; `None` when it neither answers anything nor fills an order.

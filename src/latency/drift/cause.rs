@@ -153,7 +153,7 @@ pub fn findings(
         let interruption = context.interruption(&tails, off_cpu);
         // A median that follows from half of the time being taken away is no finding about a stage.
         if off_cpu.is_some() {
-            findings.retain(|finding| !finding.slower);
+            findings.retain(|finding| !finding.slower || finding.meaning == Meaning::Exchange);
         }
         if off_cpu.is_some() || !medians || !interruption.evidence.is_empty() {
             findings.push(interruption);
@@ -276,11 +276,11 @@ impl Context<'_> {
                 )
             }
             (None, Some(first)) => format!(
-                "the 99th percentile of {name} is up by {added_ns:.0} ns and its median is not: lcore {} is interrupted",
+                "the 99th percentile of {name} is up by {added_ns:.0} ns beyond what its median explains: see lcore {}",
                 first.lcore
             ),
             (None, None) => format!(
-                "the 99th percentile of {name} is up by {added_ns:.0} ns and its median is not, and no evidence rose: a \
+                "the 99th percentile of {name} is up by {added_ns:.0} ns beyond what its median explains, and no evidence rose: a \
                  rare path, or an interruption that this host does not show"
             ),
         };
@@ -345,15 +345,15 @@ impl Context<'_> {
 
     /// The lcore that is off its CPU for much more of the time than it was, and the share of the time now.
     fn off_cpu(&self) -> Option<(u32, f64)> {
-        let share = |side: usize, lcore: u32| {
-            [Evidence::RunQueueWait, Evidence::Steal]
-                .iter()
-                .filter_map(|&evidence| rate(self.runs[side], lcore, evidence))
-                .sum::<f64>()
-                / 1e9
+        let share = |lcore: u32| {
+            // What one side's host does not tell is no difference between them.
+            let told = [Evidence::RunQueueWait, Evidence::Steal]
+                .into_iter()
+                .filter_map(|evidence| rate(self.runs[0], lcore, evidence).zip(rate(self.runs[1], lcore, evidence)));
+            told.fold((lcore, 0.0, 0.0), |(lcore, before, now), (b, n)| (lcore, before + b / 1e9, now + n / 1e9))
         };
         let lcores: BTreeSet<u32> = self.header.lcores.into_iter().collect();
-        let off = lcores.into_iter().map(|lcore| (lcore, share(0, lcore), share(1, lcore)));
+        let off = lcores.into_iter().map(share);
         off.filter(|(_, before, now)| now - before > OFF_CPU && *now > 2.0 * before)
             .map(|(lcore, _, now)| (lcore, now))
             .max_by(|a, b| a.1.total_cmp(&b.1))

@@ -65,11 +65,16 @@ impl Sampled {
         let orders: u64 = whole_way.iter().map(Counts::total).sum();
         let enough = [orders >= LEAST_SAMPLES[0] && n >= LEAST_SLICES, venue.orders() >= LEAST_SAMPLES[1]];
         let point = |weights: &[u32]| {
-            let at = |hops: &[Option<Cumulative>; 8], q| -> [f64; 8] {
-                std::array::from_fn(|hop| hops[hop].as_ref().map_or(f64::NAN, |hop| hop.quantile(weights, q)))
+            // A hop may have far fewer samples than there are orders: answers, or stamps of a device.
+            let at = |hops: &[Option<Cumulative>; 8], q, least: u64| -> [f64; 8] {
+                std::array::from_fn(|hop| {
+                    let hop = hops[hop].as_ref().filter(|hop| hop.total() >= least);
+                    hop.map_or(f64::NAN, |hop| hop.quantile(weights, q))
+                })
             };
-            let p99 = if enough[1] { at(&every, 0.99) } else { [f64::NAN; 8] };
-            Point { p50: at(&clear, 0.5), all50: at(&every, 0.5), p99 }
+            let [few, many] = LEAST_SAMPLES;
+            let p99 = if enough[1] { at(&every, 0.99, many) } else { [f64::NAN; 8] };
+            Point { p50: at(&clear, 0.5, few), all50: at(&every, 0.5, few), p99 }
         };
         let mut sampled = Sampled {
             whole: Point { p50: [f64::NAN; 8], all50: [f64::NAN; 8], p99: [f64::NAN; 8] },
@@ -127,6 +132,11 @@ impl Cumulative {
             }
         }
         Some(Cumulative { buckets, sums, slices })
+    }
+
+    /// Samples, of all slices.
+    fn total(&self) -> u64 {
+        self.sums[self.sums.len() - self.slices..].iter().map(|&sum| u64::from(sum)).sum()
     }
 
     /// The quantile of the slices taken `weights` times each, interpolated in its bucket.

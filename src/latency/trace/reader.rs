@@ -14,6 +14,8 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// Bytes read ahead: room for the longest block and as much again.
+/// Most venues of a header that are believed: a venue has figures of a tenth of a megabyte in every reader.
+const MOST_VENUES: usize = 256;
 const WINDOW: usize = 2 * (HEAD_BYTES + MAX_PAYLOAD);
 
 /// What a block holds.
@@ -139,6 +141,13 @@ impl<R: Read> Reader<R> {
             return Err(damaged(&format!("records of version {} with {} bytes", layout.0, layout.1)));
         }
         let header: Header = serde_json::from_slice(&json).map_err(|err| damaged(&format!("its JSON: {err}")))?;
+        let hz = header.clock.tsc_hz;
+        if hz != 0.0 && !(1e6..=1e11).contains(&hz) {
+            return Err(damaged(&format!("a TSC of {hz} Hz")));
+        }
+        if header.venues.len() > MOST_VENUES {
+            return Err(damaged(&format!("{} venues; at most {MOST_VENUES} are known", header.venues.len())));
+        }
         Ok(Reader {
             path,
             source,
