@@ -23,7 +23,8 @@ fn namespaces() -> bool {
             None => return false,
         }
     }
-    let name = format!("tpt{}", std::process::id());
+    static TRIES: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let name = format!("tpt{}-{}", std::process::id(), TRIES.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
     let made = Command::new("ip").args(["netns", "add", &name]).output().unwrap();
     if made.status.success() {
         assert!(Command::new("ip").args(["netns", "del", &name]).status().unwrap().success());

@@ -7,6 +7,8 @@ mod ids;
 mod live;
 mod order;
 mod ouch;
+#[cfg(test)]
+mod peer;
 mod soup;
 mod state;
 mod tcp;

@@ -362,6 +362,13 @@ impl OrderSession {
     #[cold]
     fn housekeep(&mut self, now: u64) {
         let mut out = [0; LONGEST_SENT];
+        if self.closing == Closing::LoggedOut {
+            // The server may keep its side open for as long as it likes.
+            if self.tcp.is_flushed() {
+                self.closing = Closing::Closed;
+            }
+            return;
+        }
         if self.tcp.is_closed() {
             self.soup.lost();
             if self.closing != Closing::No {
@@ -373,9 +380,6 @@ impl OrderSession {
                 self.asked_at = now;
                 self.tcp.connect();
             }
-            return;
-        }
-        if self.closing == Closing::LoggedOut {
             return;
         }
         if !self.tcp.is_up() {
@@ -485,4 +489,299 @@ fn said(
         Response::Malformed => counters.malformed += 1,
     }
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::peer::{ADDRESS, Peer};
+    use super::*;
+    use crate::market::{Instrument, Price, Side, Symbol};
+
+    /// A session and an exchange that a test speaks for. A tick is a microsecond.
+    struct Day {
+        session: OrderSession,
+        peer: Peer,
+        now: u64,
+        to_peer: Vec<Vec<u8>>,
+        /// What the exchange was sent, in SoupBinTCP packets.
+        heard: Vec<u8>,
+        events: Vec<OrderEvent>,
+    }
+
+    impl Day {
+        fn new() -> Day {
+            let config = SessionConfig {
+                tcp: TcpConfig {
+                    mac: [2, 0, 0, 0, 0, 1],
+                    source: "10.0.0.1:40000".parse().unwrap(),
+                    prefix: 24,
+                    gateway: None,
+                    destination: ADDRESS.parse().unwrap(),
+                    buffer: 1 << 16,
+                    seed: 7,
+                    ahead: true,
+                },
+                credentials: Credentials { user: *b"ALICE ", password: *b"secret    " },
+                silences_ns: Silences { ours: 1_000_000_000, theirs: 15_000_000_000 },
+                retry_ns: 100_000_000,
+                open_orders: 64,
+                tsc_hz: 1e6,
+            };
+            let session = OrderSession::new(&config, 0);
+            Day {
+                session,
+                peer: Peer::new(1 << 16),
+                now: 0,
+                to_peer: Vec::new(),
+                heard: Vec::new(),
+                events: Vec::new(),
+            }
+        }
+
+        /// Half a millisecond.
+        fn turn(&mut self) {
+            self.now += 500;
+            let Day { session, to_peer, now, .. } = self;
+            let mut emit = |frame: &[u8]| {
+                to_peer.push(frame.to_vec());
+                true
+            };
+            session.poll(*now, &mut emit);
+            while let Some(frame) = self.peer.out.pop_front() {
+                session.receive(&frame, *now, &mut emit);
+            }
+            let events = &mut self.events;
+            session.read(*now, 64, |answered| events.push(answered.event));
+            for frame in self.to_peer.drain(..) {
+                self.peer.poll(self.now as i64, Some(frame));
+            }
+            self.peer.poll(self.now as i64, None);
+            self.heard.extend(self.peer.read());
+        }
+
+        fn turns(&mut self, n: usize) {
+            (0..n).for_each(|_| self.turn());
+        }
+
+        /// Until the exchange has heard `bytes`; forgets what it heard.
+        fn hears(&mut self, bytes: &[u8]) {
+            for _ in 0..10_000 {
+                if self.heard.windows(bytes.len()).any(|heard| heard == bytes) {
+                    self.heard.clear();
+                    return;
+                }
+                self.turn();
+            }
+            panic!("{:?} was not heard, but {:?}", bytes.escape_ascii(), self.heard.escape_ascii());
+        }
+
+        fn logged_in(&mut self, sequence: u64) {
+            self.hears(b"LALICE secret");
+            self.says(&[b"ASESSION1  ".as_slice(), format!("{sequence:>20}").as_bytes()].concat());
+            self.turns(4);
+            assert!(self.session.is_up());
+        }
+
+        /// A SoupBinTCP packet of the exchange.
+        fn says(&mut self, packet: &[u8]) {
+            self.peer.send(&[&(packet.len() as u16).to_be_bytes()[..], packet].concat());
+        }
+
+        /// A sequenced message.
+        fn answers(&mut self, message: &[u8]) {
+            self.says(&[b"S", message].concat());
+            self.turns(4);
+        }
+
+        fn sends(&mut self, kind: OrderKind, id: u64, replaced_id: u64) -> Way {
+            let order = Order {
+                id,
+                replaced_id,
+                price: Price(10_000),
+                arrival_ns: 0,
+                rx_tsc: 0,
+                parsed_tsc: 0,
+                book_tsc: 0,
+                decided_tsc: 0,
+                encoded_tsc: 0,
+                sequence: 0,
+                stamp: 0,
+                symbol: Symbol(*b"CVLT    "),
+                instrument: Instrument(3),
+                qty: 100,
+                burst_size: 1,
+                burst_position: 0,
+                waiting: [0; 4],
+                line: 0,
+                channel: 0,
+                kind,
+                side: Side::Buy,
+                stamp_domain: 0,
+            };
+            let message = format!("\0\x07U{:>6}", id);
+            let mut frame = [&[0; HEADERS][..], message.as_bytes()].concat();
+            let way = self.session.send(&order, &mut frame, self.now);
+            if way == Way::Ahead {
+                self.to_peer.push(frame);
+            }
+            way
+        }
+
+        fn told(&mut self) -> Vec<(OrderEventKind, u64)> {
+            self.events.drain(..).map(|event| (event.kind, event.id)).collect()
+        }
+
+        fn cut(&mut self) {
+            self.peer.cut(self.now as i64);
+        }
+    }
+
+    fn accepted(id: u32) -> Vec<u8> {
+        let mut m = [b"A".as_slice(), &9u64.to_be_bytes(), &id.to_be_bytes(), b"B", &100u32.to_be_bytes()].concat();
+        m.extend([b"CVLT    ".as_slice(), &10_000u64.to_be_bytes(), b"0Y", &77u64.to_be_bytes(), b"PNNL"].concat());
+        m.extend([b"1             ".as_slice(), &[0, 0]].concat());
+        m
+    }
+
+    fn filled(id: u32) -> Vec<u8> {
+        let mut m = [b"E".as_slice(), &9u64.to_be_bytes(), &id.to_be_bytes(), &100u32.to_be_bytes()].concat();
+        m.extend([&10_000u64.to_be_bytes()[..], b"A", &5u64.to_be_bytes(), &[0, 0]].concat());
+        m
+    }
+
+    fn cancelled(id: u32) -> Vec<u8> {
+        [b"C".as_slice(), &9u64.to_be_bytes(), &id.to_be_bytes(), &100u32.to_be_bytes(), b"U"].concat()
+    }
+
+    fn query_response(next: u32) -> Vec<u8> {
+        [b"Q".as_slice(), &9u64.to_be_bytes(), &next.to_be_bytes()].concat()
+    }
+
+    use OrderEventKind::{Accepted, CancelRejected, Cancelled, Filled, LocalReject};
+    use OrderKind::{Cancel, Enter, Replace};
+
+    #[test]
+    fn an_order_is_answered_and_a_down_session_takes_none() {
+        let mut day = Day::new();
+        assert_eq!(day.sends(Enter, 1, 0), Way::Refused(Refusal::SessionDown));
+        day.logged_in(1);
+        assert_eq!(day.sends(Enter, 2, 0), Way::Ahead);
+        day.hears(b"U     2");
+        day.answers(&accepted(2));
+        assert_eq!((day.told(), day.session.standing()), (vec![(Accepted, 2)], 1));
+        day.answers(&filled(2));
+        assert_eq!((day.told(), day.session.standing()), (vec![(Filled, 2)], 0));
+    }
+
+    #[test]
+    fn what_a_break_took_with_it_is_told_once_the_exchange_has_answered_the_rest() {
+        let mut day = Day::new();
+        day.logged_in(1);
+        for id in 1..=3 {
+            assert_eq!(day.sends(Enter, id, 0), Way::Ahead);
+        }
+        day.hears(b"U     3");
+        day.answers(&accepted(1));
+        day.sends(Cancel, 1, 0);
+        day.told();
+        // Order 2 has arrived, its answer has not; order 3 and the cancel of 1 are lost.
+        day.cut();
+        day.turns(4);
+        day.logged_in(2);
+        day.hears(b"\0\x02UQ");
+        day.answers(&accepted(2));
+        assert_eq!(day.told(), [(Accepted, 2)]);
+        day.answers(&query_response(3));
+        let mut told = day.told();
+        told.sort_by_key(|at| at.1);
+        assert_eq!(told, [(CancelRejected, 1), (LocalReject, 3)]);
+        assert_eq!((day.session.standing(), day.session.counters().0.lost_on_the_way), (2, 2));
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_question_settles_no_later_doubt() {
+        let mut day = Day::new();
+        day.logged_in(1);
+        day.sends(Enter, 1, 0);
+        day.hears(b"U     1");
+        day.cut();
+        day.turns(4);
+        day.logged_in(1);
+        day.hears(b"\0\x02UQ");
+        day.sends(Enter, 2, 0);
+        day.hears(b"U     2");
+        // The first question is answered, and the connection breaks before that is read.
+        day.cut();
+        day.turns(4);
+        day.logged_in(1);
+        day.hears(b"\0\x02UQ");
+        day.answers(&accepted(1));
+        day.answers(&query_response(2));
+        assert_eq!(day.told(), [(Accepted, 1)], "order 2 is still on its way");
+        day.answers(&accepted(2));
+        day.answers(&query_response(3));
+        assert_eq!((day.told(), day.session.standing()), (vec![(Accepted, 2)], 2));
+    }
+
+    #[test]
+    fn a_sweep_cancels_what_stands_and_a_refused_cancel_waits() {
+        let mut day = Day::new();
+        day.logged_in(1);
+        for id in 1..=3 {
+            day.sends(Enter, id, 0);
+        }
+        day.hears(b"U     3");
+        let mut swept = Vec::new();
+        let Day { session, to_peer, now, .. } = &mut day;
+        let mut emit = |frame: &[u8]| {
+            to_peer.push(frame.to_vec());
+            true
+        };
+        assert!(session.sweep(2, *now, &mut emit, |id, _| swept.push(id)), "there is one more");
+        assert!(!session.sweep(2, *now, &mut emit, |id, _| swept.push(id)));
+        swept.sort_unstable();
+        assert_eq!(swept, [1, 2, 3]);
+        day.answers(&cancelled(1));
+        let refused = [b"I".as_slice(), &9u64.to_be_bytes(), &2u32.to_be_bytes()].concat();
+        day.answers(&refused);
+        assert_eq!(day.told(), [(Cancelled, 1), (CancelRejected, 2)]);
+        let sweep = |day: &mut Day| {
+            let mut swept = Vec::new();
+            day.session.sweep(9, day.now, &mut |_| true, |id, _| swept.push(id));
+            swept
+        };
+        assert!(sweep(&mut day).is_empty());
+        day.turns(400);
+        assert_eq!(sweep(&mut day), [2], "after a while");
+    }
+
+    #[test]
+    fn a_replacement_that_nobody_answers_keeps_nothing_from_closing() {
+        let mut day = Day::new();
+        day.logged_in(1);
+        day.sends(Enter, 1, 0);
+        day.sends(Replace, 2, 1);
+        day.hears(b"U     2");
+        day.answers(&accepted(1));
+        day.answers(&filled(1));
+        assert_eq!(day.session.standing(), 0);
+        assert!(!day.session.close());
+        day.hears(b"\0\x01O");
+        day.turns(40_000);
+        assert!(day.session.close());
+    }
+
+    #[test]
+    fn what_is_no_packet_breaks_the_connection_and_nothing_else() {
+        let mut day = Day::new();
+        day.logged_in(1);
+        day.sends(Enter, 1, 0);
+        day.hears(b"U     1");
+        day.peer.send(b"\xff\xffS");
+        day.turns(10);
+        assert!(!day.session.is_up());
+        day.cut();
+        day.logged_in(1);
+        assert_eq!((day.session.counters().0.broken_stream, day.session.standing()), (1, 1));
+    }
 }
