@@ -193,7 +193,9 @@ fn answers_are_joined_to_their_orders_by_venue_and_order_id() {
         sent,
         Record { venue: 1, ..sent },
         answer(WIRE, 0, 7, 0),
-        answer(FILLED, 1, 7, 9000),
+        // A fill answers nothing that was asked.
+        answer(FILLED, 1, 7, 5000),
+        answer(ACKNOWLEDGED, 1, 7, 9000),
         answer(ACKNOWLEDGED, 0, 7, 4000),
         answer(FILLED, 0, 7, 50_000),
         answer(ACKNOWLEDGED, 0, 8, 1),
@@ -211,7 +213,7 @@ fn answers_are_joined_to_their_orders_by_venue_and_order_id() {
     }
     let counts =
         ["sent", "wire", "acknowledged", "filled", "unknown"].map(|kind| run["records"][kind].as_u64().unwrap());
-    assert_eq!(counts, [2, 1, 2, 2, 2]);
+    assert_eq!(counts, [2, 1, 3, 2, 2]);
 }
 
 #[test]
@@ -274,7 +276,7 @@ fn the_slowest_orders_are_shown_with_what_was_near_them() {
     assert_eq!(shown, totals[..10].iter().map(|ticks| *ticks as f64 / 2.0).collect::<Vec<_>>());
     let facts = slowest[0]["near"]["facts"].as_array().unwrap();
     assert_eq!(facts[0], "lcore 3 on CPU 1 in 1.000 s: 23 involuntary switches");
-    assert_eq!(facts[1], "ring rx_parse was up to 1000 of 1024 full");
+    assert_eq!(facts[1], "ring rx_parse has been up to 1000 of 1024 full since the start");
     assert_eq!(facts.len(), 2);
     let said = text(&["--slowest", "1"], folder.path());
     for expected in [
