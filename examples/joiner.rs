@@ -39,6 +39,10 @@ impl Strategy for Joiner {
         Ok(Joiner { shares: parameters.shares.get(), bids: vec![Bid::default(); instruments] })
     }
 
+    fn reconfigure(&mut self, parameters: &Parameters) {
+        self.shares = parameters.shares.get();
+    }
+
     fn on_book(&mut self, book: &Book<'_>, orders: &mut Orders) {
         let instrument = book.instrument();
         let bid = &mut self.bids[instrument.0 as usize];

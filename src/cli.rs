@@ -84,10 +84,10 @@ pub struct CtlArgs {
     #[arg(value_name = "SOCKET")]
     pub socket: PathBuf,
     /// What to do
-    #[arg(value_parser = parse_command, value_name = "status|kill|clear|cancel-all|drain")]
+    #[arg(value_parser = parse_command, value_name = "status|kill|clear|cancel-all|drain|reload|pause|resume")]
     pub command: ControlCommand,
-    /// Only this venue
-    #[arg(value_name = "VENUE")]
+    /// Only this venue. After reload: let the file hold from the first packet of this sequence or a later one
+    #[arg(value_name = "VENUE|SEQUENCE")]
     pub venue: Option<String>,
     /// Print the answer as JSON
     #[arg(long)]
@@ -120,6 +120,9 @@ pub struct ReplayArgs {
     /// Shorten gaps of a paced replay to this, such as 100ms
     #[arg(long, value_parser = parse_duration_ns, value_name = "DURATION")]
     pub max_idle: Option<u64>,
+    /// Change to this pipeline file at the first packet of this sequence or a later one, as `ctl reload` does; may be given again
+    #[arg(long = "reload-at", value_parser = parse_reload, value_name = "SEQUENCE=FILE")]
+    pub reloads: Vec<(u64, PathBuf)>,
     /// What is recorded.
     #[command(flatten)]
     pub record: RecordOptions,
@@ -155,6 +158,9 @@ pub struct PlanArgs {
     /// Print the plan as JSON
     #[arg(long)]
     pub json: bool,
+    /// Print what a reload would change, from this file's plan to PIPELINE's
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
     /// Plan for `run` or `replay`; unless given, `replay` when a port is a capture
     #[arg(long = "for", value_name = "COMMAND")]
     pub mode: Option<PlanFor>,
@@ -489,6 +495,11 @@ fn parse_command(text: &str) -> Result<ControlCommand, String> {
         let known: Vec<&str> = ControlCommand::ALL.iter().map(|command| command.name()).collect();
         format!("expected {}", known.join(", "))
     })
+}
+
+fn parse_reload(text: &str) -> Result<(u64, PathBuf), String> {
+    let parsed = text.split_once('=').and_then(|(at, file)| Some((at.parse().ok()?, PathBuf::from(file))));
+    parsed.ok_or_else(|| "expected SEQUENCE=FILE, such as 250000=tomorrow.json".to_owned())
 }
 
 fn parse_slowest(text: &str) -> Result<usize, String> {

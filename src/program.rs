@@ -12,6 +12,7 @@ use crate::stages::Segment;
 use crate::strategy::{Quoter, Strategy};
 use clap::Parser;
 use serde_json::Value;
+use std::any::Any;
 use std::process::ExitCode;
 
 /// The strategies a program can run.
@@ -29,12 +30,14 @@ pub struct StrategyEntry {
     pub validate: fn(&Value) -> Result<(), FileError>,
     /// The JSON Schema of its parameters.
     pub schema: fn() -> Value,
+    /// Its parameters, for [`Strategy::reconfigure`].
+    pub parse: fn(&Value) -> Result<Box<dyn Any + Send>, String>,
     /// Makes a segment of its parts, the strategy with these parameters in it if it runs that stage.
     pub build: Build,
 }
 
 /// See [`StrategyEntry::build`].
-pub type Build = for<'m> fn(&Value, SegmentParts<'m>) -> Result<Box<dyn Segment + 'm>, String>;
+pub type Build = for<'m> fn(&Value, SegmentParts<'m>) -> Result<Box<dyn Segment<'m> + 'm>, String>;
 
 impl Program {
     /// A program that knows no strategy. On a CPU without the instructions it was built with it says so and ends with
@@ -59,6 +62,7 @@ impl Program {
             name: S::NAME,
             validate: validate::<S>,
             schema: || schemars::schema_for!(S::Parameters).to_value(),
+            parse: parse::<S>,
             build: build::<S>,
         });
         self
@@ -106,9 +110,13 @@ impl Default for Program {
     }
 }
 
-fn build<'m, S: Strategy>(parameters: &Value, parts: SegmentParts<'m>) -> Result<Box<dyn Segment + 'm>, String> {
+fn build<'m, S: Strategy>(parameters: &Value, parts: SegmentParts<'m>) -> Result<Box<dyn Segment<'m> + 'm>, String> {
     let parsed = parse_parameters::<S::Parameters>(parameters).map_err(|err| err.to_string())?;
     Ok(Box::new(parts.chain(|instruments| S::new(parsed, instruments))?))
+}
+
+fn parse<S: Strategy>(parameters: &Value) -> Result<Box<dyn Any + Send>, String> {
+    Ok(Box::new(parse_parameters::<S::Parameters>(parameters).map_err(|err| err.to_string())?))
 }
 
 fn validate<S: Strategy>(parameters: &Value) -> Result<(), FileError> {

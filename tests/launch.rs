@@ -14,7 +14,7 @@ use tickpath::book::Book;
 use tickpath::market::{OrderEvent, Price, Side};
 use tickpath::pipeline::file::PipelineFile;
 use tickpath::pipeline::host::HostFacts;
-use tickpath::pipeline::launch::{LaunchError, Options, Outcome, Stamping, launch};
+use tickpath::pipeline::launch::{Controls, LaunchError, Options, Outcome, Stamping, launch};
 use tickpath::pipeline::plan::{Mode, Plan, Request};
 use tickpath::port::capture::{Pace, SourceOptions};
 use tickpath::program::Program;
@@ -56,13 +56,14 @@ fn launched<S: Strategy>(layout: &str) -> (Result<Outcome, LaunchError>, Vec<Str
         source: SourceOptions::default(),
         pace: Pace::default(),
         orders: Some(out.join("orders.pcap")),
+        reloads: Vec::new(),
         book_levels: 0,
         stamps: Stamping::All,
         baseline: Vec::new(),
         delays: BTreeMap::new(),
     };
     static STOP: AtomicBool = AtomicBool::new(false);
-    let outcome = launch(&plan, &Program::new().strategy::<S>(), &options, &STOP, |_| {});
+    let outcome = launch(&plan, &Program::new().strategy::<S>(), &options, &Controls::only(&STOP), |_| {});
     if let (Ok(_), Some(path)) = (&outcome, std::env::var_os(ORDERS)) {
         std::fs::copy(out.join("orders.pcap"), path).unwrap();
     }
@@ -110,6 +111,8 @@ impl Strategy for Clumsy {
         Ok(Clumsy::default())
     }
 
+    fn reconfigure(&mut self, _: &Self::Parameters) {}
+
     fn on_book(&mut self, book: &Book<'_>, orders: &mut Orders) {
         self.books += 1;
         assert!(orders.enter(book.instrument(), Side::Buy, 100, Price(10_000)).is_some());
@@ -133,6 +136,8 @@ impl Strategy for Greedy {
     fn new(_: Self::Parameters, _: usize) -> Result<Self, String> {
         Ok(Greedy)
     }
+
+    fn reconfigure(&mut self, _: &Self::Parameters) {}
 
     fn on_book(&mut self, book: &Book<'_>, orders: &mut Orders) {
         if orders.sequence().is_multiple_of(64) {

@@ -20,7 +20,7 @@ use tickpath::dpdk::lcore;
 use tickpath::market::OrderEvent;
 use tickpath::pipeline::file::PipelineFile;
 use tickpath::pipeline::host::HostFacts;
-use tickpath::pipeline::launch::{Options, Stamping, launch};
+use tickpath::pipeline::launch::{Controls, Options, Stamping, launch};
 use tickpath::pipeline::plan::{Mode, Plan, Request};
 use tickpath::port::capture::{Pace, SourceOptions, Speed};
 use tickpath::program::Program;
@@ -241,6 +241,7 @@ fn watched(name: &str) {
         captures,
         source: SourceOptions::default(),
         pace: Pace { speed: Speed::Factor(1.0), max_idle_ns: None },
+        reloads: Vec::new(),
         orders: Some(folder.path().join("out.pcap")).filter(|_| !live),
         book_levels: 0,
         stamps: Stamping::All,
@@ -251,7 +252,7 @@ fn watched(name: &str) {
     let (mut from, mut to) = (None, None);
     let wasteful = name.ends_with("wasteful");
     let program = if wasteful { Program::new().strategy::<Wasteful>() } else { Program::shipped() };
-    let outcome = launch(&plan, &program, &options, stop, |now| {
+    let outcome = launch(&plan, &program, &options, &Controls::only(stop), |now| {
         // Every lcore has worked by the time an order is out; without input each has had time to.
         let running = if live {
             now.elapsed > Duration::from_millis(300)
@@ -304,6 +305,8 @@ impl Strategy for Wasteful {
     fn new(_: Self::Parameters, _: usize) -> Result<Self, String> {
         Ok(Wasteful)
     }
+
+    fn reconfigure(&mut self, _: &Self::Parameters) {}
 
     fn on_book(&mut self, book: &Book<'_>, _: &mut Orders) {
         drop(std::hint::black_box(Box::new(book.instrument())));

@@ -6,7 +6,7 @@ use tickpath::feed::{Arbitration, Feed, FeedConfig, Protocol, Window};
 use tickpath::market::{OrderEvent, Packet, Price, Symbol};
 use tickpath::risk::{Gate, Kill, RiskConfig};
 use tickpath::session::{OrderStates, StatesConfig};
-use tickpath::stages::{Down, Stamps, StrategyParts, StrategyStage};
+use tickpath::stages::{Down, Stamps, StrategyParts, StrategyStage, changes};
 use tickpath::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
 
 /// A venue that listens to everything.
@@ -87,6 +87,7 @@ impl<'m, S: Strategy> Driver<'m, S> {
             book_stamps: Stamps::OFF,
             stamps: Stamps::OFF,
             sampler: None,
+            changes: changes(1).1,
         };
         Ok(Driver {
             feed: Feed::new(&sizes.feed, arena)?,
@@ -130,6 +131,8 @@ impl Strategy for Nothing {
     fn new(_: (), _: usize) -> Result<Self, String> {
         Ok(Nothing)
     }
+
+    fn reconfigure(&mut self, (): &()) {}
 
     #[inline]
     fn on_book(&mut self, _: &Book<'_>, _: &mut Orders) {}

@@ -24,9 +24,10 @@ pub fn execute(args: CtlArgs) -> Result<ExitCode, Failure> {
 }
 
 fn text(command: Command, answer: &Answer) -> String {
-    let mut text = String::new();
+    let mut text: String = answer.changes.iter().map(|line| format!("{line}\n")).collect();
     for venue in &answer.venues {
         let state = match &venue.killed[..] {
+            [] if venue.paused => "paused: only cancels leave".to_owned(),
             [] => "trading".to_owned(),
             reasons => format!("KILLED ({}): only cancels leave", reasons.join(", ")),
         };

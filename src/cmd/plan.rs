@@ -2,6 +2,7 @@
 
 use super::{Failure, load_pipeline, print};
 use crate::cli::{PlanArgs, PlanFor};
+use crate::pipeline::diff::Diff;
 use crate::pipeline::file::{Driver, PipelineFile};
 use crate::pipeline::host::HostFacts;
 use crate::pipeline::plan::{Mode, Plan, Request};
@@ -20,6 +21,16 @@ pub fn execute(args: PlanArgs, program: &Program) -> Result<ExitCode, Failure> {
     };
     let request = Request { mode, eal_args: args.eal.gather()?, capture_ports: Vec::new() };
     let plan = Plan::new(&file, &host_facts(&file), &request)?;
+    if let Some(from) = &args.from {
+        let from = load_pipeline(from, program)?;
+        let diff = Diff::new(&Plan::new(&from, &host_facts(&from), &request)?, &plan);
+        print(&match args.json {
+            // Strings and lists of them.
+            true => serde_json::to_string_pretty(&diff).expect("a diff is plain data") + "\n",
+            false => diff.to_string(),
+        })?;
+        return Ok(if diff.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let text = match args.json {
         // Plain data with string keys: nothing in it can fail to become JSON.
         true => serde_json::to_string_pretty(&plan).expect("a plan is plain data") + "\n",

@@ -2,10 +2,12 @@
 
 use super::output::{self, Whole};
 use super::{Failure, load_pipeline, plan::host_facts};
-use crate::cli::ReplayArgs;
+use crate::cli::{RecordOptions, ReplayArgs};
 use crate::pipeline::file::{Driver, PipelineFile};
-use crate::pipeline::launch::{LaunchError, Options, Outcome, Progress, launch, order_files};
+use crate::pipeline::host::{Cpu, HostFacts};
+use crate::pipeline::launch::{Controls, LaunchError, Options, Outcome, Progress, launch, order_files};
 use crate::pipeline::plan::{Mode, Plan, Request};
+use crate::pipeline::reload::Scripted;
 use crate::pipeline::report::Text;
 use crate::port::capture::{Pace, SourceOptions};
 use crate::program::Program;
@@ -25,20 +27,49 @@ pub fn execute(args: ReplayArgs, program: &Program) -> Result<ExitCode, Failure>
     let captures = bind(&file, &args.captures)?;
     let request =
         Request { mode: Mode::Replay, eal_args: args.eal.gather()?, capture_ports: captures.keys().cloned().collect() };
-    let mut plan = Plan::new(&file, &host_facts(&file), &request)?;
+    let reader = Reader::new(program, request, &args.record);
+    let plan = reader.plan(&args.pipeline)?;
     plan.ready()?;
-    args.record.apply(&mut plan);
+    let reload = |(from_sequence, path): &(u64, PathBuf)| -> Result<Scripted, Failure> {
+        Ok(Scripted { from_sequence: *from_sequence, plan: reader.plan(path)? })
+    };
     let options = Options {
         captures,
         source: SourceOptions { laps: u32::try_from(args.laps).unwrap_or(u32::MAX), ..SourceOptions::default() },
         pace: Pace { speed: args.speed, max_idle_ns: args.max_idle },
         orders: args.orders.clone(),
+        reloads: args.reloads.iter().map(reload).collect::<Result<_, _>>()?,
         book_levels: if args.books.is_some() { BOOK_LEVELS } else { 0 },
         stamps: args.record.stamps(),
         baseline: args.record.baseline()?,
         delays: args.record.inject_delay.iter().copied().collect(),
     };
-    conclude(&plan, program, &options, args.books.as_deref(), args.summary.as_deref())
+    conclude(&plan, program, &options, &|| reader.plan(&args.pipeline), args.books.as_deref(), args.summary.as_deref())
+}
+
+/// Reads pipeline files for this process, before it runs and while it does.
+pub(super) struct Reader<'a> {
+    program: &'a Program,
+    request: Request,
+    record: &'a RecordOptions,
+    /// CPUs that the process may use: EAL takes them from this thread for its main lcore.
+    cpus: Vec<Cpu>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader for what the command line asked for.
+    pub fn new(program: &'a Program, request: Request, record: &'a RecordOptions) -> Self {
+        Reader { program, request, record, cpus: HostFacts::read([]).cpus }
+    }
+
+    /// What the file at `path` means here.
+    pub fn plan(&self, path: &Path) -> Result<Plan, Failure> {
+        let file = load_pipeline(path, self.program)?;
+        let host = HostFacts { cpus: self.cpus.clone(), ..host_facts(&file) };
+        let mut plan = Plan::new(&file, &host, &self.request)?;
+        self.record.apply(&mut plan);
+        Ok(plan)
+    }
 }
 
 /// Run a plan, print its summary and write the files asked for: what `replay` and `run` share.
@@ -46,6 +77,7 @@ pub(super) fn conclude(
     plan: &Plan,
     program: &Program,
     options: &Options,
+    read_again: &dyn Fn() -> Result<Plan, Failure>,
     books: Option<&Path>,
     summary: Option<&Path>,
 ) -> Result<ExitCode, Failure> {
@@ -60,9 +92,11 @@ pub(super) fn conclude(
     let summary = summary.map(Whole::create).transpose()?;
     // EAL changes its arguments' order but not their words; said before it starts, because it may not.
     eprintln!("EAL arguments: tickpath {}", plan.eal_args.join(" "));
-    let stop: &'static AtomicBool = stop_on_signals();
+    let (stop, hangup) = take_signals();
     let bar = progress_bar();
-    let outcome = launch(plan, program, options, stop, |now| show(&bar, now));
+    let read_again = || read_again().map_err(|failure| failure.to_string());
+    let controls = Controls { stop, hangup, read_again: &read_again };
+    let outcome = launch(plan, program, options, &controls, |now| show(&bar, now));
     bar.finish_and_clear();
     let outcome = outcome?;
     if outcome.summary.interrupted {
@@ -138,11 +172,14 @@ fn bind(file: &PipelineFile, captures: &[String]) -> Result<BTreeMap<String, Vec
     Ok(bound)
 }
 
-/// Set by SIGINT and SIGTERM: a clean drain. A second signal ends the process at once.
-fn stop_on_signals() -> &'static AtomicBool {
+/// Set by SIGINT and SIGTERM: a clean drain. A second signal ends the process at once. And set by SIGHUP: read the file
+/// again.
+fn take_signals() -> (&'static AtomicBool, &'static AtomicBool) {
     static STOP: AtomicBool = AtomicBool::new(false);
+    static HANGUP: AtomicBool = AtomicBool::new(false);
     crate::sys::signals::set_on_stop(&STOP);
-    &STOP
+    crate::sys::signals::set_on_hangup(&HANGUP);
+    (&STOP, &HANGUP)
 }
 
 fn progress_bar() -> ProgressBar {

@@ -1,10 +1,10 @@
 //! `tickpath run`: a pipeline on live ports until SIGINT or SIGTERM, then a clean drain.
 
-use super::replay::conclude;
-use super::{Failure, load_pipeline, plan::host_facts};
+use super::Failure;
+use super::replay::{Reader, conclude};
 use crate::cli::RunArgs;
 use crate::pipeline::launch::Options;
-use crate::pipeline::plan::{Mode, Plan, Request};
+use crate::pipeline::plan::{Mode, Request};
 use crate::port::capture::{Pace, SourceOptions};
 use crate::program::Program;
 use std::collections::BTreeMap;
@@ -15,20 +15,20 @@ const BOOK_LEVELS: usize = 10;
 
 /// Run, and print the summary when it has drained.
 pub fn execute(args: RunArgs, program: &Program) -> Result<ExitCode, Failure> {
-    let file = load_pipeline(&args.pipeline, program)?;
     let request = Request { mode: Mode::Run, eal_args: args.eal.gather()?, capture_ports: Vec::new() };
-    let mut plan = Plan::new(&file, &host_facts(&file), &request)?;
+    let reader = Reader::new(program, request, &args.record);
+    let plan = reader.plan(&args.pipeline)?;
     plan.ready()?;
-    args.record.apply(&mut plan);
     let options = Options {
         captures: BTreeMap::new(),
         source: SourceOptions::default(),
         pace: Pace::default(),
         orders: None,
+        reloads: Vec::new(),
         book_levels: if args.books.is_some() { BOOK_LEVELS } else { 0 },
         stamps: args.record.stamps(),
         baseline: args.record.baseline()?,
         delays: args.record.inject_delay.iter().copied().collect(),
     };
-    conclude(&plan, program, &options, args.books.as_deref(), args.summary.as_deref())
+    conclude(&plan, program, &options, &|| reader.plan(&args.pipeline), args.books.as_deref(), args.summary.as_deref())
 }

@@ -16,7 +16,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 const LONGEST: usize = 1024;
 /// How long one connection may take to say what it wants, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the main thread may take for what it is asked: less than who asks waits.
+const LONGEST_CHANGE: Duration = Duration::from_secs(4);
 /// How often the thread looks whether it is wanted.
 const PERIOD: Duration = Duration::from_millis(20);
 
@@ -40,11 +42,26 @@ pub enum Command {
     CancelAll,
     /// Stop as SIGTERM does: close the intake, drain, cancel, log out.
     Drain,
+    /// Read the pipeline file again and change to it, as SIGHUP does.
+    Reload,
+    /// Cancel what stands, and send nothing but cancels until it is resumed. Books go on.
+    Pause,
+    /// Trade again.
+    Resume,
 }
 
 impl Command {
     /// All, in the order of the help.
-    pub const ALL: [Command; 5] = [Command::Status, Command::Kill, Command::Clear, Command::CancelAll, Command::Drain];
+    pub const ALL: [Command; 8] = [
+        Command::Status,
+        Command::Kill,
+        Command::Clear,
+        Command::CancelAll,
+        Command::Drain,
+        Command::Reload,
+        Command::Pause,
+        Command::Resume,
+    ];
 
     /// As it is written.
     pub const fn name(self) -> &'static str {
@@ -54,6 +71,9 @@ impl Command {
             Command::Clear => "clear",
             Command::CancelAll => "cancel-all",
             Command::Drain => "drain",
+            Command::Reload => "reload",
+            Command::Pause => "pause",
+            Command::Resume => "resume",
         }
     }
 }
@@ -67,6 +87,9 @@ pub struct Answer {
     /// The venues it was done to, as they are afterwards.
     #[serde(default)]
     pub venues: Vec<VenueState>,
+    /// What changed, a line each.
+    #[serde(default)]
+    pub changes: Vec<String>,
 }
 
 /// How a venue stands.
@@ -76,6 +99,9 @@ pub struct VenueState {
     pub name: String,
     /// Why only cancels leave; empty when it trades.
     pub killed: Vec<String>,
+    /// It is paused.
+    #[serde(default)]
+    pub paused: bool,
     /// Frames that parse has finished with.
     pub frames: u64,
     /// Order messages that left.
@@ -98,6 +124,8 @@ pub struct VenueHandle {
     pub session: bool,
     /// Where a trip is remembered.
     pub kill_file: Option<Mutex<KillFile>>,
+    /// It was told to pause.
+    pub paused: AtomicBool,
 }
 
 impl VenueHandle {
@@ -131,6 +159,26 @@ pub struct Reach {
     pub stop: &'static AtomicBool,
     /// What the recorder published last.
     pub latest: Box<dyn Fn() -> Option<Arc<Snapshot>> + Send>,
+    /// To the main thread, which changes what runs.
+    pub requests: mpsc::Sender<Request>,
+}
+
+/// What the main thread is asked for, which alone changes what runs.
+#[derive(Debug)]
+pub struct Request {
+    /// What.
+    pub what: Wanted,
+    /// Where the answer goes: what changed, a line each, or why nothing did.
+    pub answer: mpsc::SyncSender<Result<Vec<String>, String>>,
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Read the file again, and let it hold from the first packet of this sequence or a later one; 0: at once.
+    Reload(u64),
+    /// Let the venue of this index trade, or pull what stands and trade no more.
+    Trade(usize, bool),
 }
 
 /// The socket and its thread; both end with it.
@@ -245,7 +293,7 @@ fn command(mut stream: &UnixStream) -> io::Result<Option<String>> {
 }
 
 fn answer(line: &str, reach: &Reach) -> Answer {
-    let refuse = |error: String| Answer { error: Some(error), venues: Vec::new() };
+    let refuse = |error: String| Answer { error: Some(error), ..Answer::default() };
     let mut words = line.split_whitespace();
     let (word, venue, more) = (words.next().unwrap_or(""), words.next(), words.next());
     let names = || reach.venues.iter().map(|v| v.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -253,6 +301,15 @@ fn answer(line: &str, reach: &Reach) -> Answer {
         let known: Vec<&str> = Command::ALL.iter().map(|command| command.name()).collect();
         return refuse(format!("no command {word:?}; there are {}", known.join(", ")));
     };
+    // A file is for all venues; the word after `reload` is the sequence from which it is to hold.
+    let from_sequence = match (command, venue.map(str::parse::<u64>)) {
+        (Command::Reload, Some(Err(_))) => {
+            return refuse(format!("{venue:?} is no sequence; expected reload [SEQUENCE]"));
+        }
+        (Command::Reload, Some(Ok(sequence))) => sequence,
+        _ => 0,
+    };
+    let venue = venue.filter(|_| command != Command::Reload);
     if let Some(more) = more {
         return refuse(format!("{more:?} comes after the venue; expected COMMAND [VENUE]"));
     }
@@ -263,9 +320,23 @@ fn answer(line: &str, reach: &Reach) -> Answer {
     if command == Command::Drain && venue.is_some() {
         return refuse("drain ends the whole run; a venue cannot be drained by itself".to_owned());
     }
+    let mut changes = Vec::new();
+    if command == Command::Reload {
+        match ask_main(reach, Wanted::Reload(from_sequence)) {
+            Ok(lines) => changes = lines,
+            Err(why) => return refuse(format!("nothing changed: {why}")),
+        }
+    }
     for handle in &chosen {
         match command {
-            Command::Status => {}
+            Command::Status | Command::Reload => {}
+            Command::Pause | Command::Resume => {
+                // It was chosen from these.
+                let at = reach.venues.iter().position(|v| std::ptr::eq(v, *handle)).unwrap_or_default();
+                if let Err(why) = ask_main(reach, Wanted::Trade(at, command == Command::Resume)) {
+                    return refuse(format!("venue {}: {why}", handle.name));
+                }
+            }
             Command::Kill => {
                 handle.kill.trip(KillReason::Command);
                 handle.remember();
@@ -290,12 +361,21 @@ fn answer(line: &str, reach: &Reach) -> Answer {
     let latest = (reach.latest)();
     let state = |handle: &&VenueHandle| VenueState {
         name: handle.name.clone(),
+        paused: handle.paused.load(Ordering::Relaxed),
         killed: handle.kill.reasons().map(|reason| reason.name().to_owned()).collect(),
         frames: handle.shared.frames(),
         orders: handle.shared.orders(),
         counts: latest.as_deref().map(|snapshot| counts(snapshot, &handle.name)).unwrap_or_default(),
     };
-    Answer { error: None, venues: chosen.iter().map(state).collect() }
+    Answer { error: None, venues: chosen.iter().map(state).collect(), changes }
+}
+
+/// Have the main thread do it.
+fn ask_main(reach: &Reach, what: Wanted) -> Result<Vec<String>, String> {
+    let (answer, answered) = mpsc::sync_channel(1);
+    let gone = "the run is ending".to_owned();
+    reach.requests.send(Request { what, answer }).map_err(|_| gone.clone())?;
+    answered.recv_timeout(LONGEST_CHANGE).unwrap_or(Err(gone))
 }
 
 /// What the ledger of a venue said last, what is not 0.
@@ -323,13 +403,16 @@ mod tests {
             kill: Kill::default(),
             shared: Arc::default(),
             session: name == "nasdaq",
+            paused: AtomicBool::new(false),
             kill_file: None,
         };
         Arc::new(vec![handle("nasdaq"), handle("iex")])
     }
 
     fn start(path: &Path, venues: &Arc<Vec<VenueHandle>>) -> Result<Control, ControlError> {
-        let reach = Reach { venues: venues.clone(), stop: &STOP, latest: Box::new(|| None) };
+        // Nobody is there to change anything.
+        let (requests, _) = mpsc::channel();
+        let reach = Reach { venues: venues.clone(), stop: &STOP, latest: Box::new(|| None), requests };
         Control::start(path, reach, || {})
     }
 
@@ -356,6 +439,9 @@ mod tests {
         assert!(ask(&path, "cancel-all nasdaq").unwrap().error.is_none());
         assert!(ask(&path, "explode").unwrap().error.unwrap().contains("status, kill, clear"));
         assert!(ask(&path, "").unwrap().error.is_some());
+        assert!(ask(&path, "reload soon").unwrap().error.unwrap().contains("no sequence"));
+        assert!(ask(&path, "reload").unwrap().error.unwrap().contains("ending"));
+        assert!(ask(&path, "pause lse").unwrap().error.unwrap().contains("there are nasdaq, iex"));
         assert!(!STOP.load(Ordering::Relaxed));
         assert!(ask(&path, "drain nasdaq").unwrap().error.is_some() && !STOP.load(Ordering::Relaxed));
         ask(&path, "drain").unwrap();

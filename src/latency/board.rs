@@ -4,6 +4,7 @@
 //! end of its round, to atomics on lines of their own. An lcore that nobody asks reads one word a round, which stays
 //! in its cache.
 
+use arc_swap::ArcSwap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -64,12 +65,10 @@ struct Padded(AtomicU64);
 /// Where an lcore shows its numbers to who asks.
 #[derive(Clone, Debug, Default)]
 pub struct Boards {
-    /// When to show them.
-    pub ask: Ask,
     /// Its own.
     pub lcore: Arc<LcoreBoard>,
-    /// Those of its segments, in their order: index of the venue, and the board.
-    pub segments: Vec<(usize, Arc<Board>)>,
+    /// Those of its segments, in their order: index of the venue, and the board. They change when stages move.
+    pub segments: Arc<ArcSwap<Vec<(usize, Arc<Board>)>>>,
 }
 
 /// One lcore's numbers and thread.

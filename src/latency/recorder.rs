@@ -25,6 +25,7 @@ use crate::dpdk::{Mempool, Port};
 use crate::host::evidence::{Sampler, Thread};
 use crate::serve::Metrics;
 use crate::sys::affinity;
+use arc_swap::ArcSwap;
 use bytemuck::Zeroable;
 use std::io;
 use std::path::Path;
@@ -64,8 +65,8 @@ pub struct RecorderParts {
     pub venues: Vec<VenueParts>,
     /// By lcore.
     pub lcores: Vec<LcoreParts>,
-    /// Rings between stages: venue's name, link's name, the ring.
-    pub links: Vec<(String, &'static str, Gauge)>,
+    /// Rings between stages: venue's name, link's name, the ring. They change when stages move.
+    pub links: Arc<ArcSwap<Vec<(String, &'static str, Gauge)>>>,
     /// Pools of frames.
     pub pools: Vec<Mempool>,
     /// Devices, by the port's name in the file.
@@ -428,7 +429,8 @@ impl State {
             (of.polls, of.empty_polls) = (polls - polls_before, empty - empty_before);
         }
         let high_water = |venue: &str, link: &str| {
-            let boards = parts.lcores.iter().flat_map(|lcore| &lcore.boards.segments);
+            let lists: Vec<_> = parts.lcores.iter().map(|lcore| lcore.boards.segments.load()).collect();
+            let boards = lists.iter().flat_map(|list| list.iter());
             let of = boards.filter(|(name, _)| parts.venues[*name].name == venue);
             let numbers = of.flat_map(|(_, board)| board.read());
             numbers
@@ -443,7 +445,7 @@ impl State {
             fill: ring.len() as u64,
             high_water: high_water(venue, link).unwrap_or(0),
         };
-        let links = parts.links.iter().map(link).collect();
+        let links = parts.links.load().iter().map(link).collect();
         let pool =
             |p: &Mempool| PoolEvidence { pool: p.name().to_owned(), in_use: p.in_use() as u64, size: p.size() as u64 };
         let pools = parts.pools.iter().map(pool).collect();
@@ -514,7 +516,8 @@ fn stages(lcores: &[LcoreParts], venue: usize) -> Vec<StageSnapshot> {
     const ORDER: [&str; 5] = ["rx", "parse", "strategy", "encode", "tx"];
     let mut stages: Vec<StageSnapshot> = Vec::new();
     for LcoreParts { id, boards, .. } in lcores {
-        for (entry, n) in boards.segments.iter().filter(|(of, _)| *of == venue).flat_map(|(_, board)| board.read()) {
+        let boards = boards.segments.load();
+        for (entry, n) in boards.iter().filter(|(of, _)| *of == venue).flat_map(|(_, board)| board.read()) {
             let at = stages.iter().position(|s| s.stage == entry.stage).unwrap_or_else(|| {
                 let (stage, unit) = (entry.stage.to_owned(), entry.unit.to_owned());
                 stages.push(StageSnapshot { stage, unit, lcore: *id, ..StageSnapshot::default() });

@@ -191,11 +191,13 @@ pub enum Refusal {
     GrossNotional,
     /// Too many messages in too short a time.
     Rate,
+    /// The venue is paused.
+    Paused,
 }
 
 impl Refusal {
     /// All of them, each at the index of its number.
-    pub const ALL: [Refusal; 21] = [
+    pub const ALL: [Refusal; 22] = [
         Refusal::NoRoom,
         Refusal::Killed,
         Refusal::SessionDown,
@@ -217,6 +219,7 @@ impl Refusal {
         Refusal::Position,
         Refusal::GrossNotional,
         Refusal::Rate,
+        Refusal::Paused,
     ];
 
     /// As printed.
@@ -243,6 +246,7 @@ impl Refusal {
             Refusal::Position => "risk: position",
             Refusal::GrossNotional => "risk: gross notional",
             Refusal::Rate => "risk: rate",
+            Refusal::Paused => "paused",
         }
     }
 }

@@ -29,7 +29,8 @@ pub struct PipelineFile {
     pub about: Option<String>,
     /// The ports that feeds arrive on and orders leave by.
     pub ports: Vec<PortFile>,
-    /// Settings of single lcores. An lcore not listed here spins when it is idle.
+    /// Settings of single lcores. An lcore not listed here spins when it is idle. One that is listed and runs no stage is in reserve: stages
+    /// may be moved there while the pipeline runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lcores: Vec<LcoreFile>,
     /// What is recorded of every order, and where it goes. Not part of the plan's hash.
@@ -1288,19 +1289,9 @@ fn check_queues(file: &PipelineFile) -> Result<(), FileError> {
 }
 
 fn check_lcores(file: &PipelineFile) -> Result<(), FileError> {
-    let used: BTreeSet<u32> = file.venues.iter().flat_map(|v| v.stages.lcores()).collect();
     let mut seen = BTreeMap::new();
     for (i, entry) in file.lcores.iter().enumerate() {
         unique(&mut seen, &entry.lcore, i, "lcores", "lcore")?;
-        if !used.contains(&entry.lcore.value()) {
-            let list = used.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-            let found = format!("no stage runs on lcore {}", entry.lcore);
-            return invalid(
-                format!("lcores[{i}].lcore"),
-                found,
-                format!("remove the entry; stages run on lcores {list}"),
-            );
-        }
     }
     Ok(())
 }

@@ -4,17 +4,19 @@
 //! rings and memory on the nodes the plan says, builds each venue's chains, runs them, waits until they have drained,
 //! and gives everything back in the opposite order. Decides nothing: that is the plan.
 
-use super::file::{Check, ChecksumPolicy, Driver, FeedProtocol, Idle as IdleFile, WhenFull as WhenFullFile};
+use super::file::{Check, ChecksumPolicy, Driver, FeedProtocol, WhenFull as WhenFullFile};
+use super::layout::{Gauges, Layout, idle};
 use super::plan::{LcorePlan, LinePlan, Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
 use super::record;
+use super::reload::{CHANGES, Reloads, Scripted};
 use super::report::{RunFacts, Summary, VenueReport};
 use super::session::{self, LoginError};
 use crate::arena::{Arena, ArenaFull};
 use crate::book::{BookConfig, Books};
-use crate::control::{Control, ControlError, Reach, VenueHandle};
-use crate::dpdk::ring::{Consumer, Gauge, Producer, spsc};
+use crate::control::{Control, ControlError, Reach, Request, VenueHandle, Wanted};
+use crate::dpdk::ring::{Consumer, spsc};
 use crate::dpdk::sizes::HEADROOM;
-use crate::dpdk::{DpdkError, Eal, Frame, Lcore, Mempool, Region, Socket, ethdev, lcore};
+use crate::dpdk::{DpdkError, Eal, Lcore, Mempool, Region, Socket, ethdev, lcore};
 use crate::feed::{Feed, FeedConfig, HealConfig, Protocol};
 use crate::latency::board::{Ask, Board, Boards};
 use crate::latency::clock::Clock;
@@ -26,7 +28,7 @@ use crate::latency::profile::Profile;
 use crate::latency::record::Record;
 use crate::latency::recorder::{LcoreParts, Recorder, RecorderParts, VenueParts};
 use crate::latency::trace::{Header, Rotation, TraceError, Writer};
-use crate::market::{Element, Order, OrderEvent, OrderLimits};
+use crate::market::OrderLimits;
 use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions, Speed};
 use crate::port::{self, FeedPort, OrderPort};
 use crate::program::Program;
@@ -38,15 +40,17 @@ use crate::session::{
     UdpTransport,
 };
 use crate::stages::{
-    Chain, Encode, EncodeParts, Group, Idle, Listening, Parse, ParseParts, Rx, RxParts, Sampler, Segment, SessionParts,
-    Shared, Stamps, StrategyParts, Transport, Tx, TxParts, Verify, WhenFull,
+    Chain, Dock, Encode, EncodeParts, Ends, Flags, Group, Inbox, Links, Listening, Outbox, Parse, ParseParts, Placed,
+    Rx, RxParts, Sampler, SessionParts, Shared, Stamps, StrategyParts, Transport, Tx, TxParts, Verify, WhenFull,
+    changes,
 };
 use crate::strategy::{InstrumentSpec, Orders};
 use crate::sys::{affinity, thread};
+use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// Most order messages that one packet may cause: four for each of the instruments that a full packet can touch.
@@ -61,6 +65,9 @@ const DELIVERIES: usize = 1024;
 /// How long a run may take to drain and to cancel what stands, once it was told to stop: a port that takes nothing would
 /// take for ever.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// The longest wait for a change that waits for no packet, before who asked for it is answered.
+const HAPPENS: Duration = Duration::from_millis(500);
 
 /// The longest wait for captures to fill their windows before the first poll.
 const HEAD_START: Duration = Duration::from_secs(2);
@@ -80,6 +87,8 @@ pub struct Options {
     pub baseline: Vec<Profile>,
     /// Levels a side of the final books to gather; 0 for none.
     pub book_levels: usize,
+    /// Changed files that are to hold from a place in the feed on.
+    pub reloads: Vec<Scripted>,
     /// Which stamps are taken on the path; without any, no order is recorded.
     pub stamps: Stamping,
     /// Time to be lost on purpose before a stage's stamp, by the stage that the hop leads to: for tests of the measurement.
@@ -191,6 +200,9 @@ pub enum LaunchError {
     /// No order ids.
     #[error(transparent)]
     Ids(#[from] IdsError),
+    /// A changed file that a replay cannot change to.
+    #[error("--reload-at: {0}")]
+    Reload(String),
     /// No commands can be taken.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -211,10 +223,8 @@ pub struct SegmentParts<'m> {
     pub encode: Option<Encode<'m>>,
     /// Frames out.
     pub tx: Option<Tx>,
-    /// Drained flag of the segment before.
-    pub upstream: Option<Arc<AtomicBool>>,
-    /// Its own.
-    pub drained: Arc<AtomicBool>,
+    /// Nothing comes any more, nothing is left.
+    pub flags: Flags,
     /// Control.
     pub shared: Arc<Shared>,
 }
@@ -238,14 +248,32 @@ impl<'m> SegmentParts<'m> {
             strategy: stage,
             encode: self.encode,
             tx: self.tx,
-            upstream: self.upstream,
-            drained: self.drained,
+            flags: self.flags,
             shared: self.shared,
         })
     }
 }
 
-/// Run a plan to its end. `stop` asks for a clean drain; `progress` is called some ten times a second on this thread.
+/// What tells a run to stop or to change.
+#[derive(Clone, Copy)]
+pub struct Controls<'a> {
+    /// Set to end it: a clean drain.
+    pub stop: &'static AtomicBool,
+    /// Set to have the pipeline file read again.
+    pub hangup: &'static AtomicBool,
+    /// Reads it.
+    pub read_again: &'a dyn Fn() -> Result<Plan, String>,
+}
+
+impl Controls<'_> {
+    /// A run that `stop` ends and nothing changes.
+    pub fn only(stop: &'static AtomicBool) -> Self {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        Controls { stop, hangup: &NEVER, read_again: &|| Err("there is no file to read again".to_owned()) }
+    }
+}
+
+/// Run a plan to its end. `progress` is called some hundred times a second on this thread.
 ///
 /// # Errors
 /// See [`LaunchError`]. Files given for output are complete or absent.
@@ -253,9 +281,10 @@ pub fn launch(
     plan: &Plan,
     program: &Program,
     options: &Options,
-    stop: &'static AtomicBool,
+    controls: &Controls<'_>,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Outcome, LaunchError> {
+    let stop = controls.stop;
     let clock = Clock::fit();
     let mut sources = open_captures(plan, options)?;
     let mut sinks = open_sinks(plan, options)?;
@@ -299,17 +328,26 @@ pub fn launch(
     for venue in &plan.venues {
         wiring.push(Wiring::new(venue, &eal, options.stamps != Stamping::Off)?);
     }
-    let links = plan.venues.iter().zip(&wiring).flat_map(|(venue, wiring)| wiring.gauges(&venue.name)).collect();
+    let gauges = |(venue, wiring): (&VenuePlan, &Wiring)| -> Vec<_> {
+        wiring.links.gauges().map(|(link, gauge)| (venue.name.clone(), link, gauge)).collect()
+    };
+    let links = Gauges::new(ArcSwap::from_pointee(plan.venues.iter().zip(&wiring).flat_map(gauges).collect()));
+    let (outboxes, inboxes): (Vec<Outbox>, Vec<Inbox>) =
+        plan.venues.iter().map(|_| changes(CHANGES.max(options.reloads.len()))).unzip();
+    for (wiring, inbox) in wiring.iter_mut().zip(inboxes) {
+        wiring.changes = Some(inbox);
+    }
 
     // They end when this does, after the stages.
     let mut recoveries: Vec<Recovery> = Vec::new();
     let ask = Ask::default();
     let mut ids = Vec::new();
-    let mut work: Vec<LcoreWork<'_>> = Vec::new();
+    let mut docks: BTreeMap<u32, Dock<'_>> = BTreeMap::new();
+    let mut boards: BTreeMap<u32, Boards> = BTreeMap::new();
     let drained: BTreeMap<(usize, Stage), Arc<AtomicBool>> =
         plan.lcores.iter().flat_map(|l| &l.segments).map(|s| ((s.venue, s.last), Arc::default())).collect();
     for (lcore, arena) in plan.lcores.iter().zip(&mut arenas) {
-        let mut segments = Vec::new();
+        let mut placed = Vec::new();
         for segment in &lcore.segments {
             let mut builder = Builder {
                 plan,
@@ -327,24 +365,21 @@ pub fn launch(
                 shared: &shared[segment.venue],
                 recoveries: &mut recoveries,
             };
-            let mut parts = builder.parts(segment, arena)?;
-            parts.drained = drained[&(segment.venue, segment.last)].clone();
-            parts.upstream = before(segment.first).map(|stage| drained[&(segment.venue, stage)].clone());
+            let upstream = before(segment.first).map(|stage| drained[&(segment.venue, stage)].clone());
+            let flags = Flags { upstream, drained: drained[&(segment.venue, segment.last)].clone() };
+            let parts = builder.parts(segment, flags, arena)?;
             let venue = &plan.venues[segment.venue];
             let refused =
                 |why| LaunchError::Strategy { venue: venue.name.clone(), strategy: venue.strategy.clone(), why };
             let entry = program.named(&venue.strategy).ok_or_else(|| refused("not in this program".to_owned()))?;
-            segments.push((entry.build)(&venue.parameters, parts).map_err(refused)?);
+            let segment_built = (entry.build)(&venue.parameters, parts).map_err(refused)?;
+            let board = Arc::new(Board::new(&*segment_built));
+            placed.push(Placed { venue: segment.venue, segment: segment_built, board });
         }
-        let idle = match lcore.idle {
-            IdleFile::Spin => Idle::Spin,
-            IdleFile::Pause => Idle::Pause,
-            IdleFile::Yield => Idle::Yield,
-        };
-        let boards = segments.iter().map(|segment| Arc::new(Board::new(&**segment)));
-        let boards = lcore.segments.iter().map(|s| s.venue).zip(boards).collect();
-        let boards = Boards { ask: ask.clone(), lcore: Arc::default(), segments: boards };
-        work.push(LcoreWork { id: lcore.id, idle, segments, boards });
+        let shown: Vec<_> = placed.iter().map(|p| (p.venue, p.board.clone())).collect();
+        let segments = Arc::new(ArcSwap::from_pointee(shown));
+        boards.insert(lcore.id, Boards { lcore: Arc::default(), segments });
+        docks.insert(lcore.id, Dock::new(idle(lcore.idle), placed));
     }
 
     let handle = |(venue, shared): (&VenuePlan, &Arc<Shared>)| -> Result<VenueHandle, LaunchError> {
@@ -353,29 +388,31 @@ pub fn launch(
             kill: shared.kill().clone(),
             shared: shared.clone(),
             session: plan.mode == Mode::Run && venue.orders.session.is_some(),
+            paused: AtomicBool::new(false),
             kill_file: open_kill_file(venue, shared.kill())?.map(Mutex::new),
         })
     };
     let handles: Vec<VenueHandle> = plan.venues.iter().zip(&shared).map(handle).collect::<Result<_, _>>()?;
     let handles = Arc::new(handles);
+    let (requests, requested) = mpsc::channel();
     let _control = match &plan.control {
         Some(path) if plan.mode == Mode::Run => {
             let metrics = serving.as_ref().map(|serving| serving.metrics.clone());
             let latest = Box::new(move || metrics.as_ref().map(|metrics| metrics.snapshot()));
-            let reach = Reach { venues: handles.clone(), stop, latest };
+            let reach = Reach { venues: handles.clone(), stop, latest, requests: requests.clone() };
             Some(Control::start(Path::new(path), reach, keep_off_the_path(plan))?)
         }
         _ => None,
     };
     let recorder = RecorderParts {
         venues: plan.venues.iter().zip(&mut wiring).map(|(venue, wiring)| wiring.recorded(plan, venue)).collect(),
-        lcores: plan.lcores.iter().zip(&work).map(|(lcore, work)| watch(lcore, &work.boards)).collect(),
-        links,
+        lcores: plan.lcores.iter().map(|lcore| watch(lcore, &boards[&lcore.id])).collect(),
+        links: links.clone(),
         pools: pools.clone(),
         devices: watched,
         clock,
         interval: Duration::from_millis(plan.record.interval_ms.into()),
-        ask,
+        ask: ask.clone(),
         run,
         trace,
         live,
@@ -383,8 +420,25 @@ pub fn launch(
     };
     let recorder = Recorder::start(recorder, record::background(plan)).map_err(LaunchError::Recorder)?;
     let began = Instant::now();
-    let running = Running { mode: plan.mode, shared: &shared, drained: &drained, stop };
-    let ran = run_lcores(&eal, &mut work, &running, &mut |progressed: &Progress| {
+    let mut reloads = Reloads::new(program, plan, outboxes);
+    for Scripted { from_sequence, plan } in &options.reloads {
+        reloads.take(plan.clone(), *from_sequence).map_err(LaunchError::Reload)?;
+    }
+    let by_venue = |venue| drained.iter().filter(|(at, _)| at.0 == venue).map(|(_, flag)| flag.clone()).collect();
+    let flags = (0..plan.venues.len()).map(by_venue).collect();
+    let mut running = Running {
+        mode: plan.mode,
+        docks: &docks,
+        boards: &boards,
+        ask: &ask,
+        shared: &shared,
+        layout: Layout::new(&eal, &docks, &boards, &shared, links, flags),
+        reloads,
+        requested,
+        handles: &handles,
+        controls,
+    };
+    let ran = run_lcores(&eal, &mut running, &mut |progressed: &Progress| {
         handles.iter().for_each(VenueHandle::remember);
         progress(progressed);
     });
@@ -394,14 +448,17 @@ pub fn launch(
     let recorded = recorder.finish();
     let wall_seconds = began.elapsed().as_secs_f64();
     let interrupted = plan.mode == Mode::Replay && stop.load(Ordering::Relaxed);
-    let undrained = !running.all_drained();
+    let undrained = !running.layout.all_drained();
+    if let late @ 1.. = running.reloads.pending() {
+        log::warn!("{late} changes still waited for their packet when the run ended");
+    }
+    drop(running);
 
     let mut venues: Vec<VenueReport> =
         plan.venues.iter().map(|v| VenueReport::new(&v.name, options.book_levels)).collect();
-    for (lcore, ran) in plan.lcores.iter().zip(&work) {
-        for (segment, running) in lcore.segments.iter().zip(&ran.segments) {
-            running.report(&mut venues[segment.venue]);
-        }
+    let placed: Vec<Placed<'_>> = docks.into_values().flat_map(Dock::into_placed).collect();
+    for Placed { venue, segment, .. } in &placed {
+        segment.report(&mut venues[*venue]);
     }
     venues.iter_mut().for_each(VenueReport::in_packet_order);
     for ((report, hops), venue) in venues.iter_mut().zip(recorded.hops).zip(&plan.venues) {
@@ -409,7 +466,7 @@ pub fn launch(
     }
     let mut clock = clock;
     clock.refine();
-    for segment in work.into_iter().flat_map(|lcore| lcore.segments) {
+    for Placed { segment, .. } in placed {
         // What an interrupted replay wrote would look complete: unfinished files vanish with their segment.
         if !interrupted {
             segment.finish()?;
@@ -442,57 +499,99 @@ fn open_kill_file(venue: &VenuePlan, kill: &Kill) -> Result<Option<KillFile>, La
     Ok(Some(file))
 }
 
-/// What one lcore runs.
-struct LcoreWork<'m> {
-    id: u32,
-    idle: Idle,
-    segments: Vec<Box<dyn Segment + 'm>>,
-    boards: Boards,
-}
-
-/// What the control thread watches while lcores run.
-struct Running<'a> {
+/// What the control thread watches and changes while lcores run.
+struct Running<'a, 'm> {
     mode: Mode,
+    docks: &'a BTreeMap<u32, Dock<'m>>,
+    boards: &'a BTreeMap<u32, Boards>,
+    ask: &'a Ask,
     shared: &'a [Arc<Shared>],
-    drained: &'a BTreeMap<(usize, Stage), Arc<AtomicBool>>,
-    stop: &'a AtomicBool,
+    layout: Layout<'a, 'm>,
+    reloads: Reloads<'a>,
+    requested: mpsc::Receiver<Request>,
+    handles: &'a [VenueHandle],
+    controls: &'a Controls<'a>,
 }
 
-impl Running<'_> {
-    fn all_drained(&self) -> bool {
-        self.drained.values().all(|flag| flag.load(Ordering::Acquire))
+impl Running<'_, '_> {
+    /// What was asked for since the last call.
+    fn serve(&mut self, wake: &mut dyn FnMut(u32)) {
+        if self.controls.hangup.swap(false, Ordering::Relaxed) {
+            match self.reload(0, wake) {
+                Ok(lines) => lines.iter().for_each(|line| log::warn!("reload: {line}")),
+                Err(why) => log::error!("reload: nothing changed: {why}"),
+            }
+        }
+        while let Ok(Request { what, answer }) = self.requested.try_recv() {
+            let said = match what {
+                Wanted::Reload(from_sequence) => self.reload(from_sequence, wake),
+                Wanted::Trade(venue, trading) => self.reloads.trade(venue, trading).inspect(|_| {
+                    self.handles[venue].paused.store(!trading, Ordering::Relaxed);
+                }),
+            };
+            // Who asked may have gone.
+            let _ = answer.try_send(said);
+        }
+        self.reloads.move_stages(&mut self.layout, wake).iter().for_each(|line| log::warn!("reload: {line}"));
+    }
+
+    fn reload(&mut self, from_sequence: u64, wake: &mut dyn FnMut(u32)) -> Result<Vec<String>, String> {
+        let plan = (self.controls.read_again)()?;
+        let mut lines = self.reloads.take(plan, from_sequence)?;
+        // Mostly the change has happened by then, and the answer can tell of the move.
+        let until = Instant::now() + HAPPENS;
+        while from_sequence == 0 && self.reloads.pending() > 0 && Instant::now() < until {
+            lines.extend(self.reloads.move_stages(&mut self.layout, wake));
+        }
+        Ok(lines)
     }
 }
 
 fn run_lcores(
     eal: &Eal,
-    work: &mut [LcoreWork<'_>],
-    running: &Running<'_>,
+    running: &mut Running<'_, '_>,
     progress: &mut impl FnMut(&Progress),
 ) -> Result<(), LaunchError> {
+    let (docks, boards, ask, shared) = (running.docks, running.boards, running.ask, running.shared);
     let panics = lcore::scope(eal, |scope| -> Result<(), DpdkError> {
-        for LcoreWork { id, idle, segments, boards } in work.iter_mut() {
-            let guard = AbortOnPanic(running.shared);
-            scope.launch(Lcore::new(*id), move || {
+        let launch = |id: u32| {
+            let (dock, board) = (&docks[&id], &boards[&id].lcore);
+            let guard = AbortOnPanic(shared);
+            scope.launch(Lcore::new(id), move || {
                 let guard = guard;
-                boards.lcore.begin(thread::id());
-                crate::stages::run(segments, *idle, boards);
+                board.begin(thread::id());
+                crate::stages::run(dock, ask, board);
                 std::mem::forget(guard);
-            })?;
+            })
+        };
+        for id in docks.keys() {
+            launch(*id)?;
         }
+        let mut wake = |id: u32| {
+            // It has left its dock and is on its way back to EAL.
+            while scope.running().contains(&Lcore::new(id)) {
+                std::thread::yield_now();
+            }
+            if let Err(err) = launch(id) {
+                log::error!("lcore {id} does not start again: {err}");
+                shared.iter().for_each(|shared| shared.abort());
+            }
+        };
         let began = Instant::now();
         let mut stopped_at = None;
-        while !running.all_drained() && !running.shared.iter().any(|s| s.aborted()) {
+        while !running.layout.all_drained() && !shared.iter().any(|s| s.aborted()) {
             std::thread::sleep(Duration::from_millis(5));
             let elapsed = began.elapsed();
-            if running.stop.load(Ordering::Relaxed) {
-                running.shared.iter().for_each(|s| s.close_intake());
+            if running.controls.stop.load(Ordering::Relaxed) {
+                shared.iter().for_each(|s| s.close_intake());
                 let late = stopped_at.get_or_insert(elapsed).saturating_add(DRAIN) < elapsed;
-                if late && running.mode == Mode::Run && !running.all_drained() {
-                    running.shared.iter().for_each(|s| s.abort());
+                if late && running.mode == Mode::Run && !running.layout.all_drained() {
+                    shared.iter().for_each(|s| s.abort());
                 }
+            } else {
+                running.serve(&mut wake);
             }
-            let sum = |of: fn(&Shared) -> u64| running.shared.iter().map(|s| of(s)).sum();
+            let sum = |of: fn(&Shared) -> u64| shared.iter().map(|s| of(s)).sum();
             progress(&Progress { frames: sum(Shared::frames), orders: sum(Shared::orders), elapsed });
         }
         Ok(())
@@ -504,7 +603,7 @@ fn run_lcores(
 }
 
 /// Tells every lcore to return when the one that holds it unwinds; forgotten when it returns.
-struct AbortOnPanic<'a>(&'a [Arc<Shared>]);
+pub(super) struct AbortOnPanic<'a>(pub(super) &'a [Arc<Shared>]);
 
 impl Drop for AbortOnPanic<'_> {
     fn drop(&mut self) {
@@ -515,14 +614,11 @@ impl Drop for AbortOnPanic<'_> {
     }
 }
 
-/// Where stages of one venue on different lcores meet.
+/// Where stages of one venue on different lcores meet, each other and who watches or changes them.
 #[derive(Default)]
 struct Wiring {
-    rx_parse: (Option<Producer<Frame>>, Option<Consumer<Frame>>),
-    parse_strategy: (Option<Producer<Element>>, Option<Consumer<Element>>),
-    strategy_encode: (Option<Producer<Order>>, Option<Consumer<Order>>),
-    encode_tx: (Option<Producer<Frame>>, Option<Consumer<Frame>>),
-    tx_strategy: (Option<Producer<OrderEvent>>, Option<Consumer<OrderEvent>>),
+    links: Links,
+    changes: Option<Inbox>,
     sampler: Option<Outlet>,
     recorder: Option<Outlet>,
     sources: Vec<(Consumer<Record>, Arc<Lost>)>,
@@ -545,11 +641,14 @@ impl Wiring {
             sampler,
             recorder,
             sources,
-            rx_parse: ends(&links.rx_parse, eal)?,
-            parse_strategy: ends(&links.parse_strategy, eal)?,
-            strategy_encode: ends(&links.strategy_encode, eal)?,
-            encode_tx: ends(&links.encode_tx, eal)?,
-            tx_strategy: ends(&links.tx_strategy, eal)?,
+            changes: None,
+            links: Links {
+                rx_parse: ends(&links.rx_parse, eal)?,
+                parse_strategy: ends(&links.parse_strategy, eal)?,
+                strategy_encode: ends(&links.strategy_encode, eal)?,
+                encode_tx: ends(&links.encode_tx, eal)?,
+                tx_strategy: ends(&links.tx_strategy, eal)?,
+            },
         })
     }
 
@@ -561,21 +660,7 @@ impl Wiring {
         let ports = venue.feed.lines.iter().map(port).chain([orders]).collect();
         VenueParts { name: venue.name.clone(), budget: venue.budget.clone(), sources, ports }
     }
-
-    /// Gauges of the rings between stages.
-    fn gauges(&self, venue: &str) -> Vec<(String, &'static str, Gauge)> {
-        let gauges = [
-            ("rx_parse", self.rx_parse.0.as_ref().map(Producer::gauge)),
-            ("parse_strategy", self.parse_strategy.0.as_ref().map(Producer::gauge)),
-            ("strategy_encode", self.strategy_encode.0.as_ref().map(Producer::gauge)),
-            ("encode_tx", self.encode_tx.0.as_ref().map(Producer::gauge)),
-            ("tx_strategy", self.tx_strategy.0.as_ref().map(Producer::gauge)),
-        ];
-        gauges.into_iter().filter_map(|(link, gauge)| Some((venue.to_owned(), link, gauge?))).collect()
-    }
 }
-
-type Ends<T> = (Option<Producer<T>>, Option<Consumer<T>>);
 
 fn ends<T: Send>(link: &Link, eal: &Eal) -> Result<Ends<T>, DpdkError> {
     match link {
@@ -658,7 +743,12 @@ struct Builder<'b> {
 }
 
 impl Builder<'_> {
-    fn parts<'m>(&mut self, segment: &SegmentPlan, arena: &mut Arena<'m>) -> Result<SegmentParts<'m>, LaunchError> {
+    fn parts<'m>(
+        &mut self,
+        segment: &SegmentPlan,
+        flags: Flags,
+        arena: &mut Arena<'m>,
+    ) -> Result<SegmentParts<'m>, LaunchError> {
         let runs = |stage: Stage| (segment.first..=segment.last).contains(&stage);
         Ok(SegmentParts {
             rx: runs(Stage::Rx).then(|| self.rx()).transpose()?,
@@ -666,8 +756,7 @@ impl Builder<'_> {
             strategy: runs(Stage::Strategy).then(|| self.strategy(arena)).transpose()?,
             encode: runs(Stage::Encode).then(|| self.encode(arena)).transpose()?,
             tx: runs(Stage::Tx).then(|| self.tx()).transpose()?,
-            upstream: None,
-            drained: Arc::default(),
+            flags,
             shared: self.shared.clone(),
         })
     }
@@ -705,7 +794,7 @@ impl Builder<'_> {
             feed: port::Feed::new(lines, self.options.pace, self.clock),
             // The file has at least one line a feed.
             pool: self.pools[first_pool.unwrap_or(0)].clone(),
-            out: self.wiring.rx_parse.0.take(),
+            out: self.wiring.links.rx_parse.0.take(),
             burst: usize::from(self.venue.stage(Stage::Rx).burst),
             when_full,
             stamps: self.options.stamps != Stamping::Off,
@@ -736,8 +825,8 @@ impl Builder<'_> {
             ChecksumPolicy::Off => Verify::Off,
         };
         let parts = ParseParts {
-            input: self.wiring.rx_parse.1.take(),
-            out: self.wiring.parse_strategy.0.take(),
+            input: self.wiring.links.rx_parse.1.take(),
+            out: self.wiring.links.parse_strategy.0.take(),
             feed: self.healing(Feed::new(&feed_config(venue), arena)?)?,
             groups,
             addressing: venue.feed.addressing == Check::Verify,
@@ -798,9 +887,9 @@ impl Builder<'_> {
             ),
         };
         let parts = StrategyParts {
-            input: self.wiring.parse_strategy.1.take(),
-            out: self.wiring.strategy_encode.0.take(),
-            events: self.wiring.tx_strategy.1.take(),
+            input: self.wiring.links.parse_strategy.1.take(),
+            out: self.wiring.links.strategy_encode.0.take(),
+            events: self.wiring.links.tx_strategy.1.take(),
             books: Books::new(&config, arena)?,
             gate: Gate::new(venue.risk.config.clone(), self.kill.clone(), book.instruments, arena)?,
             states: OrderStates::new(&venue.risk.states(book.instruments), arena)?,
@@ -816,6 +905,8 @@ impl Builder<'_> {
                 0 => None,
                 every => self.wiring.sampler.take().map(|outlet| Sampler { outlet, venue: self.index as u16, every }),
             },
+            // Each venue has one strategy.
+            changes: self.wiring.changes.take().unwrap_or_else(|| changes(1).1),
         };
         let mut orders = Orders::new(ORDERS_A_PACKET, instruments).within(Encoder::LIMITS);
         if let Some(session) = venue.orders.session.as_ref().filter(|_| self.has_session()) {
@@ -830,8 +921,8 @@ impl Builder<'_> {
         let venue = self.venue;
         let config = EncoderConfig { instruments: venue.book.instruments };
         let parts = EncodeParts {
-            input: self.wiring.strategy_encode.1.take(),
-            out: self.wiring.encode_tx.0.take(),
+            input: self.wiring.links.strategy_encode.1.take(),
+            out: self.wiring.links.encode_tx.0.take(),
             pool: self.pools[venue.orders.pool].clone(),
             headers: if self.has_session() { TCP_HEADERS } else { UDP_HEADERS },
             encoder: Encoder::new(&config, arena)?,
@@ -865,8 +956,8 @@ impl Builder<'_> {
             }
         };
         let parts = TxParts {
-            input: self.wiring.encode_tx.1.take(),
-            events: self.wiring.tx_strategy.0.take(),
+            input: self.wiring.links.encode_tx.1.take(),
+            events: self.wiring.links.tx_strategy.0.take(),
             port,
             transport,
             burst: usize::from(venue.stage(Stage::Tx).burst),
@@ -933,7 +1024,7 @@ fn snapshot_login(venue: &str) -> Result<Login, LaunchError> {
     login.ok_or(LaunchError::SnapshotLogin { variable })
 }
 
-fn before(stage: Stage) -> Option<Stage> {
+pub(super) fn before(stage: Stage) -> Option<Stage> {
     let at = Stage::ALL.iter().position(|s| *s == stage)?;
     at.checked_sub(1).map(|at| Stage::ALL[at])
 }

@@ -4,14 +4,19 @@
 //! In: JSON text and facts about the host. Out: a [`plan::Plan`]. Nothing here but `host` reads the system, and
 //! nothing but `launch` changes it.
 
+pub mod diff;
 pub mod eal_args;
 pub mod file;
 pub mod host;
 #[cfg(feature = "dpdk")]
 pub mod launch;
+#[cfg(feature = "dpdk")]
+mod layout;
 pub mod plan;
 #[cfg(feature = "dpdk")]
 mod record;
+#[cfg(feature = "dpdk")]
+pub mod reload;
 #[cfg(feature = "dpdk")]
 pub mod report;
 pub mod schema;

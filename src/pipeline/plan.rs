@@ -41,7 +41,7 @@ pub struct Plan {
     pub ports: Vec<PortPlan>,
     /// The venues, in the file's order.
     pub venues: Vec<VenuePlan>,
-    /// The lcores that run stages, by id. The main lcore is not one of them.
+    /// The lcores that run stages or are in reserve for them, by id. The main lcore is not one of them.
     pub lcores: Vec<LcorePlan>,
     /// Mbuf pools.
     pub pools: Vec<PoolPlan>,
@@ -780,7 +780,8 @@ struct Placement {
 }
 
 fn place(file: &PipelineFile, host: &HostFacts, mode: Mode, said: &EalArgs) -> Result<Placement, PlanError> {
-    let ids: BTreeSet<u32> = file.venues.iter().flat_map(|v| v.stages.lcores()).collect();
+    let busy = file.venues.iter().flat_map(|v| v.stages.lcores());
+    let ids: BTreeSet<u32> = busy.chain(file.lcores.iter().map(|l| l.lcore.value())).collect();
     let allowed: Vec<u32> = host.cpus.iter().map(|c| c.id).collect();
     if let Some(explicit) = &said.lcores {
         return place_explicit(&ids, explicit, said, &allowed);

@@ -19,11 +19,17 @@ use bytemuck::{Pod, Zeroable};
 #[derive(Debug)]
 pub struct Gate<'m> {
     terms: &'m mut [Terms],
+    set: LimitSet,
+    bucket: Bucket,
+    kill: Kill,
+}
+
+/// Limits, made ready for a gate.
+#[derive(Debug)]
+pub struct LimitSet {
     /// Of every instrument without its own first, then of single ones.
     limits: Box<[Limits]>,
     config: RiskConfig,
-    bucket: Bucket,
-    kill: Kill,
 }
 
 /// The best prices of a book.
@@ -86,6 +92,14 @@ impl Touch {
     }
 }
 
+impl LimitSet {
+    /// The limits of `config`.
+    pub fn new(config: RiskConfig) -> LimitSet {
+        let limits = std::iter::once(config.limits).chain(config.instruments.iter().map(|own| own.1)).collect();
+        LimitSet { limits, config }
+    }
+}
+
 impl<'m> Gate<'m> {
     /// Bytes that [`Gate::new`] takes from the arena.
     pub const fn bytes(instruments: u32) -> usize {
@@ -99,9 +113,8 @@ impl<'m> Gate<'m> {
     pub fn new(config: RiskConfig, kill: Kill, instruments: u32, arena: &mut Arena<'m>) -> Result<Self, ArenaFull> {
         Ok(Gate {
             terms: arena.slice("terms of instruments", instruments as usize)?,
-            limits: std::iter::once(config.limits).chain(config.instruments.iter().map(|own| own.1)).collect(),
             bucket: config.rate.map(Bucket::new).unwrap_or_default(),
-            config,
+            set: LimitSet::new(config),
             kill,
         })
     }
@@ -109,6 +122,14 @@ impl<'m> Gate<'m> {
     /// The venue's kill word.
     pub fn kill(&self) -> &Kill {
         &self.kill
+    }
+
+    /// From now on these limits hold; `set` has the old ones then. Every instrument has to be [defined](Gate::define)
+    /// again. The rate goes on from what was used of the old one.
+    pub fn swap_limits(&mut self, set: &mut LimitSet) {
+        std::mem::swap(&mut self.set, set);
+        let due_ns = self.bucket.due_ns;
+        self.bucket = Bucket { due_ns, ..self.set.config.rate.map(Bucket::new).unwrap_or_default() };
     }
 
     /// Ask for the memory that a check of `instrument` will want.
@@ -120,12 +141,12 @@ impl<'m> Gate<'m> {
     /// `instrument` goes by this symbol, and trades in these lots and ticks.
     pub fn define(&mut self, instrument: Instrument, symbol: Symbol, lot: u32, tick: Price) {
         let Some(terms) = self.terms.get_mut(instrument.0 as usize) else { return };
-        let own = self.config.instruments.iter().position(|limits| limits.0 == symbol);
+        let own = self.set.config.instruments.iter().position(|limits| limits.0 == symbol);
         terms.limits = own.map_or(0, |own| own as u32 + 1);
         terms.lot = lot;
         terms.tick = u32::try_from(tick.0).unwrap_or(0);
         terms.flags &= !RESTRICTED;
-        if self.config.restricted.contains(&symbol) {
+        if self.set.config.restricted.contains(&symbol) {
             terms.flags |= RESTRICTED;
         }
     }
@@ -181,7 +202,7 @@ impl<'m> Gate<'m> {
     pub fn exceeded(&self, instrument: Instrument, states: &OrderStates<'_>) -> bool {
         let Some(terms) = self.terms.get(instrument.0 as usize) else { return false };
         let position = states.holding(instrument).map_or(0, |holding| holding.position().unsigned_abs());
-        self.limits[terms.limits as usize].position.is_some_and(|most| position > most)
+        self.set.limits[terms.limits as usize].position.is_some_and(|most| position > most)
     }
 
     /// May anyone trade this, now, at this price?
@@ -208,13 +229,13 @@ impl<'m> Gate<'m> {
     #[inline]
     fn bounded(&self, order: &Order, touch: &Touch) -> Result<(), Refusal> {
         let terms = &self.terms[order.instrument.0 as usize];
-        let limits = &self.limits[terms.limits as usize];
+        let limits = &self.set.limits[terms.limits as usize];
         let price = order.price.0;
         // No instrument is traded that was not defined: a step of 0 fits nothing.
-        if self.config.tick && (terms.tick == 0 || price % i64::from(terms.tick) != 0) {
+        if self.set.config.tick && (terms.tick == 0 || price % i64::from(terms.tick) != 0) {
             return Err(Refusal::Tick);
         }
-        if self.config.lot && (terms.lot == 0 || !order.qty.is_multiple_of(terms.lot)) {
+        if self.set.config.lot && (terms.lot == 0 || !order.qty.is_multiple_of(terms.lot)) {
             return Err(Refusal::Lot);
         }
         if order.qty == 0 || limits.shares.is_some_and(|most| order.qty > most) {
@@ -237,7 +258,7 @@ impl<'m> Gate<'m> {
     #[inline]
     fn affordable(&self, order: &Order, touch: &Touch, states: &OrderStates<'_>) -> Result<(), Refusal> {
         let terms = &self.terms[order.instrument.0 as usize];
-        let limits = &self.limits[terms.limits as usize];
+        let limits = &self.set.limits[terms.limits as usize];
         let Some(holding) = states.holding(order.instrument) else { return Err(Refusal::NoSlot) };
         // What is replaced counts until the exchange answers, unless nobody answers: then it is gone at once.
         let (mut replaced, mut goes) = (order.kind == OrderKind::Enter, (0, 0));
@@ -270,7 +291,7 @@ impl<'m> Gate<'m> {
         let venue = states.venue();
         if order.kind == OrderKind::Enter
             && (limits.open_orders.is_some_and(|most| holding.orders() >= most)
-                || self.config.open_orders.is_some_and(|most| venue.orders >= most))
+                || self.set.config.open_orders.is_some_and(|most| venue.orders >= most))
         {
             return Err(Refusal::OpenOrders);
         }
@@ -290,7 +311,7 @@ impl<'m> Gate<'m> {
             return Err(Refusal::ShortSale);
         }
         let gross = venue.gross + worth(order.qty, order.price.0) - goes.1;
-        if self.config.gross_notional.is_some_and(|most| gross > u128::from(most)) {
+        if self.set.config.gross_notional.is_some_and(|most| gross > u128::from(most)) {
             return Err(Refusal::GrossNotional);
         }
         Ok(())

@@ -6,6 +6,6 @@ mod gate;
 mod kill;
 mod limits;
 
-pub use gate::{Gate, Touch};
+pub use gate::{Gate, LimitSet, Touch};
 pub use kill::{Kill, KillFile, KillReason};
 pub use limits::{Limits, Rate, RiskConfig};

@@ -3,7 +3,7 @@
 //! In: orders from strategy, fused or by ring. Out: frames with room for tx's headers in front, followed by the finished protocol message; the order rides in the frame's private area. Writes a message into a copy of the
 //! instrument's prebuilt one. Never drops: it takes no order while it has no frame or no room behind it.
 
-use super::{Ledger, Stamps, Tx};
+use super::{Ledger, Links, Stamps, Tx};
 use crate::dpdk::ring::{Consumer, Producer};
 use crate::dpdk::{Frame, Mempool};
 use crate::latency::board::{Account, Count, Entry};
@@ -109,6 +109,12 @@ impl<'m> Encode<'m> {
         }
         self.encoded += 1;
         true
+    }
+
+    /// See [`super::Segment::swap_ends`].
+    pub fn swap_ends(&mut self, links: &mut Links) {
+        std::mem::swap(&mut self.parts.input, &mut links.strategy_encode.1);
+        std::mem::swap(&mut self.parts.out, &mut links.encode_tx.0);
     }
 
     fn pop(&mut self) -> Option<Order> {

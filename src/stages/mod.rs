@@ -4,16 +4,22 @@
 //! are fused: one calls the other. On different lcores an SPSC ring lies between; the stage code is the same. A
 //! [`Chain`] is a fused run of one venue's stages; an lcore polls an ordered list of them, of any venues, round robin.
 
+mod change;
+mod dock;
 mod encode;
 mod ledger;
+mod links;
 mod parse;
 mod rx;
 mod stamp;
 mod strategy;
 mod tx;
 
+pub use change::{Change, Inbox, Outbox, changes};
+pub use dock::{Berth, Dock, Held, Placed};
 pub use encode::{Encode, EncodeParts};
 pub use ledger::Ledger;
+pub use links::{Ends, Flags, Links, Loose};
 pub use parse::{Group, Listening, Parse, ParseCounters, ParseParts, Verify};
 pub use rx::{Rx, RxParts, WhenFull};
 pub use stamp::Stamps;
@@ -21,12 +27,12 @@ pub use strategy::{Sampler, StrategyParts, StrategyStage};
 pub use tx::{SessionParts, Transport, Tx, TxParts};
 
 use crate::cpu;
-use crate::latency::board::{Account, Boards, Entry};
+use crate::latency::board::{Account, Ask, Entry, LcoreBoard};
 use crate::market::{Order, OrderEvent};
 use crate::risk::Kill;
 use crate::strategy::Strategy;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// What an lcore does when a round of polls did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +48,20 @@ pub enum Idle {
 /// What lcores and the control thread tell each other, one for a venue. Each word on lines of its own.
 #[derive(Debug, Default)]
 pub struct Shared {
-    stop_intake: Padded<AtomicBool>,
+    intake: Padded<AtomicU8>,
     abort: Padded<AtomicBool>,
     frames: Padded<AtomicU64>,
     orders: Padded<AtomicU64>,
     cancel_all: Padded<AtomicBool>,
     kill: Kill,
 }
+
+/// Rx receives,
+const OPEN: u8 = 0;
+/// does not for now,
+const PAUSED: u8 = 1;
+/// or not any more.
+const CLOSED: u8 = 2;
 
 /// Two lines, because the adjacent-line prefetcher pulls pairs.
 #[derive(Debug, Default)]
@@ -60,7 +73,18 @@ const _: () = assert!(size_of::<Padded<AtomicU64>>() == 128);
 impl Shared {
     /// Ask rx to receive no more; what is in flight drains.
     pub fn close_intake(&self) {
-        self.stop_intake.0.store(true, Ordering::Relaxed);
+        self.intake.0.store(CLOSED, Ordering::Relaxed);
+    }
+
+    /// Ask rx to leave what comes in the port until [`Shared::resume_intake`].
+    pub fn pause_intake(&self) {
+        // A closed one stays closed.
+        let _ = self.intake.0.compare_exchange(OPEN, PAUSED, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Rx may receive again.
+    pub fn resume_intake(&self) {
+        let _ = self.intake.0.compare_exchange(PAUSED, OPEN, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Ask every lcore of the venue to return now, drained or not.
@@ -102,7 +126,12 @@ impl Shared {
 
     #[inline]
     fn intake_closed(&self) -> bool {
-        self.stop_intake.0.load(Ordering::Relaxed)
+        self.intake.0.load(Ordering::Relaxed) == CLOSED
+    }
+
+    #[inline]
+    fn intake_open(&self) -> bool {
+        self.intake.0.load(Ordering::Relaxed) == OPEN
     }
 
     // Each counter has one writer, so a load and a store suffice.
@@ -152,7 +181,7 @@ impl Down<'_, '_> {
 }
 
 /// What an lcore polls: one indirect call a segment a round.
-pub trait Segment: Send + Account {
+pub trait Segment<'m>: Send + Account {
     /// Do a bounded amount of work; 0 when there was none.
     fn poll(&mut self) -> usize;
 
@@ -170,6 +199,25 @@ pub trait Segment: Send + Account {
     /// # Errors
     /// A port's output could not be completed.
     fn finish(self: Box<Self>) -> Result<(), crate::port::capture::CaptureError>;
+
+    /// Nothing is between its stages, and nothing waits to leave its last one but frames that the order port did not
+    /// take: it can be taken apart.
+    fn is_settled(&self) -> bool;
+
+    /// Exchange the ends of rings that its stages have for those in `links`.
+    fn swap_ends(&mut self, links: &mut Links);
+
+    /// Give up every stage but the strategy.
+    fn take_apart(&mut self) -> Loose<'m>;
+
+    /// Whether the strategy is here.
+    fn has_strategy(&self) -> bool;
+
+    /// Take these stages beside the strategy.
+    fn fit(&mut self, stages: Loose<'m>, flags: Flags);
+
+    /// A segment of these stages, of the same venue, without the strategy.
+    fn beside(&self, stages: Loose<'m>, flags: Flags) -> Box<dyn Segment<'m> + 'm>;
 }
 
 /// A fused run of one venue's stages: a contiguous part of rx → parse → strategy → encode → tx.
@@ -184,15 +232,13 @@ pub struct Chain<'m, S> {
     pub encode: Option<Encode<'m>>,
     /// Frames out.
     pub tx: Option<Tx>,
-    /// Set by the segment before this one when it has drained; none before rx.
-    pub upstream: Option<Arc<AtomicBool>>,
-    /// Set by this one.
-    pub drained: Arc<AtomicBool>,
+    /// Nothing comes any more, nothing is left.
+    pub flags: Flags,
     /// Control.
     pub shared: Arc<Shared>,
 }
 
-impl<S: Strategy> Segment for Chain<'_, S> {
+impl<'m, S: Strategy> Segment<'m> for Chain<'m, S> {
     #[inline]
     fn poll(&mut self) -> usize {
         // Tail first, so that what waits for room gets it before more comes.
@@ -231,7 +277,7 @@ impl<S: Strategy> Segment for Chain<'_, S> {
 
     fn is_drained(&mut self) -> bool {
         // Upstream's flag is read before the rings are looked at: what it pushed before the flag is then visible.
-        let closed = match &self.upstream {
+        let closed = match &self.flags.upstream {
             Some(flag) => flag.load(Ordering::Acquire),
             None => self.rx.as_mut().is_none_or(Rx::finished),
         };
@@ -254,7 +300,7 @@ impl<S: Strategy> Segment for Chain<'_, S> {
         if self.tx.as_mut().is_some_and(|tx| !tx.close()) {
             return false;
         }
-        self.drained.store(true, Ordering::Release);
+        self.flags.drained.store(true, Ordering::Release);
         true
     }
 
@@ -287,6 +333,51 @@ impl<S: Strategy> Segment for Chain<'_, S> {
         }
         Ok(())
     }
+
+    fn is_settled(&self) -> bool {
+        self.parse.as_ref().is_none_or(Parse::is_settled)
+            && self.strategy.as_ref().is_none_or(StrategyStage::is_idle)
+            && self.encode.as_ref().is_none_or(Encode::is_idle)
+            && self.tx.as_ref().is_none_or(Tx::is_settled)
+    }
+
+    fn swap_ends(&mut self, links: &mut Links) {
+        let Chain { rx, parse, strategy, encode, tx, .. } = self;
+        if let Some(rx) = rx {
+            rx.swap_ends(links);
+        }
+        if let Some(parse) = parse {
+            parse.swap_ends(links);
+        }
+        if let Some(strategy) = strategy {
+            strategy.swap_ends(links);
+        }
+        if let Some(encode) = encode {
+            encode.swap_ends(links);
+        }
+        if let Some(tx) = tx {
+            tx.swap_ends(links);
+        }
+    }
+
+    fn take_apart(&mut self) -> Loose<'m> {
+        Loose { rx: self.rx.take(), parse: self.parse.take(), encode: self.encode.take(), tx: self.tx.take() }
+    }
+
+    fn has_strategy(&self) -> bool {
+        self.strategy.is_some()
+    }
+
+    fn fit(&mut self, stages: Loose<'m>, flags: Flags) {
+        let Loose { rx, parse, encode, tx } = stages;
+        (self.rx, self.parse, self.encode, self.tx, self.flags) = (rx, parse, encode, tx, flags);
+    }
+
+    fn beside(&self, stages: Loose<'m>, flags: Flags) -> Box<dyn Segment<'m> + 'm> {
+        let Loose { rx, parse, encode, tx } = stages;
+        let shared = self.shared.clone();
+        Box::new(Chain::<'m, S> { rx, parse, strategy: None, encode, tx, flags, shared })
+    }
 }
 
 impl<S: Strategy> Account for Chain<'_, S> {
@@ -303,49 +394,85 @@ impl<S: Strategy> Account for Chain<'_, S> {
     }
 }
 
-/// The poll loop of one lcore. Polls its segments round robin; a round that did nothing is followed by the idle
-/// policy. Returns when every segment has drained, or at once when told to abort. Makes no system call unless the
+/// The poll loop of one lcore. Polls what lies in its dock round robin; a round that did nothing is followed by the idle
+/// policy. Returns when every segment has drained or none is there, or at once when told to abort. Makes no system call unless the
 /// policy is [`Idle::Yield`], and allocates nothing.
-pub fn run(segments: &mut [Box<dyn Segment + '_>], idle: Idle, boards: &Boards) {
-    let (mut turn, mut polls, mut empty) = (0, 0, 0);
-    let publish = |segments: &[Box<dyn Segment + '_>], polls, empty| {
-        boards.lcore.publish(polls, empty);
-        for (segment, (_, board)) in segments.iter().zip(&boards.segments) {
-            // Through the box: the segment itself is what the board was made for.
-            board.publish(&**segment);
-        }
-    };
+pub fn run(dock: &Dock<'_>, ask: &Ask, board: &LcoreBoard) {
+    let mut counted = Polls::default();
     loop {
-        let now = boards.ask.turn();
-        if now != turn {
-            turn = now;
-            publish(segments, polls, empty);
-        }
-        polls += 1;
-        let mut work = 0;
-        if segments.iter().any(|segment| segment.is_aborted()) {
-            publish(segments, polls, empty);
+        let mut berth = dock.enter();
+        berth.asleep = false;
+        let left = poll_until_wanted(dock, &mut berth, &mut counted, ask, board);
+        publish(&berth, &counted, board);
+        if left == Left::Ended {
+            berth.asleep = true;
             return;
         }
-        for segment in segments.iter_mut() {
-            work += segment.poll();
+    }
+}
+
+/// Rounds of an lcore.
+#[derive(Default)]
+struct Polls {
+    turn: u64,
+    polls: u64,
+    empty: u64,
+}
+
+/// Why an lcore left its dock.
+#[derive(PartialEq, Eq)]
+enum Left {
+    /// Control wants it.
+    Wanted,
+    /// There is nothing more to do.
+    Ended,
+}
+
+fn publish(berth: &Berth<'_>, counted: &Polls, board: &LcoreBoard) {
+    board.publish(counted.polls, counted.empty);
+    for placed in &berth.placed {
+        // Through the box: the segment itself is what the board was made for.
+        placed.board.publish(&*placed.segment);
+    }
+}
+
+fn poll_until_wanted(
+    dock: &Dock<'_>,
+    berth: &mut Berth<'_>,
+    counted: &mut Polls,
+    ask: &Ask,
+    board: &LcoreBoard,
+) -> Left {
+    while !dock.is_wanted() {
+        let now = ask.turn();
+        if now != counted.turn {
+            counted.turn = now;
+            publish(berth, counted, board);
+        }
+        counted.polls += 1;
+        let mut work = 0;
+        if berth.placed.iter().any(|placed| placed.segment.is_aborted()) {
+            return Left::Ended;
+        }
+        for placed in &mut berth.placed {
+            work += placed.segment.poll();
         }
         if work > 0 {
             continue;
         }
-        empty += 1;
+        counted.empty += 1;
         let mut drained = true;
-        for segment in segments.iter_mut() {
-            drained &= segment.is_drained();
+        for placed in &mut berth.placed {
+            drained &= placed.segment.is_drained();
         }
         if drained {
-            publish(segments, polls, empty);
-            return;
+            return Left::Ended;
         }
-        match idle {
+        match berth.idle {
             Idle::Spin => {}
             Idle::Pause => cpu::pause(),
             Idle::Yield => std::thread::yield_now(),
         }
     }
+    Left::Wanted
 }

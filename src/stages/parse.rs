@@ -5,7 +5,7 @@
 //! feed, which owns sequence state and the symbol filter. The frame is freed here, once what was decoded has been
 //! handed on as far as there was room. Never drops for want of room: it stops taking frames while a packet's worth of elements may not fit.
 
-use super::{Ledger, Rx, Shared, Stamps};
+use super::{Ledger, Links, Rx, Shared, Stamps};
 use crate::cpu::rdtsc;
 use crate::dpdk::{Burst, Checksum, Frame, free_burst, ring::Consumer, ring::Producer};
 use crate::feed::{Feed, Moment, Verdict, Window};
@@ -259,10 +259,18 @@ impl<'m> Parse<'m> {
 
     /// Nothing held and nothing to be had.
     pub fn is_idle(&self) -> bool {
-        self.frames.is_empty()
-            && self.window.is_empty()
-            && self.parts.feed.held() == 0
-            && self.parts.input.as_ref().is_none_or(|r| r.is_empty())
+        self.is_settled() && self.parts.feed.held() == 0
+    }
+
+    /// Nothing on its way from rx or to strategy: at most packets that wait for what is missing.
+    pub fn is_settled(&self) -> bool {
+        self.frames.is_empty() && self.window.is_empty() && self.parts.input.as_ref().is_none_or(|r| r.is_empty())
+    }
+
+    /// See [`super::Segment::swap_ends`].
+    pub fn swap_ends(&mut self, links: &mut Links) {
+        std::mem::swap(&mut self.parts.input, &mut links.rx_parse.1);
+        std::mem::swap(&mut self.parts.out, &mut links.parse_strategy.0);
     }
 
     /// Frames in = accepted + dropped + held.

@@ -4,7 +4,7 @@
 //! The only place of the path that may drop for want of room, and only when the pipeline file says so; a replay waits.
 //! What a poll returns, and in which order captures of several lines come, is the port's affair.
 
-use super::{Ledger, Shared};
+use super::{Ledger, Links, Shared};
 use crate::dpdk::{Burst, Frame, Mempool, ring::Producer};
 use crate::latency::board::{Account, Count, Entry};
 use crate::port::{Arrival, Feed};
@@ -88,6 +88,16 @@ impl Rx {
         self.closed || self.parts.feed.finished()
     }
 
+    /// See [`super::Segment::swap_ends`].
+    pub fn swap_ends(&mut self, links: &mut Links) {
+        std::mem::swap(&mut self.parts.out, &mut links.rx_parse.0);
+    }
+
+    /// Most frames a poll from now on, 1 to 64.
+    pub fn set_burst(&mut self, burst: usize) {
+        self.parts.burst = burst;
+    }
+
     /// Frames in = out + dropped.
     pub fn ledger(&self) -> Ledger {
         Ledger::of(self)
@@ -105,7 +115,7 @@ impl Rx {
 
     #[inline]
     fn burst(&mut self, max: usize, out: &mut Burst) -> usize {
-        if self.closed || self.shared.intake_closed() {
+        if self.closed || !self.shared.intake_open() {
             return 0;
         }
         let parts = &mut self.parts;

@@ -8,14 +8,14 @@
 //! order without room comes back as a local reject in the same poll, or (in a replay, which is lossless) waits here
 //! and stops the intake of elements.
 
-use super::{Down, Ledger, Stamps};
+use super::{Change, Down, Inbox, Ledger, Links, Stamps};
 use crate::book::Books;
 use crate::dpdk::ring::{Consumer, Producer};
 use crate::feed::MAX_PACKET_ELEMENTS;
 use crate::latency::board::{Account, Count, Entry};
 use crate::latency::outlet::Outlet;
 use crate::latency::record::{Kind, Record};
-use crate::market::{Element, Instrument, Order, OrderEvent, OrderEventKind, OrderKind, Packet, Refusal};
+use crate::market::{Element, Instrument, Order, OrderEvent, OrderEventKind, OrderKind, Packet, Refusal, Symbol};
 use crate::risk::{Gate, KillReason, Touch};
 use crate::session::{OrderStates, Verdict};
 use crate::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
@@ -63,6 +63,8 @@ pub struct StrategyParts<'m> {
     pub stamps: Stamps,
     /// Packets that cause no order, some of them, to the recorder.
     pub sampler: Option<Sampler>,
+    /// Changes that control asks for while it runs.
+    pub changes: Inbox,
 }
 
 /// Tells the recorder of one in so many packets that cause no order.
@@ -95,6 +97,13 @@ pub struct StrategyStage<'m, S> {
     /// What the strategy is to be told of the orders it has just asked for.
     answers: VecDeque<OrderEvent>,
     closed: bool,
+    /// The next change, and the sequence it waits for; `u64::MAX` while there is none.
+    coming: Option<Change>,
+    change_from: u64,
+    /// The venue does not trade for now.
+    paused: bool,
+    /// Nothing stands that a pause has to pull.
+    pulled: bool,
     /// Packets until the next one is sampled.
     unsampled: u32,
     /// Orders decided before this packet.
@@ -130,6 +139,10 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             waiting: VecDeque::with_capacity(capacity),
             answers: VecDeque::with_capacity(capacity),
             closed: false,
+            coming: None,
+            change_from: u64::MAX,
+            paused: false,
+            pulled: false,
             unsampled: parts.sampler.as_ref().map_or(u32::MAX, |sampler| sampler.every),
             decided_before: 0,
             packets: 0,
@@ -140,10 +153,17 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         }
     }
 
-    /// Orders that wait for room, then order events. Returns what was done.
+    /// Orders that wait for room, changes that wait for no packet, then order events. Returns what was done.
     #[inline]
     pub fn poll(&mut self, down: &mut Down<'_, '_>) -> usize {
         let mut work = self.flush(down);
+        self.look_for_change();
+        if self.change_from == 0 && self.remaining == 0 {
+            self.change(0);
+        }
+        if self.paused && !self.pulled && self.remaining == 0 {
+            work += self.pull(down);
+        }
         // What the strategy asks for may be answered at once: not for ever.
         for _ in 0..EVENTS_A_POLL {
             let Some(event) = self.parts.events.as_mut().and_then(Consumer::pop).or_else(|| down.event()) else {
@@ -230,6 +250,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         if event.kind == OrderEventKind::Filled && self.parts.gate.exceeded(event.instrument, &self.parts.states) {
             self.parts.gate.kill().trip(KillReason::Limit);
         }
+        self.pulled = false;
         // No packet causes what the strategy does about it.
         self.orders.begin(&Packet { arrival_ns: self.orders.arrival_ns(), ..Packet::default() });
         self.strategy.on_order_event(event, &mut self.orders);
@@ -256,6 +277,13 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         let states = &self.parts.states;
         self.closed = !asked && (states.assumed() || states.venue().orders == 0);
         self.closed
+    }
+
+    /// See [`super::Segment::swap_ends`].
+    pub fn swap_ends(&mut self, links: &mut Links) {
+        std::mem::swap(&mut self.parts.input, &mut links.parse_strategy.1);
+        std::mem::swap(&mut self.parts.out, &mut links.strategy_encode.0);
+        std::mem::swap(&mut self.parts.events, &mut links.tx_strategy.1);
     }
 
     /// Nothing held and nothing to be had.
@@ -338,8 +366,57 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         self.orders.refused()
     }
 
+    #[inline]
+    fn look_for_change(&mut self) {
+        if self.coming.is_none() {
+            self.coming = self.parts.changes.next();
+            self.change_from = self.coming.as_ref().map_or(u64::MAX, |change| change.from_sequence);
+        }
+    }
+
+    /// Make every change that is to be made at `sequence`.
+    #[cold]
+    #[inline(never)]
+    fn change(&mut self, sequence: u64) {
+        while let Some(mut change) = self.coming.take_if(|change| change.from_sequence <= sequence) {
+            if let Some(limits) = &mut change.limits {
+                self.parts.gate.swap_limits(limits);
+                for (i, known) in self.known.iter().enumerate() {
+                    self.parts.gate.define(Instrument(i as u32), known.symbol, known.lot, known.tick);
+                }
+            }
+            let parameters = change.parameters.as_deref().and_then(|any| any.downcast_ref::<S::Parameters>());
+            if let Some(parameters) = parameters {
+                self.strategy.reconfigure(parameters);
+                let named = |known: &InstrumentSpec| known.symbol != Symbol([b' '; 8]);
+                for (i, known) in self.known.iter().enumerate().filter(|(_, known)| named(known)) {
+                    self.strategy.on_instrument(Instrument(i as u32), known);
+                }
+            }
+            if let Some(trading) = change.trading {
+                (self.paused, self.pulled) = (!trading, false);
+            }
+            self.parts.changes.done(change);
+            self.look_for_change();
+        }
+    }
+
+    /// Paused: have what stands cancelled, in pieces. Returns the orders asked for.
+    #[cold]
+    fn pull(&mut self, down: &mut Down<'_, '_>) -> usize {
+        self.orders.begin(&Packet { arrival_ns: self.orders.arrival_ns(), ..Packet::default() });
+        self.strategy.on_stop(&mut self.orders);
+        let asked = self.orders.pending().len();
+        self.hand_down(down);
+        self.pulled = asked == 0;
+        asked
+    }
+
     #[inline(always)]
     fn begin(&mut self, head: &Packet) {
+        if head.sequence >= self.change_from {
+            self.change(head.sequence);
+        }
         self.orders.begin(head);
         self.decided_before = self.decided;
         self.remaining = head.count;
@@ -433,6 +510,9 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             }
             self.parts.gate.prefetch(instrument);
             self.parts.states.prefetch(instrument);
+            if self.paused {
+                continue;
+            }
             self.strategy.on_book(&book, &mut self.orders);
             self.hand_down(down);
         }
@@ -512,7 +592,11 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
                 OrderKind::Cancel => Touch::default(),
                 OrderKind::Enter | OrderKind::Replace => Touch::of(&books.book(order.instrument)),
             };
-            let passed = gate.check(&order, &touch, states).and_then(|()| {
+            let checked = match self.paused && order.kind != OrderKind::Cancel {
+                true => Err(Refusal::Paused),
+                false => gate.check(&order, &touch, states),
+            };
+            let passed = checked.and_then(|()| {
                 if self.waiting.is_empty() && pass(out, down, &order) {
                     self.sent += 1;
                 } else if *lossless && self.waiting.len() < self.waiting.capacity() {

@@ -7,7 +7,7 @@
 //! recorder after it. A frame that the port refuses stays here and is tried again; an order that the session does not
 //! take goes back to strategy as a local reject. None is lost.
 
-use super::{Ledger, Shared, Stamps};
+use super::{Ledger, Links, Shared, Stamps};
 use crate::cpu::rdtsc;
 use crate::dpdk::ring::{Consumer, Producer};
 use crate::dpdk::{Burst, Frame, Mempool, RxQueue, free_burst};
@@ -383,7 +383,23 @@ impl Tx {
             && self.own.is_empty()
             && self.by_stack.is_empty()
             && self.events.is_empty()
-            && self.parts.input.as_ref().is_none_or(Consumer::is_empty)
+            && self.is_settled()
+    }
+
+    /// Nothing on its way from encode: at most what the port did not take, and events for strategy.
+    pub fn is_settled(&self) -> bool {
+        self.parts.input.as_ref().is_none_or(Consumer::is_empty)
+    }
+
+    /// See [`super::Segment::swap_ends`].
+    pub fn swap_ends(&mut self, links: &mut Links) {
+        std::mem::swap(&mut self.parts.input, &mut links.encode_tx.1);
+        std::mem::swap(&mut self.parts.events, &mut links.tx_strategy.0);
+    }
+
+    /// Most frames a doorbell from now on, 1 to 64.
+    pub fn set_burst(&mut self, burst: usize) {
+        self.parts.burst = burst;
     }
 
     /// Frames in = sent + refused + held.

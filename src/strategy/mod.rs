@@ -23,7 +23,7 @@ pub trait Strategy: Sized + Send + 'static {
     const NAME: &'static str;
 
     /// Its parameters in a pipeline file; the JSON Schema of the file is made from this.
-    type Parameters: serde::de::DeserializeOwned + schemars::JsonSchema;
+    type Parameters: serde::de::DeserializeOwned + schemars::JsonSchema + Send;
 
     /// A strategy for instruments `0..instruments`. It may allocate here, and nowhere else.
     ///
@@ -31,8 +31,13 @@ pub trait Strategy: Sized + Send + 'static {
     /// A sentence that names the parameter, the value found and the values expected.
     fn new(parameters: Self::Parameters, instruments: usize) -> Result<Self, String>;
 
+    /// These parameters hold from the next packet on: the file was changed while it ran. A strategy could be made of them,
+    /// so they are within their ranges. [`on_instrument`](Self::on_instrument) follows for every instrument that has been
+    /// told. Nothing may be allocated here.
+    fn reconfigure(&mut self, parameters: &Self::Parameters);
+
     /// An instrument was seen for the first time; precedes every other call about it. After a restart of the session
-    /// it may be told again.
+    /// and after new parameters it may be told again.
     fn on_instrument(&mut self, _instrument: Instrument, _spec: &InstrumentSpec) {}
 
     /// A hint that `instrument` will be asked about shortly: prefetch its state.

@@ -189,25 +189,35 @@ impl Strategy for Quoter {
         within("requote_ticks", p.requote_ticks, 1, 10_000)?;
         within("quote_lots", p.quote_lots, 1, 9_999)?;
         within("max_position_lots", p.max_position_lots, 1, 100_000)?;
-        let mut weights = [0; 16];
-        let mut weight = 256;
-        for slot in &mut weights[..p.levels as usize] {
-            *slot = weight;
-            weight = weight * (100 - p.level_decay_percent) / 100;
-        }
-        Ok(Quoter {
-            weights,
-            eight: (p.levels <= 8).then(|| std::array::from_fn(|i| weights[7 - i])),
-            alpha: (2 << FACTOR) / (i64::from(p.average_changes) + 1),
-            trend: (i64::from(p.trend_percent) << FACTOR) / 100,
+        let mut quoter = Quoter {
+            weights: [0; 16],
+            eight: None,
+            alpha: 0,
+            trend: 0,
             quotes: vec![Quotes::default(); instruments].into_boxed_slice(),
             losses: 0,
             why: BooksLost::SessionStart,
             sweep: 0,
             to_sweep: 0,
             counters: Counters::default(),
-            parameters,
-        })
+            parameters: QuoterParameters::default(),
+        };
+        quoter.reconfigure(&parameters);
+        Ok(quoter)
+    }
+
+    fn reconfigure(&mut self, parameters: &QuoterParameters) {
+        self.parameters.clone_from(parameters);
+        let p = &self.parameters;
+        let mut weight = 256;
+        self.weights = [0; 16];
+        for slot in &mut self.weights[..p.levels as usize] {
+            *slot = weight;
+            weight = weight * (100 - p.level_decay_percent) / 100;
+        }
+        self.eight = (p.levels <= 8).then(|| std::array::from_fn(|i| self.weights[7 - i]));
+        self.alpha = (2 << FACTOR) / (i64::from(p.average_changes) + 1);
+        self.trend = (i64::from(p.trend_percent) << FACTOR) / 100;
     }
 
     fn on_instrument(&mut self, instrument: Instrument, spec: &InstrumentSpec) {
