@@ -13,6 +13,7 @@ use crate::strategy::{Quoter, Strategy};
 use clap::Parser;
 use serde_json::Value;
 use std::any::Any;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// The strategies a program can run.
@@ -86,10 +87,15 @@ impl Program {
     /// Do what the command line says: 0 when it was done, 2 when the command line or its input cannot be used, 1 when
     /// something else went wrong.
     pub fn main(&self) -> ExitCode {
+        self.main_with(std::env::args_os())
+    }
+
+    /// The same with these words in place of the command line; the first is the program's name.
+    pub fn main_with(&self, words: impl IntoIterator<Item = OsString>) -> ExitCode {
         let level = env_logger::Env::default().filter_or("TICKPATH_LOG", "warn,dpdk=error");
         // A host program may have a logger already: then its own is used.
         let _ = env_logger::Builder::from_env(level).try_init();
-        let done = match Cli::parse().command {
+        let done = match Cli::parse_from(words).command {
             Command::Replay(args) => cmd::replay::execute(args, self),
             Command::Run(args) => cmd::run::execute(args, self),
             Command::Plan(args) => cmd::plan::execute(args, self),

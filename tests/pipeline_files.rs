@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tickpath::market::Symbol;
-use tickpath::pipeline::file::{FileError, Idle, KnownStrategy, PipelineFile, WhenFull, parse_parameters};
+use tickpath::pipeline::file::{AlarmKind, FileError, Idle, KnownStrategy, PipelineFile, WhenFull, parse_parameters};
 use tickpath::pipeline::host::{Cpu, HostFacts, Hugepages};
-use tickpath::pipeline::plan::{Link, Mode, Plan, PlanError, Request, Segment, Stage, plan_hash};
+use tickpath::pipeline::plan::{KillWhen, Link, Mode, Plan, PlanError, Request, Segment, Stage, plan_hash};
 use tickpath::pipeline::schema::pipeline_schema;
 use tickpath::pipeline::table;
 use tickpath::risk::{Limits, Rate, RiskConfig};
@@ -327,6 +327,7 @@ fn limits_are_an_instrument_s_own_then_those_of_all_in_units_of_the_path() {
         "restricted": ["TSLA"],
         "gross_notional": 1_000_000,
         "orders_per_second": 950,
+        "kill_when": { "alarms": ["feed", "drift"] },
         "kill_file": "/var/lib/tickpath/nasdaq.kill",
     });
     let plan = Plan::new(&parse(&file).unwrap(), &server(), &run()).unwrap();
@@ -349,6 +350,11 @@ fn limits_are_an_instrument_s_own_then_those_of_all_in_units_of_the_path() {
     };
     assert_eq!((&risk.config, risk.slots), (&expected, 8));
     assert_eq!(risk.kill_file.as_deref(), Some("/var/lib/tickpath/nasdaq.kill"));
+    let alarms = vec![AlarmKind::Feed, AlarmKind::Drift];
+    assert_eq!(risk.kill_when, KillWhen { session_lost_ms: None, lcore_stuck_ms: Some(1000), alarms });
+    file["venues"][0]["risk"]["kill_when"] = json!({ "lcore_stuck_ms": 0 });
+    let plan = Plan::new(&parse(&file).unwrap(), &server(), &run()).unwrap();
+    assert_eq!(plan.venues[0].risk.kill_when, KillWhen::default());
 
     file["venues"][0]["risk"]["restricted"] = json!(["TSLX"]);
     let err = parse(&file).unwrap_err();
@@ -359,10 +365,11 @@ fn limits_are_an_instrument_s_own_then_those_of_all_in_units_of_the_path() {
 #[test]
 fn without_limits_a_replay_assumes_every_answer_and_forgets_the_kill_file() {
     let mut file = value("itch-1-lcore");
-    file["venues"][0]["risk"] = json!({ "kill_file": "kill" });
+    file["venues"][0]["risk"] = json!({ "kill_file": "kill", "kill_when": { "alarms": ["clock"] } });
     let plan = Plan::new(&parse(&file).unwrap(), &laptop(4), &replay()).unwrap();
     let risk = &plan.venues[0].risk;
     assert_eq!((&risk.config, risk.assumed, &risk.kill_file), (&RiskConfig::default(), true, &None));
+    assert_eq!(risk.kill_when, KillWhen::default());
     assert_eq!(plan.hash, plan_hash(&parse(&value("itch-1-lcore")).unwrap()));
 }
 
@@ -451,6 +458,7 @@ fn errors_name_the_path_what_was_found_and_the_nearest_word() {
         ("/venues/0/risk", json!({"burst": 3}), "venues[0].risk.burst: a burst without orders_per_second", "set orders_per_second"),
         ("/venues/0/risk", json!({"slots": 65}), "venues[0].risk.slots: invalid value: integer `65`, expected a whole number from 1 to 64", ""),
         ("/venues/0/risk", json!({"kill_file": ""}), "venues[0].risk.kill_file: an empty path", ""),
+        ("/venues/0/risk", json!({"kill_when": {"session_lost_ms": 5}}), "venues[0].risk.kill_when.session_lost_ms: orders go by udp", "tcp"),
         ("/venues", json!([]), "venues: the list is empty", ""),
         ("/ports", json!([]), "ports: the list is empty", ""),
         ("/ports/1/name", json!("feed"), "ports[1].name: `feed` is already the name of ports[0]", "each name appears once"),

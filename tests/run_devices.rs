@@ -198,6 +198,63 @@ fn a_run_whose_order_link_takes_nothing_ends_all_the_same_and_says_so() {
     assert!(said.contains("not drained: ") && said.contains("cancel at the exchange"), "{said}");
 }
 
+#[test]
+fn a_second_signal_ends_a_run_that_drains_at_once() {
+    if !two_cpus() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (capture, _) = synth(folder.path(), "in.pcap", "--seed 13 --messages 12000 --symbols 40");
+    // It cannot drain: nobody reads from this ring, which holds 1,024 frames.
+    let vdevs = [format!("--vdev=net_pcap0,rx_pcap={}", capture.display()), "--vdev=net_ring1".to_owned()];
+    let mut command = tickpath();
+    command
+        .args(["run", "--metrics", "off"])
+        .arg(write_json(folder.path(), "p.json", &on_devices("net_pcap0", "net_ring1")))
+        .arg("--");
+    command.args(replay::eal()).args(vdevs);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(wait_until_polling(&mut child));
+    std::thread::sleep(Duration::from_secs(1));
+    for _ in 0..2 {
+        // SAFETY: a signal to a child that has not been waited for.
+        unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let output = replay::wait(child).expect("it hangs after the signals");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(libc::SIGTERM), "{output:?}");
+}
+
+#[test]
+fn a_signal_trips_every_kill_switch_and_the_log_says_so() {
+    if !two_cpus() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = on_devices("net_ring0", "net_ring1");
+    let control = folder.path().join("control");
+    file["control"] = json!(control);
+    let mut command = tickpath();
+    command.args(["run", "--metrics", "off"]).arg(write_json(folder.path(), "pipeline.json", &file)).arg("--");
+    command.args(replay::eal()).args(["--vdev=net_ring0", "--vdev=net_ring1"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(wait_until_polling(&mut child));
+    // SAFETY: a signal to a child that has not been waited for.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGUSR1) };
+    let began = Instant::now();
+    let killed = || tickpath::control::ask(&control, "status").unwrap().venues[0].killed.clone();
+    while killed().is_empty() && began.elapsed() < replay::PATIENCE {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let reasons = killed();
+    // SAFETY: as above.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+    let output = replay::wait(child).expect("it hangs after the signal");
+    assert_eq!(reasons, ["signal"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("kill switch: signal; only cancels leave"), "{}", text(&output.stderr));
+}
+
 /// References of the orders that stand after these frames: OUCH 5.0 Enter, Replace and Cancel.
 fn standing(frames: &[Vec<u8>]) -> HashSet<u32> {
     let mut standing = HashSet::new();

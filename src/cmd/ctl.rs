@@ -32,7 +32,12 @@ fn text(command: Command, answer: &Answer) -> String {
             reasons => format!("KILLED ({}): only cancels leave", reasons.join(", ")),
         };
         // A string takes whatever is written to it.
-        let _ = writeln!(text, "{}: {state}; {} frames, {} orders", venue.name, venue.frames, venue.orders);
+        let _ = write!(text, "{}: {state}; {} frames, {} orders", venue.name, venue.frames, venue.orders);
+        if let Some(session) = venue.session {
+            let up = if session.up { "up" } else { "down" };
+            let _ = write!(text, "; session {up}, {} orders may stand", session.standing);
+        }
+        text.push('\n');
         for (what, n) in venue.counts.iter().filter(|_| command == Command::Status) {
             let _ = writeln!(text, "  {what}: {n}");
         }

@@ -201,7 +201,7 @@ fn show(bar: &ProgressBar, now: &Progress) {
 impl From<LaunchError> for Failure {
     fn from(err: LaunchError) -> Failure {
         match err {
-            LaunchError::Panic(_) | LaunchError::Arena(_) => Failure::failed(err.to_string(), None),
+            LaunchError::Panic { .. } | LaunchError::Arena(_) => Failure::failed(err.to_string(), None),
             LaunchError::Serve(err) => Failure::input(err.to_string(), err.help()),
             LaunchError::Trace(err) => Failure::input(err.to_string(), err.help().to_owned()),
             err => Failure::input(err.to_string(), None),

@@ -30,5 +30,6 @@ pub fn execute(args: RunArgs, program: &Program) -> Result<ExitCode, Failure> {
         baseline: args.record.baseline()?,
         delays: args.record.inject_delay.iter().copied().collect(),
     };
+    crate::sys::signals::heed_kill();
     conclude(&plan, program, &options, &|| reader.plan(&args.pipeline), args.books.as_deref(), args.summary.as_deref())
 }

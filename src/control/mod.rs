@@ -9,7 +9,7 @@ pub use client::{ClientError, ask};
 
 use crate::latency::snapshot::Snapshot;
 use crate::risk::{Kill, KillFile, KillReason};
-use crate::stages::Shared;
+use crate::stages::{SessionState, Shared};
 use crate::sys::socket::private_listener;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -106,6 +106,9 @@ pub struct VenueState {
     pub frames: u64,
     /// Order messages that left.
     pub orders: u64,
+    /// Its order session; `None` without one.
+    #[serde(default)]
+    pub session: Option<SessionState>,
     /// Ledger counts, of the latest interval: by stage and what is counted.
     #[serde(default)]
     pub counts: Vec<(String, u64)>,
@@ -141,6 +144,14 @@ impl VenueHandle {
     }
 
     fn clear(&self) -> io::Result<()> {
+        let refuse = |why: String| Err(io::Error::other(why));
+        if self.shared.failed() {
+            return refuse("one of its lcores panicked, and the run is ending".to_owned());
+        }
+        match self.shared.missed() {
+            0 => {}
+            n => return refuse(format!("its strategy was stuck and missed {n} order events: restart it")),
+        }
         match &self.kill_file {
             Some(file) => file.lock().unwrap_or_else(PoisonError::into_inner).clear(&self.kill),
             None => {
@@ -365,6 +376,7 @@ fn answer(line: &str, reach: &Reach) -> Answer {
         killed: handle.kill.reasons().map(|reason| reason.name().to_owned()).collect(),
         frames: handle.shared.frames(),
         orders: handle.shared.orders(),
+        session: handle.session.then(|| handle.shared.session()),
         counts: latest.as_deref().map(|snapshot| counts(snapshot, &handle.name)).unwrap_or_default(),
     };
     Answer { error: None, venues: chosen.iter().map(state).collect(), changes }
@@ -432,6 +444,7 @@ mod tests {
         assert!(venues[0].kill.is_tripped() && !venues[1].kill.is_tripped());
         let status = ask(&path, "status").unwrap();
         assert_eq!(status.venues.iter().map(|v| v.killed.len()).collect::<Vec<_>>(), [1, 0]);
+        assert_eq!((status.venues[0].session, status.venues[1].session), (Some(SessionState::default()), None));
         ask(&path, "clear").unwrap();
         assert!(!venues[0].kill.is_tripped());
         assert!(ask(&path, "kill lse").unwrap().error.unwrap().contains("there are nasdaq, iex"));

@@ -24,6 +24,8 @@ pub enum Count {
     Bursts,
     /// Most elements ever seen in this ring.
     HighWater(&'static str),
+    /// A figure of another kind, which the ledger knows nothing of.
+    Figure(&'static str),
 }
 
 /// A number of a stage: whose and what.
@@ -78,7 +80,11 @@ pub struct LcoreBoard {
     polls: AtomicU64,
     empty_polls: AtomicU64,
     thread: AtomicI32,
+    beat: AtomicU64,
 }
+
+/// The heartbeat of an lcore that has returned.
+const ENDED: u64 = u64::MAX;
 
 impl Board {
     /// A board with room for what `of` counts.
@@ -134,6 +140,23 @@ impl LcoreBoard {
     /// Its kernel thread, once it runs.
     pub fn thread(&self) -> Option<i32> {
         Some(self.thread.load(Ordering::Acquire)).filter(|id| *id != 0)
+    }
+
+    /// A round begins; `beat` differs from the last one's.
+    #[inline(always)]
+    pub fn beat(&self, beat: u64) {
+        self.beat.store(beat, Ordering::Relaxed);
+    }
+
+    /// The lcore has left its loop.
+    pub fn end(&self) {
+        self.beat(ENDED);
+    }
+
+    /// The thread and its last heartbeat, while it is in its loop.
+    pub fn heartbeat(&self) -> Option<(i32, u64)> {
+        let beat = self.beat.load(Ordering::Relaxed);
+        self.thread().filter(|_| beat != ENDED).map(|thread| (thread, beat))
     }
 
     /// Rounds so far, and those that found nothing.

@@ -366,6 +366,15 @@ impl State {
         let alarm = |kind: &str, text: String| Alarm { kind: kind.to_owned(), text, ..Alarm::default() };
         let mut alarms: Vec<Alarm> = self.parts.live.iter().flat_map(Live::alarms).collect();
         alarms.extend(self.clock.warnings.iter().map(|w| alarm("clock", w.clone())));
+        for venue in 0..self.parts.venues.len() {
+            let silent =
+                stages(&self.parts.lcores, venue).iter().any(|s| s.figures.get("silent").is_some_and(|n| *n > 0));
+            if silent {
+                let name = self.parts.venues[venue].name.clone();
+                let text = format!("venue {name}: the feed is silent");
+                alarms.push(Alarm { venue: name, ..alarm("feed", text) });
+            }
+        }
         if lost > 0 {
             alarms.push(alarm("recorder", format!("{lost} records of the last interval found their ring full")));
         }
@@ -530,6 +539,7 @@ fn stages(lcores: &[LcoreParts], venue: usize) -> Vec<StageSnapshot> {
                 Count::Held => stage.held = n,
                 Count::Bursts => stage.bursts = n,
                 Count::Dropped(reason) => drop(stage.dropped.insert(reason.to_owned(), n)),
+                Count::Figure(name) => drop(stage.figures.insert(name.to_owned(), n)),
                 Count::HighWater(_) => {}
             }
         }

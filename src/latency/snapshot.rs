@@ -79,6 +79,8 @@ pub struct StageSnapshot {
     pub held: u64,
     /// Bursts that were not empty: `incoming / bursts` is the mean burst. 0 for stages without bursts.
     pub bursts: u64,
+    /// What it counts beside the ledger, by name.
+    pub figures: BTreeMap<String, u64>,
 }
 
 /// One hop: all since the start, and the last interval.
@@ -138,7 +140,7 @@ pub struct RecorderSnapshot {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Alarm {
-    /// `budget`, `drift`, `clock`, `recorder`, `loss`: stable, for labels.
+    /// `budget`, `drift`, `clock`, `recorder`, `feed`: stable, for labels.
     pub kind: String,
     /// Whose; empty for the whole program.
     pub venue: String,

@@ -523,10 +523,60 @@ pub struct RiskFile {
     pub lot: Check,
     /// Orders of an instrument that may stand or be on their way at a time, replacements included.
     pub slots: Slots,
+    /// What trips the venue's kill switch by itself, beside a limit found exceeded and an lcore that panics. Not part of the
+    /// plan's hash, and without effect in a replay.
+    #[serde(skip_serializing_if = "is_default")]
+    pub kill_when: KillWhenFile,
     /// File that keeps the kill switch tripped across a restart: written when it trips; while it is there a run starts
     /// tripped. Not part of the plan's hash, and without effect in a replay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_file: Option<String>,
+}
+
+/// What trips a kill switch by itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct KillWhenFile {
+    /// The order session, once it was up, has been down for so long, in ms. Unless set: it never is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_lost_ms: Option<SilentMs>,
+    /// An lcore of the venue has not finished a round of polls for so long, in ms; 0: it never is. Time in which it waits for a
+    /// CPU does not count.
+    pub lcore_stuck_ms: StuckMs,
+    /// Alarms that trip it when they begin.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<AlarmKind>,
+}
+
+/// An alarm of the recorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum AlarmKind {
+    /// A hop is over its budget.
+    Budget,
+    /// A hop has drifted from the baseline.
+    Drift,
+    /// Something is wrong with the clock.
+    Clock,
+    /// Records are lost.
+    Recorder,
+    /// The feed is silent.
+    Feed,
+}
+
+impl AlarmKind {
+    /// As in [`Alarm::kind`](crate::latency::snapshot::Alarm).
+    pub const fn name(self) -> &'static str {
+        match self {
+            AlarmKind::Budget => "budget",
+            AlarmKind::Drift => "drift",
+            AlarmKind::Clock => "clock",
+            AlarmKind::Recorder => "recorder",
+            AlarmKind::Feed => "feed",
+        }
+    }
 }
 
 /// Limits of one instrument.
@@ -712,6 +762,8 @@ pub type Retries = Within<0, 100>;
 pub type LargestGap = Within<1, 100_000_000>;
 /// How long a feed may be silent, in ms; 0 for ever.
 pub type SilentMs = Within<0, 3_600_000>;
+/// Milliseconds after which an lcore is stuck.
+pub type StuckMs = Within<0, 60_000>;
 /// A wait for missing messages, in µs.
 pub type WindowUs = Within<0, 1_000_000>;
 /// Packets that are held while messages before them are missing.
@@ -957,8 +1009,15 @@ impl Default for RiskFile {
             tick: Check::Verify,
             lot: Check::Verify,
             slots: Within(8),
+            kill_when: KillWhenFile::default(),
             kill_file: None,
         }
+    }
+}
+
+impl Default for KillWhenFile {
+    fn default() -> Self {
+        KillWhenFile { session_lost_ms: None, lcore_stuck_ms: Within(1_000), alarms: Vec::new() }
     }
 }
 
@@ -1246,6 +1305,10 @@ fn check_risk(at: &str, venue: &VenueFile) -> Result<(), FileError> {
     if risk.burst.is_some() && risk.orders_per_second.is_none() {
         let remedy = "set orders_per_second too, or remove the key";
         return invalid(format!("{at}.burst"), "a burst without orders_per_second limits nothing", remedy);
+    }
+    if risk.kill_when.session_lost_ms.is_some() && venue.orders.session.is_none() {
+        let remedy = "remove the key, or send orders over tcp";
+        return invalid(format!("{at}.kill_when.session_lost_ms"), "orders go by udp: there is no session", remedy);
     }
     if risk.kill_file.as_deref() == Some("") {
         return invalid(format!("{at}.kill_file"), "an empty path", "name a file in a folder that exists");

@@ -5,6 +5,7 @@
 //! and gives everything back in the opposite order. Decides nothing: that is the plan.
 
 use super::file::{Check, ChecksumPolicy, Driver, FeedProtocol, WhenFull as WhenFullFile};
+use super::guard::{Guard, Heart};
 use super::layout::{Gauges, Layout, idle};
 use super::plan::{LcorePlan, LinePlan, Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
 use super::record;
@@ -18,7 +19,7 @@ use crate::dpdk::ring::{Consumer, spsc};
 use crate::dpdk::sizes::HEADROOM;
 use crate::dpdk::{DpdkError, Eal, Lcore, Mempool, Region, Socket, ethdev, lcore};
 use crate::feed::{Feed, FeedConfig, HealConfig, Protocol};
-use crate::latency::board::{Ask, Board, Boards};
+use crate::latency::board::{Ask, Boards};
 use crate::latency::clock::Clock;
 use crate::latency::drift::Live;
 use crate::latency::hlog::Hlog;
@@ -33,7 +34,7 @@ use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, Sourc
 use crate::port::{self, FeedPort, OrderPort};
 use crate::program::Program;
 use crate::recovery::{self, Login, Recovery};
-use crate::risk::{Gate, Kill, KillFile, KillReason};
+use crate::risk::{Gate, Kill, KillFile};
 use crate::serve::{Metrics, ServeError, Server, telemetry};
 use crate::session::{
     Encoder, EncoderConfig, Endpoint, IdsError, OrderIds, OrderSession, OrderStates, TCP_HEADERS, UDP_HEADERS,
@@ -66,6 +67,11 @@ const DELIVERIES: usize = 1024;
 /// take for ever.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// And how long, after that, an lcore may take to finish its round.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often the control thread looks.
+const LOOK: Duration = Duration::from_millis(5);
 /// The longest wait for a change that waits for no packet, before who asked for it is answered.
 const HAPPENS: Duration = Duration::from_millis(500);
 
@@ -207,8 +213,13 @@ pub enum LaunchError {
     #[error(transparent)]
     Control(#[from] ControlError),
     /// An lcore stopped by a panic.
-    #[error("{0}; this is a defect of tickpath or of the strategy")]
-    Panic(lcore::Panicked),
+    #[error("{panicked}; this is a defect of tickpath or of the strategy{}", left_standing(*standing))]
+    Panic {
+        /// Which, and what it said.
+        panicked: lcore::Panicked,
+        /// Orders that may stand at exchanges all the same.
+        standing: u64,
+    },
 }
 
 /// What [`crate::program::Program`] makes a segment of: the stages that the segment runs are there, others are `None`.
@@ -250,6 +261,7 @@ impl<'m> SegmentParts<'m> {
             tx: self.tx,
             flags: self.flags,
             shared: self.shared,
+            failed: false,
         })
     }
 }
@@ -372,9 +384,8 @@ pub fn launch(
             let refused =
                 |why| LaunchError::Strategy { venue: venue.name.clone(), strategy: venue.strategy.clone(), why };
             let entry = program.named(&venue.strategy).ok_or_else(|| refused("not in this program".to_owned()))?;
-            let segment_built = (entry.build)(&venue.parameters, parts).map_err(refused)?;
-            let board = Arc::new(Board::new(&*segment_built));
-            placed.push(Placed { venue: segment.venue, segment: segment_built, board });
+            let built = (entry.build)(&venue.parameters, parts).map_err(refused)?;
+            placed.push(Placed::new(segment.venue, built));
         }
         let shown: Vec<_> = placed.iter().map(|p| (p.venue, p.board.clone())).collect();
         let segments = Arc::new(ArcSwap::from_pointee(shown));
@@ -424,8 +435,14 @@ pub fn launch(
     for Scripted { from_sequence, plan } in &options.reloads {
         reloads.take(plan.clone(), *from_sequence).map_err(LaunchError::Reload)?;
     }
-    let by_venue = |venue| drained.iter().filter(|(at, _)| at.0 == venue).map(|(_, flag)| flag.clone()).collect();
+    let by_venue =
+        |venue| drained.iter().filter(|(at, _)| at.0 == venue).map(|(at, flag)| (at.1, flag.clone())).collect();
     let flags = (0..plan.venues.len()).map(by_venue).collect();
+    let hearts = plan.lcores.iter().map(|lcore| {
+        let venues = lcore.segments.iter().map(|segment| segment.venue).collect();
+        Heart::new(lcore.id, boards[&lcore.id].lcore.clone(), venues)
+    });
+    let metrics = serving.as_ref().map(|serving| serving.metrics.clone());
     let mut running = Running {
         mode: plan.mode,
         docks: &docks,
@@ -437,6 +454,7 @@ pub fn launch(
         requested,
         handles: &handles,
         controls,
+        guard: Guard::new(plan, &shared, hearts.collect(), metrics),
     };
     let ran = run_lcores(&eal, &mut running, &mut |progressed: &Progress| {
         handles.iter().for_each(VenueHandle::remember);
@@ -448,7 +466,7 @@ pub fn launch(
     let recorded = recorder.finish();
     let wall_seconds = began.elapsed().as_secs_f64();
     let interrupted = plan.mode == Mode::Replay && stop.load(Ordering::Relaxed);
-    let undrained = !running.layout.all_drained();
+    let undrained = (0..plan.venues.len()).any(|venue| !running.layout.has_drained(venue));
     if let late @ 1.. = running.reloads.pending() {
         log::warn!("{late} changes still waited for their packet when the run ended");
     }
@@ -511,6 +529,7 @@ struct Running<'a, 'm> {
     requested: mpsc::Receiver<Request>,
     handles: &'a [VenueHandle],
     controls: &'a Controls<'a>,
+    guard: Guard<'a>,
 }
 
 impl Running<'_, '_> {
@@ -532,7 +551,15 @@ impl Running<'_, '_> {
             // Who asked may have gone.
             let _ = answer.try_send(said);
         }
-        self.reloads.move_stages(&mut self.layout, wake).iter().for_each(|line| log::warn!("reload: {line}"));
+        self.move_stages(wake).iter().for_each(|line| log::warn!("reload: {line}"));
+    }
+
+    fn move_stages(&mut self, wake: &mut dyn FnMut(u32)) -> Vec<String> {
+        let said = self.reloads.move_stages(&mut self.layout, wake);
+        if !said.is_empty() {
+            self.guard.moved(self.reloads.laid_out());
+        }
+        said
     }
 
     fn reload(&mut self, from_sequence: u64, wake: &mut dyn FnMut(u32)) -> Result<Vec<String>, String> {
@@ -541,9 +568,18 @@ impl Running<'_, '_> {
         // Mostly the change has happened by then, and the answer can tell of the move.
         let until = Instant::now() + HAPPENS;
         while from_sequence == 0 && self.reloads.pending() > 0 && Instant::now() < until {
-            lines.extend(self.reloads.move_stages(&mut self.layout, wake));
+            lines.extend(self.move_stages(wake));
         }
         Ok(lines)
+    }
+
+    /// Whether a venue has drained, or was told to give up.
+    fn is_over(&self, venue: usize) -> bool {
+        self.shared[venue].aborted() || self.layout.has_drained(venue)
+    }
+
+    fn standing(&self) -> u64 {
+        self.shared.iter().map(|shared| shared.session().standing).sum()
     }
 }
 
@@ -556,12 +592,9 @@ fn run_lcores(
     let panics = lcore::scope(eal, |scope| -> Result<(), DpdkError> {
         let launch = |id: u32| {
             let (dock, board) = (&docks[&id], &boards[&id].lcore);
-            let guard = AbortOnPanic(shared);
             scope.launch(Lcore::new(id), move || {
-                let guard = guard;
                 board.begin(thread::id());
                 crate::stages::run(dock, ask, board);
-                std::mem::forget(guard);
             })
         };
         for id in docks.keys() {
@@ -579,38 +612,59 @@ fn run_lcores(
         };
         let began = Instant::now();
         let mut stopped_at = None;
-        while !running.layout.all_drained() && !shared.iter().any(|s| s.aborted()) {
-            std::thread::sleep(Duration::from_millis(5));
+        let venues = || 0..shared.len();
+        while !venues().all(|venue| running.is_over(venue)) {
+            std::thread::sleep(LOOK);
             let elapsed = began.elapsed();
-            if running.controls.stop.load(Ordering::Relaxed) {
+            let failed = shared.iter().any(|s| s.failed());
+            let stopping = failed || running.controls.stop.load(Ordering::Relaxed);
+            running.guard.look(Instant::now(), stopping);
+            if stopping {
                 shared.iter().for_each(|s| s.close_intake());
                 let late = stopped_at.get_or_insert(elapsed).saturating_add(DRAIN) < elapsed;
-                if late && running.mode == Mode::Run && !running.layout.all_drained() {
+                if late && (failed || running.mode == Mode::Run) {
                     shared.iter().for_each(|s| s.abort());
                 }
+                // What is before the segment that panicked has nobody to hand on to.
+                let lost = |venue: &usize| shared[*venue].failed() && running.layout.has_closed(*venue);
+                venues().filter(lost).for_each(|venue| shared[venue].abort());
             } else {
                 running.serve(&mut wake);
             }
             let sum = |of: fn(&Shared) -> u64| shared.iter().map(|s| of(s)).sum();
             progress(&Progress { frames: sum(Shared::frames), orders: sum(Shared::orders), elapsed });
         }
+        let ended = Instant::now();
+        loop {
+            let left: Vec<u32> = scope.running().iter().map(|lcore| lcore.id()).collect();
+            if left.is_empty() {
+                break;
+            }
+            running.guard.look(Instant::now(), true);
+            if ended.elapsed() > GRACE || left.iter().all(|id| running.guard.is_stuck(*id)) {
+                leave_behind(&left, running.standing());
+            }
+            std::thread::sleep(LOOK);
+        }
         Ok(())
     });
     match panics {
         Ok(inner) => Ok(inner?),
-        Err(panicked) => Err(LaunchError::Panic(panicked)),
+        Err(panicked) => Err(LaunchError::Panic { panicked, standing: running.standing() }),
     }
 }
 
-/// Tells every lcore to return when the one that holds it unwinds; forgotten when it returns.
-pub(super) struct AbortOnPanic<'a>(pub(super) &'a [Arc<Shared>]);
+/// End the process beside lcores that do not return: what they use cannot be given back.
+fn leave_behind(lcores: &[u32], standing: u64) -> ! {
+    let ids = lcores.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    eprintln!("error: stuck, and did not return when told to: lcore {ids}{}", left_standing(standing));
+    thread::leave(1)
+}
 
-impl Drop for AbortOnPanic<'_> {
-    fn drop(&mut self) {
-        for shared in self.0 {
-            shared.kill().trip(KillReason::LcorePanic);
-            shared.abort();
-        }
+fn left_standing(orders: u64) -> String {
+    match orders {
+        0 => String::new(),
+        n => format!("; {n} orders may still stand: cancel them at the exchange"),
     }
 }
 

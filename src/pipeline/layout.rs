@@ -6,11 +6,11 @@
 //! layout needs are made before anything is touched, so that a lack of memory changes nothing. Other venues of the same
 //! lcores wait for as long as a list is changed.
 
-use super::launch::AbortOnPanic;
 use super::plan::{LcorePlan, Link, LinksPlan, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
 use crate::dpdk::ring::{Gauge, spsc};
 use crate::dpdk::{DpdkError, Eal, Socket};
 use crate::latency::board::{Board, Boards};
+use crate::risk::KillReason;
 use crate::stages::{Dock, Ends, Flags, Idle, Links, Loose, Placed, Segment, Shared};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
@@ -24,6 +24,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Rings between stages, for who watches them: venue's name, link's name, the ring.
 pub type Gauges = Arc<ArcSwap<Vec<(String, &'static str, Gauge)>>>;
 
+/// What the segments of a venue set when they have drained, by their last stage.
+pub type Drained = BTreeMap<Stage, Arc<AtomicBool>>;
+
 /// Where every segment is.
 pub struct Layout<'d, 'm> {
     eal: &'d Eal,
@@ -31,8 +34,8 @@ pub struct Layout<'d, 'm> {
     boards: &'d BTreeMap<u32, Boards>,
     shared: &'d [Arc<Shared>],
     gauges: Gauges,
-    /// By venue: what its segments set when they have drained.
-    drained: Vec<Vec<Arc<AtomicBool>>>,
+    /// By venue: what its segments set when they have drained, by their last stage.
+    drained: Vec<Drained>,
     /// Rings made since the start: names are used once, because who watches a ring keeps it.
     made: u32,
 }
@@ -40,29 +43,40 @@ pub struct Layout<'d, 'm> {
 /// What is there to move with: the rings that the layout of a venue needs and has not.
 pub struct Prepared(Links);
 
-/// A venue that did not come to rest.
+/// A venue whose stages stay where they are.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "venue {0}: not at rest within a second, so its stages stay where they are; see whether its order port takes frames"
-)]
-pub struct Restless(String);
+pub enum Restless {
+    /// Something stays between its stages.
+    #[error(
+        "venue {0}: not at rest within a second, so its stages stay where they are; see whether its order port takes frames"
+    )]
+    Unsettled(String),
+    /// An lcore that does not finish its round.
+    #[error("venue {0}: an lcore of its is stuck, so its stages stay where they are")]
+    Stuck(String),
+}
 
 impl<'d, 'm> Layout<'d, 'm> {
-    /// The layout that these docks have; `drained` as [`Flags::drained`], by venue.
+    /// The layout that these docks have; `drained` by venue.
     pub fn new(
         eal: &'d Eal,
         docks: &'d BTreeMap<u32, Dock<'m>>,
         boards: &'d BTreeMap<u32, Boards>,
         shared: &'d [Arc<Shared>],
         gauges: Gauges,
-        drained: Vec<Vec<Arc<AtomicBool>>>,
+        drained: Vec<Drained>,
     ) -> Self {
         Layout { eal, docks, boards, shared, gauges, drained, made: 0 }
     }
 
-    /// Whether every segment has drained.
-    pub fn all_drained(&self) -> bool {
-        self.drained.iter().flatten().all(|flag| flag.load(Ordering::Acquire))
+    /// Whether every segment of a venue has drained.
+    pub fn has_drained(&self, venue: usize) -> bool {
+        self.drained[venue].values().all(|flag| flag.load(Ordering::Acquire))
+    }
+
+    /// Whether nothing more will leave for a venue.
+    pub fn has_closed(&self, venue: usize) -> bool {
+        self.drained[venue].get(&Stage::Tx).is_some_and(|flag| flag.load(Ordering::Acquire))
     }
 
     /// Make the rings for `venue`'s new layout.
@@ -109,17 +123,16 @@ impl<'d, 'm> Layout<'d, 'm> {
     ) -> Result<Duration, Restless> {
         let shared = &self.shared[venue];
         let wanted = &to.venues[venue];
-        let guard = AbortOnPanic(self.shared);
         let began = Instant::now();
         shared.pause_intake();
-        let mut taken = self.take(venue);
-        if !settle(&mut taken) {
+        let (mut taken, stuck) = self.take(venue);
+        if stuck || !settle(&mut taken) {
             for (lcore, placed) in taken {
                 self.place(lcore, placed, wake);
             }
             shared.resume_intake();
-            std::mem::forget(guard);
-            return Err(Restless(from.name.clone()));
+            let name = from.name.clone();
+            return Err(if stuck { Restless::Stuck(name) } else { Restless::Unsettled(name) });
         }
         let (stages, core, links) = apart(taken, prepared, &from.links, &wanted.links);
         self.watch(&from.name, &links);
@@ -128,40 +141,49 @@ impl<'d, 'm> Layout<'d, 'm> {
         let (segments, drained) = together(stages, core, links, wanted, &places);
         self.drained[venue] = drained;
         for (lcore, segment) in segments {
-            let board = Arc::new(Board::new(&*segment));
-            board.publish(&*segment);
-            self.place(lcore, Placed { venue, segment, board }, wake);
+            self.place(lcore, Placed::new(venue, segment), wake);
         }
         shared.resume_intake();
         let paused = began.elapsed();
         self.show();
-        std::mem::forget(guard);
         Ok(paused)
     }
 
     /// What lcores do without work, from now on.
     pub fn set_idle(&self, plan: &Plan) {
         for lcore in &plan.lcores {
-            if let Some(dock) = self.docks.get(&lcore.id) {
-                dock.hold().idle = idle(lcore.idle);
+            if let Some(mut berth) = self.docks.get(&lcore.id).and_then(Dock::hold) {
+                berth.idle = idle(lcore.idle);
             }
         }
     }
 
-    fn take(&self, venue: usize) -> Vec<(u32, Placed<'m>)> {
-        let mut taken = Vec::new();
+    /// The venue's segments, and whether some could not be had.
+    fn take(&self, venue: usize) -> (Vec<(u32, Placed<'m>)>, bool) {
+        let (mut taken, mut stuck) = (Vec::new(), false);
         for (lcore, dock) in self.docks {
-            let mut berth = dock.hold();
+            let Some(mut berth) = dock.hold() else {
+                stuck |= self.boards[lcore].segments.load().iter().any(|(of, _)| *of == venue);
+                continue;
+            };
             let (mine, others) = std::mem::take(&mut berth.placed).into_iter().partition(|p| p.venue == venue);
             berth.placed = others;
             taken.extend(Vec::into_iter(mine).map(|placed| (*lcore, placed)));
         }
-        taken
+        (taken, stuck)
     }
 
     fn place(&self, lcore: u32, placed: Placed<'m>, wake: &mut dyn FnMut(u32)) {
         // The diff let no lcore through that has no dock.
-        let mut berth = self.docks[&lcore].hold();
+        let Some(mut berth) = self.docks[&lcore].hold() else {
+            // Half a venue cannot go on, and what it has sent is to be cancelled by who still can.
+            log::error!("lcore {lcore} is stuck, and stages were to move there: the run ends");
+            for shared in self.shared {
+                shared.kill().trip(KillReason::LcoreStuck);
+                shared.abort();
+            }
+            return;
+        };
         berth.placed.push(placed);
         let asleep = std::mem::take(&mut berth.asleep);
         drop(berth);
@@ -180,10 +202,11 @@ impl<'d, 'm> Layout<'d, 'm> {
 
     /// Tell who watches where each segment's numbers are shown now: first where there are more, so that none is missing.
     fn show(&self) {
-        let list = |lcore: &u32| -> Vec<(usize, Arc<Board>)> {
-            self.docks[lcore].hold().placed.iter().map(|p| (p.venue, p.board.clone())).collect()
+        let list = |lcore: &u32| -> Option<Vec<(usize, Arc<Board>)>> {
+            Some(self.docks[lcore].hold()?.placed.iter().map(|p| (p.venue, p.board.clone())).collect())
         };
-        let mut lists: Vec<_> = self.boards.iter().map(|(lcore, boards)| (boards, list(lcore))).collect();
+        let lists = self.boards.iter().filter_map(|(lcore, boards)| Some((boards, list(lcore)?)));
+        let mut lists: Vec<_> = lists.collect();
         lists.sort_by_key(|(boards, list)| list.len() <= boards.segments.load().len());
         lists.into_iter().for_each(|(boards, list)| boards.segments.store(Arc::new(list)));
     }
@@ -260,7 +283,7 @@ fn together<'m>(
     mut links: Links,
     venue: &VenuePlan,
     places: &[(u32, SegmentPlan)],
-) -> (Vec<(u32, Box<dyn Segment<'m> + 'm>)>, Vec<Arc<AtomicBool>>) {
+) -> (Vec<(u32, Box<dyn Segment<'m> + 'm>)>, Drained) {
     let burst = |stage| usize::from(venue.stage(stage).burst);
     if let Some(rx) = &mut stages.rx {
         rx.set_burst(burst(Stage::Rx));
@@ -268,7 +291,7 @@ fn together<'m>(
     if let Some(tx) = &mut stages.tx {
         tx.set_burst(burst(Stage::Tx));
     }
-    let drained: BTreeMap<Stage, Arc<AtomicBool>> = places.iter().map(|(_, s)| (s.last, Arc::default())).collect();
+    let drained: Drained = places.iter().map(|(_, s)| (s.last, Arc::default())).collect();
     let mut segments = Vec::new();
     let mut home = None;
     for (lcore, SegmentPlan { first, last, .. }) in places {
@@ -290,5 +313,5 @@ fn together<'m>(
     }
     segments.extend(home.map(|lcore| (lcore, core)));
     segments.iter_mut().for_each(|(_, segment)| segment.swap_ends(&mut links));
-    (segments, drained.into_values().collect())
+    (segments, drained)
 }

@@ -7,6 +7,8 @@
 pub mod diff;
 pub mod eal_args;
 pub mod file;
+#[cfg(feature = "dpdk")]
+mod guard;
 pub mod host;
 #[cfg(feature = "dpdk")]
 pub mod launch;

@@ -5,9 +5,9 @@
 
 use super::eal_args::{EalArgs, ranges};
 use super::file::{
-    AllowanceFile, BudgetFile, Check, ChecksumPolicy, Driver, Endpoint, EndpointFile, FeedFile, FeedProtocol, Idle,
-    InstrumentFile, LimitsFile, Listen, Mac, OrderProtocol, PipelineFile, RecordFile, RiskFile, SessionFile, Transport,
-    VenueFile, WhenFull, nearest,
+    AlarmKind, AllowanceFile, BudgetFile, Check, ChecksumPolicy, Driver, Endpoint, EndpointFile, FeedFile,
+    FeedProtocol, Idle, InstrumentFile, KillWhenFile, LimitsFile, Listen, Mac, OrderProtocol, PipelineFile, RecordFile,
+    RiskFile, SessionFile, Transport, VenueFile, WhenFull, nearest,
 };
 use super::host::HostFacts;
 use crate::arena;
@@ -302,8 +302,21 @@ pub struct RiskPlan {
     pub slots: u32,
     /// Nobody answers orders: they count as accepted when they are handed down.
     pub assumed: bool,
+    /// What trips the kill switch by itself; nothing in a replay.
+    pub kill_when: KillWhen,
     /// File that keeps the kill switch tripped; `None` in a replay.
     pub kill_file: Option<String>,
+}
+
+/// What trips a venue's kill switch by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KillWhen {
+    /// The session, once up, was down for so long.
+    pub session_lost_ms: Option<u32>,
+    /// One of its lcores has not finished a round for so long.
+    pub lcore_stuck_ms: Option<u32>,
+    /// These alarms of the recorder.
+    pub alarms: Vec<AlarmKind>,
 }
 
 /// One end of the order path.
@@ -712,12 +725,14 @@ impl fmt::Display for Stage {
 
 /// Identity of what a file asks for, whatever the host: 64-bit FNV-1a over `tickpath plan 1\n` and the file as compact
 /// JSON with its defaults filled in (those of `book`, `pools`, lots and ticks belong to the program), keys in schema
-/// order. What says nothing of the path is left out: `$schema`, `about`, `record`, `control`, the budgets and the kill files.
+/// order. What says nothing of the path is left out: `$schema`, `about`, `record`, `control`, the budgets, the kill files and what trips a
+/// kill switch.
 pub fn plan_hash(file: &PipelineFile) -> u64 {
     let mut file =
         PipelineFile { schema: None, control: None, about: None, record: RecordFile::default(), ..file.clone() };
     for venue in &mut file.venues {
         venue.budget = BudgetFile::default();
+        venue.risk.kill_when = KillWhenFile::default();
         venue.risk.kill_file = None;
     }
     // Plain data with string keys: nothing in it can fail to become JSON.
@@ -1313,6 +1328,14 @@ fn plan_risk(risk: &RiskFile, transport: Transport, mode: Mode) -> RiskPlan {
         slots: risk.slots.value(),
         // A replay has no exchange, whatever the transport.
         assumed: mode == Mode::Replay || transport == Transport::Udp,
+        kill_when: match mode {
+            Mode::Replay => KillWhen::default(),
+            Mode::Run => KillWhen {
+                session_lost_ms: risk.kill_when.session_lost_ms.map(|ms| ms.value()),
+                lcore_stuck_ms: Some(risk.kill_when.lcore_stuck_ms.value()).filter(|ms| *ms > 0),
+                alarms: risk.kill_when.alarms.clone(),
+            },
+        },
         kill_file: risk.kill_file.clone().filter(|_| mode == Mode::Run),
     }
 }

@@ -100,6 +100,11 @@ impl<'a> Reloads<'a> {
         Ok(Vec::new())
     }
 
+    /// The plan that the stages lie by now.
+    pub fn laid_out(&self) -> &Plan {
+        &self.laid_out
+    }
+
     /// Changes that still wait for their packet.
     pub fn pending(&mut self) -> u64 {
         self.outboxes.iter_mut().map(|outbox| outbox.sent() - outbox.applied()).sum::<u64>() + self.waiting.len() as u64
@@ -137,6 +142,10 @@ impl<'a> Reloads<'a> {
             match layout.carry_out(at, rings, &self.laid_out.venues[at], &plan, wake) {
                 Ok(paused) => {
                     self.laid_out.venues[at] = plan.venues[at].clone();
+                    for (was, lcore) in self.laid_out.lcores.iter_mut().zip(&plan.lcores) {
+                        was.segments.retain(|segment| segment.venue != at);
+                        was.segments.extend(lcore.segments.iter().filter(|segment| segment.venue == at));
+                    }
                     said.push(format!("venue {}: moved; its intake paused for {paused:.1?}", plan.venues[at].name));
                 }
                 Err(err) => {
@@ -147,10 +156,8 @@ impl<'a> Reloads<'a> {
             }
         }
         layout.set_idle(&plan);
-        for lcore in &plan.lcores {
-            if let Some(was) = self.laid_out.lcores.iter_mut().find(|l| l.id == lcore.id) {
-                was.idle = lcore.idle;
-            }
+        for (was, lcore) in self.laid_out.lcores.iter_mut().zip(&plan.lcores) {
+            was.idle = lcore.idle;
         }
         said
     }

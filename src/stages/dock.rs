@@ -9,6 +9,10 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+/// Longer than any round of an lcore that is not stuck, on a host that is not overloaded beyond use.
+const ROUND: Duration = Duration::from_millis(500);
 
 /// One lcore's place.
 pub struct Dock<'m> {
@@ -34,6 +38,17 @@ pub struct Placed<'m> {
     pub segment: Box<dyn Segment<'m> + 'm>,
     /// Where its numbers are shown.
     pub board: Arc<Board>,
+    /// It is polled no more: it was told to give up, or panicked twice.
+    pub over: bool,
+}
+
+impl<'m> Placed<'m> {
+    /// Segment of venue number `venue`, with a board that shows its numbers.
+    pub fn new(venue: usize, segment: Box<dyn Segment<'m> + 'm>) -> Self {
+        let board = Arc::new(Board::new(&*segment));
+        board.publish(&*segment);
+        Placed { venue, segment, board, over: false }
+    }
 }
 
 impl<'m> Dock<'m> {
@@ -43,14 +58,20 @@ impl<'m> Dock<'m> {
     }
 
     /// For control: what lies there, taken from the lcore at the end of its round, for as long as the answer lives. Every
-    /// venue on the lcore waits meanwhile, so be short.
-    pub fn hold(&self) -> Held<'_, 'm> {
+    /// venue on the lcore waits meanwhile, so be short. `None` when the round does not end: the lcore is stuck.
+    pub fn hold(&self) -> Option<Held<'_, 'm>> {
+        let until = Instant::now() + ROUND;
         self.wanted.0.store(true, Ordering::Relaxed);
         loop {
             match self.berth.try_lock() {
-                Ok(berth) => return Held { dock: self, berth: Some(berth) },
-                // Its lcore panicked; what lies there is what is left.
-                Err(TryLockError::Poisoned(berth)) => return Held { dock: self, berth: Some(berth.into_inner()) },
+                Ok(berth) => return Some(Held { dock: self, berth: Some(berth) }),
+                Err(TryLockError::Poisoned(berth)) => {
+                    return Some(Held { dock: self, berth: Some(berth.into_inner()) });
+                }
+                Err(TryLockError::WouldBlock) if Instant::now() > until => {
+                    self.wanted.0.store(false, Ordering::Relaxed);
+                    return None;
+                }
                 // Waiting in the kernel would make the lcore's unlocking a system call.
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }

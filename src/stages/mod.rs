@@ -29,8 +29,10 @@ pub use tx::{SessionParts, Transport, Tx, TxParts};
 use crate::cpu;
 use crate::latency::board::{Account, Ask, Entry, LcoreBoard};
 use crate::market::{Order, OrderEvent};
-use crate::risk::Kill;
+use crate::risk::{Kill, KillReason};
 use crate::strategy::Strategy;
+use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
@@ -53,6 +55,10 @@ pub struct Shared {
     frames: Padded<AtomicU64>,
     orders: Padded<AtomicU64>,
     cancel_all: Padded<AtomicBool>,
+    session: Padded<AtomicU64>,
+    failed: Padded<AtomicBool>,
+    deaf: Padded<AtomicBool>,
+    missed: Padded<AtomicU64>,
     kill: Kill,
 }
 
@@ -62,6 +68,14 @@ const OPEN: u8 = 0;
 const PAUSED: u8 = 1;
 /// or not any more.
 const CLOSED: u8 = 2;
+/// What tx says of its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionState {
+    /// Orders can be sent.
+    pub up: bool,
+    /// Orders that may stand at the exchange.
+    pub standing: u64,
+}
 
 /// Two lines, because the adjacent-line prefetcher pulls pairs.
 #[derive(Debug, Default)]
@@ -107,6 +121,42 @@ impl Shared {
     #[inline]
     fn cancel_asked(&self) -> bool {
         self.cancel_all.0.load(Ordering::Relaxed) && self.cancel_all.0.swap(false, Ordering::Relaxed)
+    }
+
+    /// The order session, as tx said last; down without one.
+    pub fn session(&self) -> SessionState {
+        let word = self.session.0.load(Ordering::Relaxed);
+        SessionState { up: word & 1 != 0, standing: word >> 1 }
+    }
+
+    #[inline]
+    fn say_session(&self, word: u64) {
+        self.session.0.store(word, Ordering::Relaxed);
+    }
+
+    /// Whether one of the venue's segments panicked.
+    pub fn failed(&self) -> bool {
+        self.failed.0.load(Ordering::Acquire)
+    }
+
+    /// Whether strategy takes no order events: tx then drops those that find no room, rather than stop reading its port.
+    pub fn set_deaf(&self, deaf: bool) {
+        self.deaf.0.store(deaf, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn is_deaf(&self) -> bool {
+        self.deaf.0.load(Ordering::Relaxed)
+    }
+
+    /// Order events that strategy will never see: it cannot be trusted with orders any more.
+    pub fn missed(&self) -> u64 {
+        self.missed.0.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn count_missed(&self, n: u64) {
+        self.missed.0.fetch_add(n, Ordering::Relaxed);
     }
 
     /// Frames that parse has finished with.
@@ -191,6 +241,10 @@ pub trait Segment<'m>: Send + Account {
     /// Told to return undrained.
     fn is_aborted(&self) -> bool;
 
+    /// It panicked: its venue's kill switch is tripped, and from now on it polls tx alone, if it has one, which cancels
+    /// what stands. False when it had failed before: nothing more can be done with it.
+    fn fail(&mut self) -> bool;
+
     /// Add what this segment's stages counted.
     fn report(&self, into: &mut crate::pipeline::report::VenueReport);
 
@@ -236,11 +290,16 @@ pub struct Chain<'m, S> {
     pub flags: Flags,
     /// Control.
     pub shared: Arc<Shared>,
+    /// It panicked, and polls tx alone.
+    pub failed: bool,
 }
 
 impl<'m, S: Strategy> Segment<'m> for Chain<'m, S> {
     #[inline]
     fn poll(&mut self) -> usize {
+        if self.failed {
+            return self.tx.as_mut().map_or(0, Tx::poll);
+        }
         // Tail first, so that what waits for room gets it before more comes.
         let Chain { rx, parse, strategy, encode, tx, .. } = self;
         let mut work = 0;
@@ -276,6 +335,11 @@ impl<'m, S: Strategy> Segment<'m> for Chain<'m, S> {
     }
 
     fn is_drained(&mut self) -> bool {
+        if self.failed {
+            let done = self.tx.as_mut().is_none_or(|tx| tx.is_idle() && tx.close());
+            self.flags.drained.store(done, Ordering::Release);
+            return done;
+        }
         // Upstream's flag is read before the rings are looked at: what it pushed before the flag is then visible.
         let closed = match &self.flags.upstream {
             Some(flag) => flag.load(Ordering::Acquire),
@@ -306,6 +370,19 @@ impl<'m, S: Strategy> Segment<'m> for Chain<'m, S> {
 
     fn is_aborted(&self) -> bool {
         self.shared.aborted()
+    }
+
+    fn fail(&mut self) -> bool {
+        self.shared.kill().trip(KillReason::LcorePanic);
+        if self.strategy.is_some() {
+            self.shared.set_deaf(true);
+        }
+        self.shared.failed.0.store(true, Ordering::Release);
+        if self.failed {
+            // Nobody is to wait for it.
+            self.flags.drained.store(true, Ordering::Release);
+        }
+        !std::mem::replace(&mut self.failed, true)
     }
 
     fn report(&self, into: &mut crate::pipeline::report::VenueReport) {
@@ -376,7 +453,7 @@ impl<'m, S: Strategy> Segment<'m> for Chain<'m, S> {
     fn beside(&self, stages: Loose<'m>, flags: Flags) -> Box<dyn Segment<'m> + 'm> {
         let Loose { rx, parse, encode, tx } = stages;
         let shared = self.shared.clone();
-        Box::new(Chain::<'m, S> { rx, parse, strategy: None, encode, tx, flags, shared })
+        Box::new(Chain::<'m, S> { rx, parse, strategy: None, encode, tx, flags, shared, failed: false })
     }
 }
 
@@ -395,32 +472,49 @@ impl<S: Strategy> Account for Chain<'_, S> {
 }
 
 /// The poll loop of one lcore. Polls what lies in its dock round robin; a round that did nothing is followed by the idle
-/// policy. Returns when every segment has drained or none is there, or at once when told to abort. Makes no system call unless the
-/// policy is [`Idle::Yield`], and allocates nothing.
+/// policy. A segment that is told to abort is polled no more. Returns when the others have drained, or none is there.
+/// Makes no system call unless the policy is [`Idle::Yield`], and allocates nothing.
+///
+/// # Panics
+/// With the panic of a segment, after everything is over: until then the others go on, and what is left of that one
+/// cancels what stands.
 pub fn run(dock: &Dock<'_>, ask: &Ask, board: &LcoreBoard) {
-    let mut counted = Polls::default();
+    let mut round = Round::default();
+    let mut panicked = None;
     loop {
         let mut berth = dock.enter();
         berth.asleep = false;
-        let left = poll_until_wanted(dock, &mut berth, &mut counted, ask, board);
-        publish(&berth, &counted, board);
-        if left == Left::Ended {
-            berth.asleep = true;
-            return;
+        match catch_unwind(AssertUnwindSafe(|| rounds(dock, &mut berth, &mut round, ask, board))) {
+            Ok(Left::Wanted) => {}
+            Ok(Left::Ended) => {
+                board.end();
+                berth.asleep = true;
+                break;
+            }
+            // What a panic left half done is never polled again, except tx.
+            Err(panic) => {
+                let placed = &mut berth.placed[round.at];
+                placed.over = !placed.segment.fail();
+                panicked.get_or_insert(panic);
+            }
         }
+    }
+    if let Some(panic) = panicked {
+        resume_unwind(panic);
     }
 }
 
-/// Rounds of an lcore.
+/// Where an lcore's loop is.
 #[derive(Default)]
-struct Polls {
+struct Round {
+    /// The segment whose turn it is.
+    at: usize,
     turn: u64,
     polls: u64,
     empty: u64,
 }
 
-/// Why an lcore left its dock.
-#[derive(PartialEq, Eq)]
+/// Why an lcore leaves its dock.
 enum Left {
     /// Control wants it.
     Wanted,
@@ -428,44 +522,42 @@ enum Left {
     Ended,
 }
 
-fn publish(berth: &Berth<'_>, counted: &Polls, board: &LcoreBoard) {
-    board.publish(counted.polls, counted.empty);
-    for placed in &berth.placed {
-        // Through the box: the segment itself is what the board was made for.
-        placed.board.publish(&*placed.segment);
-    }
-}
-
-fn poll_until_wanted(
-    dock: &Dock<'_>,
-    berth: &mut Berth<'_>,
-    counted: &mut Polls,
-    ask: &Ask,
-    board: &LcoreBoard,
-) -> Left {
+/// See [`run`].
+fn rounds(dock: &Dock<'_>, berth: &mut Berth<'_>, round: &mut Round, ask: &Ask, board: &LcoreBoard) -> Left {
+    let publish = |placed: &[Placed<'_>], round: &Round| {
+        board.publish(round.polls, round.empty);
+        for Placed { segment, board, .. } in placed {
+            // Through the box: the segment itself is what the board was made for.
+            board.publish(&**segment);
+        }
+    };
     while !dock.is_wanted() {
         let now = ask.turn();
-        if now != counted.turn {
-            counted.turn = now;
-            publish(berth, counted, board);
+        if now != round.turn {
+            round.turn = now;
+            publish(&berth.placed, round);
         }
-        counted.polls += 1;
+        round.polls += 1;
+        board.beat(round.polls);
         let mut work = 0;
-        if berth.placed.iter().any(|placed| placed.segment.is_aborted()) {
-            return Left::Ended;
-        }
-        for placed in &mut berth.placed {
-            work += placed.segment.poll();
+        for (at, placed) in berth.placed.iter_mut().enumerate() {
+            placed.over |= placed.segment.is_aborted();
+            if !placed.over {
+                round.at = at;
+                work += placed.segment.poll();
+            }
         }
         if work > 0 {
             continue;
         }
-        counted.empty += 1;
+        round.empty += 1;
         let mut drained = true;
-        for placed in &mut berth.placed {
+        for (at, placed) in berth.placed.iter_mut().enumerate().filter(|(_, placed)| !placed.over) {
+            round.at = at;
             drained &= placed.segment.is_drained();
         }
         if drained {
+            publish(&berth.placed, round);
             return Left::Ended;
         }
         match berth.idle {
@@ -474,5 +566,6 @@ fn poll_until_wanted(
             Idle::Yield => std::thread::yield_now(),
         }
     }
+    publish(&berth.placed, round);
     Left::Wanted
 }

@@ -399,6 +399,7 @@ impl Account for Parse<'_> {
         dropped.into_iter().for_each(|(reason, n)| each(Count::Dropped(reason), n));
         each(Count::Held, (self.frames.len() + self.feed().held()) as u64);
         each(Count::Bursts, c.bursts);
+        each(Count::Figure("silent"), self.feed().is_silent().into());
         if let Some(ring) = &self.parts.out {
             each(Count::HighWater("parse_strategy"), ring.high_water() as u64);
         }

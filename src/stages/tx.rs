@@ -92,6 +92,8 @@ pub struct Tx {
     refused: u64,
     /// What stands is being cancelled because it was asked for.
     sweeping: bool,
+    /// What was said of the session last.
+    said: u64,
     /// Sent messages by kind.
     pub kinds: [u64; 3],
     /// TSC of the last doorbell; 0 without stamps.
@@ -118,6 +120,7 @@ impl Tx {
             foreign: 0,
             refused: 0,
             sweeping: false,
+            said: 0,
             kinds: [0; 3],
             last_tsc: 0,
             shared,
@@ -133,10 +136,15 @@ impl Tx {
         };
         if !self.events.is_empty() {
             self.pass_events();
+            if !self.events.is_empty() && self.shared.is_deaf() {
+                self.shared.count_missed(self.events.len() as u64);
+                self.events.clear();
+            }
         }
         self.sweeping |= self.shared.cancel_asked();
         if self.sweeping || self.parts.kill.is_tripped() {
             work += self.sweep();
+            self.withdraw();
         }
         while self.frames.len() < self.parts.burst && self.has_room() {
             let Some(ring) = self.parts.input.as_mut() else { break };
@@ -145,6 +153,13 @@ impl Tx {
             self.take(frame, waiting);
         }
         work += self.doorbell();
+        if let Transport::Session(parts) = &self.parts.transport {
+            let word = (parts.session.standing() as u64) << 1 | u64::from(parts.session.is_up());
+            if word != self.said {
+                self.said = word;
+                self.shared.say_session(word);
+            }
+        }
         work
     }
 
@@ -279,7 +294,9 @@ impl Tx {
             }
             None => EVENTS.saturating_sub(self.events.len()),
         };
-        let Tx { parts, own, received, events, .. } = self;
+        // The acknowledgements of cancels must be heard, whether strategy listens or not.
+        let room = if room < EVENTS_A_MESSAGE && self.shared.is_deaf() { EVENTS } else { room };
+        let Tx { parts, own, received, events, shared, .. } = self;
         let Transport::Session(session_parts) = &mut parts.transport else { return 0 };
         let SessionParts { session, inbox, pool } = &mut **session_parts;
         let now = rdtsc();
@@ -306,8 +323,12 @@ impl Tx {
                 outlet.push(record);
             }
             match ring {
-                // There was room above, and this lcore is the ring's only producer.
-                Some(ring) => drop(ring.push(answered.event)),
+                // There was room above, and this lcore is the ring's only producer; or nobody listens.
+                Some(ring) => {
+                    if ring.push(answered.event).is_err() {
+                        shared.count_missed(1);
+                    }
+                }
                 None => events.push_back(answered.event),
             }
         });
@@ -344,6 +365,25 @@ impl Tx {
         });
         shared.count_orders(n as u64);
         n
+    }
+
+    /// Take back what the port has not taken yet and may not leave any more. Over a session a frame's bytes are in the
+    /// connection's stream already: it leaves, and its cancel after it.
+    fn withdraw(&mut self) {
+        if self.frames.is_empty() || !self.parts.kill.is_tripped() || !matches!(self.parts.transport, Transport::Udp(_))
+        {
+            return;
+        }
+        for at in (0..self.frames.len()).rev() {
+            if self.records[at].kind == OrderKind::Cancel {
+                continue;
+            }
+            drop(self.frames.remove(at));
+            self.stamps_ns.remove(at);
+            let order = self.records.remove(at);
+            self.refused += 1;
+            self.tell(refusal(&order, Refusal::Killed));
+        }
     }
 
     /// The next event for strategy on this lcore.

@@ -1,8 +1,9 @@
-//! SIGINT and SIGTERM as a flag. The first asks for a clean drain; the second ends the process as if nobody had asked.
-//! SIGHUP as another: the pipeline file is to be read again.
+//! Signals as flags. SIGINT and SIGTERM: the first asks for a clean drain; the second ends the process as if nobody had
+//! asked. SIGUSR1: the kill switch. SIGHUP: the pipeline file is to be read again.
 
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
+static KILL: AtomicBool = AtomicBool::new(false);
 static FLAG: AtomicPtr<AtomicBool> = AtomicPtr::new(std::ptr::null_mut());
 static HANGUP: AtomicPtr<AtomicBool> = AtomicPtr::new(std::ptr::null_mut());
 
@@ -24,13 +25,27 @@ pub fn set_on_hangup(flag: &'static AtomicBool) {
 }
 
 fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int), flags: libc::c_int) {
-    // SAFETY: both handlers only store to an atomic. The zeroed struct is a valid sigaction with an empty mask.
+    // SAFETY: the handlers only store to an atomic. The zeroed struct is a valid sigaction with an empty mask.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as *const () as usize;
         action.sa_flags = flags | libc::SA_RESTART;
         libc::sigaction(signal, &action, std::ptr::null_mut());
     }
+}
+
+/// From now on SIGUSR1 is heard by [`kill_asked`]; before, it ends the process.
+pub fn heed_kill() {
+    handle(libc::SIGUSR1, on_kill, 0);
+}
+
+/// Whether SIGUSR1 has come since the last call.
+pub fn kill_asked() -> bool {
+    KILL.swap(false, Ordering::Relaxed)
+}
+
+extern "C" fn on_kill(_signal: libc::c_int) {
+    KILL.store(true, Ordering::Relaxed);
 }
 
 extern "C" fn on_signal(_signal: libc::c_int) {

@@ -1,6 +1,8 @@
-//! The calling thread, as the kernel knows it.
+//! Threads, as the kernel knows them.
 
-/// Its id, as in `/proc/self/task`.
+use std::time::Duration;
+
+/// The calling thread's id, as in `/proc/self/task`.
 pub fn id() -> i32 {
     // SAFETY: takes nothing and cannot fail.
     unsafe { libc::gettid() }
@@ -12,8 +14,67 @@ pub fn step_back() {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
 }
 
+/// What a thread of this process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doing {
+    /// CPU time it has had.
+    pub cpu: Duration,
+    /// It has a CPU or wants one; if not, it waits for something else.
+    pub runnable: bool,
+}
+
+/// What the thread with this id does; `None` when there is no such thread.
+pub fn doing(id: i32) -> Option<Doing> {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{id}/stat")).ok()?;
+    // proc(5): after the name, which may hold anything, comes the state.
+    let runnable = stat.rsplit_once(") ")?.1.starts_with('R');
+    // pthread_getcpuclockid(3) makes it so: the complement of the thread's id, CPUCLOCK_PERTHREAD and CPUCLOCK_SCHED.
+    let clock = (!id << 3) | 4 | 2;
+    let mut at = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `at` is a valid timespec to write to; a thread that is gone is refused.
+    let rc = unsafe { libc::clock_gettime(clock, &mut at) };
+    let cpu = Duration::new(u64::try_from(at.tv_sec).ok()?, u32::try_from(at.tv_nsec).ok()?);
+    (rc == 0).then_some(Doing { cpu, runnable })
+}
+
+/// End the process at once, whatever its threads do: no destructor runs, and nothing that is buffered is written.
+pub fn leave(code: i32) -> ! {
+    // SAFETY: never returns, so nothing after it can be wrong.
+    unsafe { libc::_exit(code) }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_thread_that_computes_uses_cpu_time_and_one_that_waits_does_not() {
+        let [(told, tell), (to_hold, hold)] = [mpsc::channel(), mpsc::channel()];
+        let thread = std::thread::spawn(move || {
+            told.send(super::id()).unwrap();
+            let mut spun = 0u64;
+            while hold.try_recv().is_err() {
+                spun = std::hint::black_box(spun + 1);
+            }
+            hold.recv().unwrap();
+        });
+        let id = tell.recv().unwrap();
+        let at_first = super::doing(id).unwrap();
+        while super::doing(id).unwrap().cpu < at_first.cpu + std::time::Duration::from_millis(5) {
+            std::thread::yield_now();
+        }
+        assert!(super::doing(id).unwrap().runnable);
+        to_hold.send(id).unwrap();
+        while super::doing(id).unwrap().runnable {
+            std::thread::yield_now();
+        }
+        let waiting = super::doing(id).unwrap().cpu;
+        assert_eq!(super::doing(id).unwrap().cpu, waiting);
+        to_hold.send(id).unwrap();
+        thread.join().unwrap();
+        assert_eq!(super::doing(id), None);
+    }
+
     #[test]
     fn a_thread_that_steps_back_is_nicer_than_before() {
         let nice = std::thread::spawn(|| {

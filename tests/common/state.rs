@@ -42,6 +42,7 @@ fn venue(name: &str, lcore: u32, slow: f64) -> VenueSnapshot {
         dropped: dropped.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect(),
         held: 3,
         bursts,
+        figures: Default::default(),
     };
     let hops = Hop::SOFTWARE.into_iter().chain([Hop::RxDoorbell]).enumerate().map(|(i, hop)| {
         let budget = if hop == Hop::RxDoorbell { 18_000.0 } else { 1000.0 * (i + 1) as f64 };
