@@ -23,15 +23,18 @@ pub fn execute(args: CtlArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A string takes whatever is written to it.
 fn text(command: Command, answer: &Answer) -> String {
     let mut text: String = answer.changes.iter().map(|line| format!("{line}\n")).collect();
+    if command == Command::Status && !answer.privileges.is_empty() {
+        let _ = writeln!(text, "privileges: {}", answer.privileges);
+    }
     for venue in &answer.venues {
         let state = match &venue.killed[..] {
             [] if venue.paused => "paused: only cancels leave".to_owned(),
             [] => "trading".to_owned(),
             reasons => format!("KILLED ({}): only cancels leave", reasons.join(", ")),
         };
-        // A string takes whatever is written to it.
         let _ = write!(text, "{}: {state}; {} frames, {} orders", venue.name, venue.frames, venue.orders);
         if let Some(session) = venue.session {
             let up = if session.up { "up" } else { "down" };

@@ -90,6 +90,9 @@ pub struct Answer {
     /// What changed, a line each.
     #[serde(default)]
     pub changes: Vec<String>,
+    /// What became of the process's privileges.
+    #[serde(default)]
+    pub privileges: String,
 }
 
 /// How a venue stands.
@@ -379,7 +382,8 @@ fn answer(line: &str, reach: &Reach) -> Answer {
         session: handle.session.then(|| handle.shared.session()),
         counts: latest.as_deref().map(|snapshot| counts(snapshot, &handle.name)).unwrap_or_default(),
     };
-    Answer { error: None, venues: chosen.iter().map(state).collect(), changes }
+    let privileges = latest.as_ref().map(|snapshot| snapshot.privileges.clone()).unwrap_or_default();
+    Answer { error: None, venues: chosen.iter().map(state).collect(), privileges, changes }
 }
 
 /// Have the main thread do it.

@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub command: String,
     /// Hash of the plan.
     pub plan_hash: String,
+    /// What became of the process's privileges; empty in a replay.
+    pub privileges: String,
     /// Since the first poll.
     pub uptime_seconds: f64,
     /// Length of the last interval.

@@ -40,6 +40,10 @@ pub struct PipelineFile {
     /// Not part of the plan's hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<String>,
+    /// What a `run` does with its privileges once everything is open.
+    /// Not part of the plan's hash.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub privileges: Privileges,
     /// The venues: each is one chain of stages from its feed to its orders.
     pub venues: Vec<VenueFile>,
 }
@@ -531,6 +535,18 @@ pub struct RiskFile {
     /// tripped. Not part of the plan's hash, and without effect in a replay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_file: Option<String>,
+}
+
+/// What becomes of capabilities and of system calls that are not needed any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Privileges {
+    /// They are given up.
+    #[default]
+    Drop,
+    /// They stay.
+    Keep,
 }
 
 /// What trips a kill switch by itself.

@@ -46,6 +46,7 @@ use crate::stages::{
     changes,
 };
 use crate::strategy::{InstrumentSpec, Orders};
+use crate::sys::privileges::{self, Capability, Needs};
 use crate::sys::{affinity, thread};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
@@ -415,6 +416,11 @@ pub fn launch(
         }
         _ => None,
     };
+    let mut run = run;
+    if plan.mode == Mode::Run {
+        run.privileges = give_up_privileges(plan);
+        eprintln!("privileges: {}", run.privileges);
+    }
     let recorder = RecorderParts {
         venues: plan.venues.iter().zip(&mut wiring).map(|(venue, wiring)| wiring.recorded(plan, venue)).collect(),
         lcores: plan.lcores.iter().map(|lcore| watch(lcore, &boards[&lcore.id])).collect(),
@@ -1125,6 +1131,44 @@ fn open_sinks(plan: &Plan, options: &Options) -> Result<BTreeMap<String, Capture
         sinks.insert(venue.name.clone(), sink);
     }
     Ok(sinks)
+}
+
+/// What has become of the process's privileges, in words.
+fn give_up_privileges(plan: &Plan) -> String {
+    if !plan.drop_privileges {
+        return "kept, as the pipeline file says".to_owned();
+    }
+    let given = privileges::give_up(&needs(plan)).to_string();
+    let kill_files = plan.venues.iter().filter_map(|venue| Path::new(venue.risk.kill_file.as_ref()?).parent());
+    for folder in plan.record.trace.iter().map(Path::new).chain(kill_files) {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        if let Err(err) = privileges::writable(folder) {
+            log::warn!("without privileges {} cannot be written: {err}; make it this user's", folder.display());
+        }
+    }
+    given
+}
+
+/// What ports and the recorder need until the end. Of devices that were not seen at work, what such drivers ask for.
+fn needs(plan: &Plan) -> Needs {
+    let mut needs = Needs::default();
+    needs.capabilities.push((Capability::Perfmon, "the recorder counts cache misses".to_owned()));
+    for device in plan.ports.iter().filter_map(|port| port.device.as_deref()) {
+        let why = || format!("{device} may be configured anew");
+        match device.trim_end_matches(|c: char| c.is_ascii_digit()) {
+            "net_null" | "net_ring" | "net_pcap" | "net_af_packet" => {}
+            "net_af_xdp" => {
+                let why = format!("{device} takes its program off the interface at the end");
+                needs.capabilities.push((Capability::NetAdmin, why));
+                needs.bpf = true;
+            }
+            _ => {
+                let all = [Capability::NetAdmin, Capability::NetRaw, Capability::IpcLock];
+                needs.capabilities.extend(all.map(|capability| (capability, why())));
+            }
+        }
+    }
+    needs
 }
 
 /// What the recorder watches of one lcore.

@@ -6,8 +6,8 @@
 use super::eal_args::{EalArgs, ranges};
 use super::file::{
     AlarmKind, AllowanceFile, BudgetFile, Check, ChecksumPolicy, Driver, Endpoint, EndpointFile, FeedFile,
-    FeedProtocol, Idle, InstrumentFile, KillWhenFile, LimitsFile, Listen, Mac, OrderProtocol, PipelineFile, RecordFile,
-    RiskFile, SessionFile, Transport, VenueFile, WhenFull, nearest,
+    FeedProtocol, Idle, InstrumentFile, KillWhenFile, LimitsFile, Listen, Mac, OrderProtocol, PipelineFile, Privileges,
+    RecordFile, RiskFile, SessionFile, Transport, VenueFile, WhenFull, nearest,
 };
 use super::host::HostFacts;
 use crate::arena;
@@ -59,6 +59,8 @@ pub struct Plan {
     pub record: RecordPlan,
     /// Where a run takes commands.
     pub control: Option<String>,
+    /// Give up what is not needed any more once everything is open; not in a replay.
+    pub drop_privileges: bool,
     /// Bytes of EAL memory, by node.
     pub memory: Vec<NodeMemory>,
     /// Bytes of ordinary memory beside that: the windows that captures are inflated into.
@@ -610,6 +612,7 @@ impl Plan {
             eal_args: Vec::new(),
             record: plan_record(&file.record, request.mode, &placement.main_cpus),
             control: file.control.clone(),
+            drop_privileges: request.mode == Mode::Run && file.privileges == Privileges::Drop,
             memory,
             capture_window_bytes: captures as u64 * CAPTURE_WINDOW_BYTES,
             shortfall: None,
@@ -725,11 +728,17 @@ impl fmt::Display for Stage {
 
 /// Identity of what a file asks for, whatever the host: 64-bit FNV-1a over `tickpath plan 1\n` and the file as compact
 /// JSON with its defaults filled in (those of `book`, `pools`, lots and ticks belong to the program), keys in schema
-/// order. What says nothing of the path is left out: `$schema`, `about`, `record`, `control`, the budgets, the kill files and what trips a
+/// order. What says nothing of the path is left out: `$schema`, `about`, `record`, `control`, `privileges`, the budgets, the kill files and what trips a
 /// kill switch.
 pub fn plan_hash(file: &PipelineFile) -> u64 {
-    let mut file =
-        PipelineFile { schema: None, control: None, about: None, record: RecordFile::default(), ..file.clone() };
+    let mut file = PipelineFile {
+        schema: None,
+        control: None,
+        privileges: Privileges::default(),
+        about: None,
+        record: RecordFile::default(),
+        ..file.clone()
+    };
     for venue in &mut file.venues {
         venue.budget = BudgetFile::default();
         venue.risk.kill_when = KillWhenFile::default();

@@ -1,5 +1,5 @@
 //! What we ask of the kernel directly, because `std` does not: clocks, CPU affinity, where pages lie, memory
-//! advice, events of threads, waiting for sockets, the way out of multicast.
+//! advice, events of threads, waiting for sockets, the way out of multicast, giving privileges up.
 //!
 //! Small wrappers over libc, used at launch and by control threads; never on the packet's path.
 
@@ -9,6 +9,8 @@ pub mod multicast;
 pub mod pages;
 pub mod perf;
 pub mod poll;
+#[cfg(feature = "dpdk")]
+pub mod privileges;
 pub mod quiet;
 pub mod signals;
 pub mod socket;
