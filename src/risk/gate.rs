@@ -45,16 +45,61 @@ pub struct Touch {
 
 /// What is known of one instrument.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 struct Terms {
     /// Collar of an auction; 0 for none.
     lower: i64,
     upper: i64,
-    tick: u32,
-    lot: u32,
+    tick: Step,
+    lot: Step,
     /// Which of the limits.
     limits: u32,
     flags: u32,
+    /// The tick itself; 0 for none.
+    tick_units: u32,
+    reserved: u32,
+}
+
+const _: () = assert!(size_of::<Terms>() == 64);
+
+impl Terms {
+    #[inline(always)]
+    fn is_on_tick(&self, price: i64) -> bool {
+        match u32::try_from(price) {
+            Ok(price) => self.tick.divides(price),
+            // Dearer than 429,496.7295, or no price.
+            Err(_) => price > 0 && self.tick_units > 0 && price % i64::from(self.tick_units) == 0,
+        }
+    }
+}
+
+/// Tells multiples of a number without a division: n is one of d if n times the reciprocal, modulo 2^64, is below it
+/// (Lemire, Kaser, Kurz, "Faster remainder by direct computation", 2019, section 3.2). Zeroed it has no multiples.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Step {
+    reciprocal: u64,
+    below: u64,
+}
+
+impl Step {
+    /// Multiples of `step`; none of 0.
+    fn of(step: u32) -> Step {
+        match step {
+            0 => Step { reciprocal: 0, below: 0 },
+            // Its reciprocal would be 2^64, which is 0.
+            1 => Step { reciprocal: 0, below: 1 },
+            _ => {
+                let reciprocal = u64::MAX / u64::from(step) + 1;
+                Step { reciprocal, below: reciprocal }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn divides(&self, n: u32) -> bool {
+        u64::from(n).wrapping_mul(self.reciprocal) < self.below
+    }
 }
 
 const HALTED: u32 = 1;
@@ -143,8 +188,9 @@ impl<'m> Gate<'m> {
         let Some(terms) = self.terms.get_mut(instrument.0 as usize) else { return };
         let own = self.set.config.instruments.iter().position(|limits| limits.0 == symbol);
         terms.limits = own.map_or(0, |own| own as u32 + 1);
-        terms.lot = lot;
-        terms.tick = u32::try_from(tick.0).unwrap_or(0);
+        terms.lot = Step::of(lot);
+        terms.tick_units = u32::try_from(tick.0).unwrap_or(0);
+        terms.tick = Step::of(terms.tick_units);
         terms.flags &= !RESTRICTED;
         if self.set.config.restricted.contains(&symbol) {
             terms.flags |= RESTRICTED;
@@ -186,9 +232,14 @@ impl<'m> Gate<'m> {
     #[inline]
     pub fn check(&mut self, order: &Order, touch: &Touch, states: &OrderStates<'_>) -> Result<(), Refusal> {
         if order.kind != OrderKind::Cancel {
-            self.permitted(order, touch)?;
-            self.bounded(order, touch)?;
-            self.affordable(order, touch, states)?;
+            if self.kill.is_tripped() {
+                return Err(Refusal::Killed);
+            }
+            let Some(terms) = self.terms.get(order.instrument.0 as usize) else { return Err(Refusal::Restricted) };
+            let limits = &self.set.limits[terms.limits as usize];
+            permitted(order, touch, terms)?;
+            self.bounded(order, touch, terms, limits)?;
+            self.affordable(order, touch, states, terms, limits)?;
             if !self.bucket.has_room(order.arrival_ns) {
                 return Err(Refusal::Rate);
             }
@@ -205,37 +256,15 @@ impl<'m> Gate<'m> {
         self.set.limits[terms.limits as usize].position.is_some_and(|most| position > most)
     }
 
-    /// May anyone trade this, now, at this price?
-    #[inline]
-    fn permitted(&self, order: &Order, touch: &Touch) -> Result<(), Refusal> {
-        if self.kill.is_tripped() {
-            return Err(Refusal::Killed);
-        }
-        let Some(terms) = self.terms.get(order.instrument.0 as usize) else { return Err(Refusal::Restricted) };
-        if terms.flags & (RESTRICTED | HALTED) != 0 {
-            let restricted = terms.flags & RESTRICTED != 0;
-            return Err(if restricted { Refusal::Restricted } else { Refusal::Halted });
-        }
-        if touch.stale {
-            return Err(Refusal::Stale);
-        }
-        if terms.flags & AUCTION != 0 && terms.upper != 0 && !(terms.lower..=terms.upper).contains(&order.price.0) {
-            return Err(Refusal::AuctionCollar);
-        }
-        Ok(())
-    }
-
     /// Is the order by itself one that we mean to send?
     #[inline]
-    fn bounded(&self, order: &Order, touch: &Touch) -> Result<(), Refusal> {
-        let terms = &self.terms[order.instrument.0 as usize];
-        let limits = &self.set.limits[terms.limits as usize];
+    fn bounded(&self, order: &Order, touch: &Touch, terms: &Terms, limits: &Limits) -> Result<(), Refusal> {
         let price = order.price.0;
         // No instrument is traded that was not defined: a step of 0 fits nothing.
-        if self.set.config.tick && (terms.tick == 0 || price % i64::from(terms.tick) != 0) {
+        if self.set.config.tick && !terms.is_on_tick(price) {
             return Err(Refusal::Tick);
         }
-        if self.set.config.lot && (terms.lot == 0 || !order.qty.is_multiple_of(terms.lot)) {
+        if self.set.config.lot && !terms.lot.divides(order.qty) {
             return Err(Refusal::Lot);
         }
         if order.qty == 0 || limits.shares.is_some_and(|most| order.qty > most) {
@@ -256,9 +285,14 @@ impl<'m> Gate<'m> {
 
     /// With what stands and what is held, would it be too much?
     #[inline]
-    fn affordable(&self, order: &Order, touch: &Touch, states: &OrderStates<'_>) -> Result<(), Refusal> {
-        let terms = &self.terms[order.instrument.0 as usize];
-        let limits = &self.set.limits[terms.limits as usize];
+    fn affordable(
+        &self,
+        order: &Order,
+        touch: &Touch,
+        states: &OrderStates<'_>,
+        terms: &Terms,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
         let Some(holding) = states.holding(order.instrument) else { return Err(Refusal::NoSlot) };
         // What is replaced counts until the exchange answers, unless nobody answers: then it is gone at once.
         let (mut replaced, mut goes) = (order.kind == OrderKind::Enter, (0, 0));
@@ -316,6 +350,22 @@ impl<'m> Gate<'m> {
         }
         Ok(())
     }
+}
+
+/// May anyone trade this, now, at this price?
+#[inline]
+fn permitted(order: &Order, touch: &Touch, terms: &Terms) -> Result<(), Refusal> {
+    if terms.flags & (RESTRICTED | HALTED) != 0 {
+        let restricted = terms.flags & RESTRICTED != 0;
+        return Err(if restricted { Refusal::Restricted } else { Refusal::Halted });
+    }
+    if touch.stale {
+        return Err(Refusal::Stale);
+    }
+    if terms.flags & AUCTION != 0 && terms.upper != 0 && !(terms.lower..=terms.upper).contains(&order.price.0) {
+        return Err(Refusal::AuctionCollar);
+    }
+    Ok(())
 }
 
 impl Bucket {

@@ -526,3 +526,20 @@ proptest! {
         })?;
     }
 }
+
+proptest! {
+    #[test]
+    fn a_step_knows_its_multiples_without_dividing(step in prop_oneof![0u32..5, any::<u32>()], n in any::<u32>(), k in any::<u32>()) {
+        let multiple = k / step.max(1) * step;
+        for n in [n, multiple, multiple.saturating_add(1), 0, 1, step, u32::MAX] {
+            prop_assert_eq!(Step::of(step).divides(n), step != 0 && n % step == 0, "{} of {}", n, step);
+        }
+    }
+}
+
+#[test]
+fn prices_beyond_32_bits_keep_to_their_tick() {
+    let terms = Terms { tick_units: 100, tick: Step::of(100), ..Terms::zeroed() };
+    let told = [7_000_000_100, 7_000_000_150, 4_294_967_300, -100].map(|price| terms.is_on_tick(price));
+    assert_eq!(told, [true, false, true, false]);
+}
