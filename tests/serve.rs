@@ -91,6 +91,8 @@ fn renumber(value: &mut Value, path: &str, expected: &mut Vec<(String, f64)>) {
             let unit = match () {
                 () if path.ends_with("_ns") || of_hop => 1e-9,
                 () if path.ends_with("_ppm") => 1e-6,
+                // Prices are in 1/10,000.
+                () if path.ends_with(".gross") => 1e-4,
                 () => 1.0,
             };
             expected.push((path.to_owned(), number as f64 * unit));
@@ -107,6 +109,11 @@ fn samples_carry_the_labels_and_units_that_a_query_needs() {
         (r#"tickpath_stage_dropped_total{venue="nasdaq",stage="strategy",unit="orders",reason="risk"}"#, 41.0),
         (r#"tickpath_stage_dropped_total{venue="iex",stage="strategy",unit="orders",reason="no_room"}"#, 0.0),
         (r#"tickpath_stage_info{venue="iex",stage="tx",lcore="10"}"#, 1.0),
+        (r#"tickpath_killed{venue="iex",reason="session lost"}"#, 0.0),
+        (r#"tickpath_session_up{venue="iex"}"#, 1.0),
+        (r#"tickpath_gross_notional{venue="iex"}"#, 123_456.0),
+        (r#"tickpath_position_shares{venue="iex",symbol="AAPL"}"#, -300.0),
+        (r#"tickpath_line_won_total{venue="iex",line="B"}"#, 250.0),
         (r#"tickpath_hop_interval_seconds{venue="nasdaq",hop="rx_doorbell",percentile="50"}"#, 18e-6),
         (r#"tickpath_hop_budget_seconds{venue="iex",hop="rx_doorbell",percentile="99"}"#, 36e-6),
         (r#"tickpath_lcore_interrupts_total{lcore="1",kind="timer"}"#, 1.0),

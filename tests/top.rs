@@ -95,6 +95,10 @@ fn a_large_screen_has_the_evidence_too() {
     let ring = line(&lines, "encode→tx");
     assert!(ring.contains("█··") && figures(ring)[2..] == ["1", "2", "1,023"], "{ring}");
     assert_eq!(line(&lines, "pools"), "pools  feed-0 1,200 of 8,191 (15 %)");
+    let trade = "trade  session up   standing 13   filled 77   rejected 2   lost connections 1   positions 1";
+    assert_eq!(line(&lines, "trade"), trade);
+    let both = "lines  A first 75 % by 2.0 us, lost 9   B first 25 % by 500 ns, lost 12   recovered messages 40";
+    assert_eq!(line(&lines, "lines"), both);
     assert!(line(&lines, "ports").ends_with("! iex-feed missed 33 without mbuf 4 errors 1"));
     assert_eq!(figures(line(&lines, "iex "))[..4], ["iex", "20.0k", "500", "12"]);
 }

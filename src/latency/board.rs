@@ -24,8 +24,8 @@ pub enum Count {
     Bursts,
     /// Most elements ever seen in this ring.
     HighWater(&'static str),
-    /// A figure of another kind, which the ledger knows nothing of.
-    Figure(&'static str),
+    /// A figure that the ledger knows nothing of: its group and its name.
+    Figure(&'static str, &'static str),
 }
 
 /// A number of a stage: whose and what.

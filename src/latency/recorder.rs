@@ -23,10 +23,14 @@ use crate::cpu::rdtsc;
 use crate::dpdk::ring::{Consumer, Gauge};
 use crate::dpdk::{Mempool, Port};
 use crate::host::evidence::{Sampler, Thread};
+use crate::market::{Side, Symbol};
+use crate::risk::Kill;
 use crate::serve::Metrics;
 use crate::sys::affinity;
 use arc_swap::ArcSwap;
 use bytemuck::Zeroable;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -105,6 +109,8 @@ pub struct VenueParts {
     pub budget: Budget,
     /// Port of each line, by its name in the file; then the order port.
     pub ports: Vec<String>,
+    /// Its kill switch.
+    pub kill: Kill,
     /// Records in, and what found no room on the way.
     pub sources: Vec<(Consumer<Record>, Arc<Lost>)>,
 }
@@ -164,8 +170,41 @@ impl Drop for Recorder {
     }
 }
 
+/// Positions that a snapshot shows.
+const POSITIONS: usize = 32;
+
+/// What the fills of one venue amount to.
+#[derive(Default)]
+struct Positions(BTreeMap<u32, (Symbol, i64)>);
+
+impl Positions {
+    /// An order's symbol, or a fill's shares.
+    fn record(&mut self, record: &Record) {
+        match record.kind() {
+            Some(Kind::Sent) if record.symbol != [0; 8] => {
+                self.0.entry(record.instrument).or_insert((Symbol(record.symbol), 0));
+            }
+            Some(Kind::Filled) => {
+                let (_, shares) = self.0.entry(record.instrument).or_insert((Symbol([b'?'; 8]), 0));
+                *shares += if record.side == Side::Buy as u8 { 1 } else { -1 } * i64::from(record.qty);
+            }
+            _ => {}
+        }
+    }
+
+    /// The largest, by symbol; and how many there are.
+    fn largest(&self) -> (BTreeMap<String, i64>, u64) {
+        let mut held: Vec<&(Symbol, i64)> = self.0.values().filter(|held| held.1 != 0).collect();
+        held.sort_by_key(|held| Reverse(held.1.unsigned_abs()));
+        let shown = held.iter().take(POSITIONS).map(|(symbol, shares)| (symbol.to_string(), *shares));
+        (shown.collect(), held.len() as u64)
+    }
+}
+
 struct State {
     parts: RecorderParts,
+    /// By venue.
+    positions: Vec<Positions>,
     /// This interval's, by venue.
     hops: Vec<HopTable>,
     total: Vec<HopTable>,
@@ -196,6 +235,7 @@ impl State {
         let bound = parts.clock.ns_to_ticks(DEVICE_BOUND_NS);
         let tables = || parts.venues.iter().map(|_| HopTable::default()).collect();
         State {
+            positions: parts.venues.iter().map(|_| Positions::default()).collect(),
             hops: tables(),
             total: tables(),
             intake: vec![Record::zeroed(); INTAKE].into_boxed_slice(),
@@ -258,7 +298,7 @@ impl State {
 
     /// Take what the rings hold. Returns how many records that were.
     fn drain(&mut self, scale: &Scale) -> usize {
-        let State { parts, hops, intake, device_clocks, answers, .. } = self;
+        let State { parts, positions, hops, intake, device_clocks, answers, .. } = self;
         let mut all = 0;
         for (index, (venue, hops)) in parts.venues.iter_mut().zip(hops).enumerate() {
             let metrics = parts.metrics.as_deref();
@@ -284,6 +324,7 @@ impl State {
                             _ => {}
                         }
                         hops.record(record, tell);
+                        positions[index].record(record);
                     }
                     if let Some(live) = &mut parts.live {
                         intake[..n].iter().for_each(|record| live.record(record));
@@ -316,14 +357,15 @@ impl State {
         if let Some(live) = &mut self.parts.live {
             live.interval(&interval).iter().for_each(|(level, said)| log::log!(*level, "{said}"));
         }
-        let venues = (0..self.parts.venues.len()).map(|v| self.venue(v)).collect();
+        let venues: Vec<VenueSnapshot> = (0..self.parts.venues.len()).map(|v| self.venue(v)).collect();
+        let alarms = self.alarms(&venues, lost);
         self.last = Snapshot {
             uptime_seconds: self.began.elapsed().as_secs_f64(),
             interval_seconds: self.from.elapsed().as_secs_f64(),
             venues,
             interval,
             recorder: self.account(),
-            alarms: self.alarms(lost),
+            alarms,
             ..self.parts.run.clone()
         };
         if let Some(metrics) = &self.parts.metrics {
@@ -362,18 +404,13 @@ impl State {
     }
 
     /// `lost`: records of this interval that found their ring full.
-    fn alarms(&self, lost: u64) -> Vec<Alarm> {
+    fn alarms(&self, venues: &[VenueSnapshot], lost: u64) -> Vec<Alarm> {
         let alarm = |kind: &str, text: String| Alarm { kind: kind.to_owned(), text, ..Alarm::default() };
         let mut alarms: Vec<Alarm> = self.parts.live.iter().flat_map(Live::alarms).collect();
         alarms.extend(self.clock.warnings.iter().map(|w| alarm("clock", w.clone())));
-        for venue in 0..self.parts.venues.len() {
-            let silent =
-                stages(&self.parts.lcores, venue).iter().any(|s| s.figures.get("silent").is_some_and(|n| *n > 0));
-            if silent {
-                let name = self.parts.venues[venue].name.clone();
-                let text = format!("venue {name}: the feed is silent");
-                alarms.push(Alarm { venue: name, ..alarm("feed", text) });
-            }
+        for venue in venues.iter().filter(|venue| venue.figure("parse", "state", "silent") == Some(1)) {
+            let text = format!("venue {}: the feed is silent", venue.name);
+            alarms.push(Alarm { venue: venue.name.clone(), ..alarm("feed", text) });
         }
         if lost > 0 {
             alarms.push(alarm("recorder", format!("{lost} records of the last interval found their ring full")));
@@ -488,8 +525,9 @@ impl State {
     }
 
     fn venue(&mut self, venue: usize) -> VenueSnapshot {
-        let State { parts, hops, total, .. } = self;
-        let VenueParts { name, budget, .. } = &parts.venues[venue];
+        let State { parts, positions, hops, total, .. } = self;
+        let VenueParts { name, budget, kill, .. } = &parts.venues[venue];
+        let (positions, held_instruments) = positions[venue].largest();
         total[venue].merge(&hops[venue]);
         let hop = |hop: Hop| HopSnapshot {
             hop,
@@ -506,6 +544,9 @@ impl State {
             orders: out("tx", |s| s.outgoing),
             hops: Hop::ALL.into_iter().map(hop).filter(|h| h.total.count > 0).collect(),
             negative: total[venue].negative,
+            killed: kill.reasons().map(|reason| reason.name().to_owned()).collect(),
+            positions,
+            held_instruments,
             stages,
         }
     }
@@ -539,7 +580,9 @@ fn stages(lcores: &[LcoreParts], venue: usize) -> Vec<StageSnapshot> {
                 Count::Held => stage.held = n,
                 Count::Bursts => stage.bursts = n,
                 Count::Dropped(reason) => drop(stage.dropped.insert(reason.to_owned(), n)),
-                Count::Figure(name) => drop(stage.figures.insert(name.to_owned(), n)),
+                Count::Figure(group, name) => {
+                    stage.figures.entry(group.to_owned()).or_default().insert(name.to_owned(), n);
+                }
                 Count::HighWater(_) => {}
             }
         }

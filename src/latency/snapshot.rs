@@ -59,6 +59,26 @@ pub struct VenueSnapshot {
     pub hops: Vec<HopSnapshot>,
     /// Records whose stamps were out of order.
     pub negative: u64,
+    /// Why only cancels leave; empty while it trades.
+    pub killed: Vec<String>,
+    /// Shares held, short negative, by symbol: the largest of them, by the fills that the recorder was told of.
+    pub positions: BTreeMap<String, i64>,
+    /// Instruments with a position, all of them.
+    pub held_instruments: u64,
+}
+
+impl VenueSnapshot {
+    /// A figure of a stage; `None` where it has no such figure.
+    pub fn figure(&self, stage: &str, group: &str, name: &str) -> Option<u64> {
+        self.figures(stage, group).find(|(of, _)| *of == name).map(|(_, n)| n)
+    }
+
+    /// All figures of a group.
+    pub fn figures<'a>(&'a self, stage: &str, group: &str) -> impl Iterator<Item = (&'a str, u64)> {
+        let stage = self.stages.iter().find(|s| s.stage == stage);
+        let figures = stage.and_then(|s| s.figures.get(group)).into_iter().flatten();
+        figures.map(|(name, n)| (name.as_str(), *n))
+    }
 }
 
 /// One stage.
@@ -81,8 +101,8 @@ pub struct StageSnapshot {
     pub held: u64,
     /// Bursts that were not empty: `incoming / bursts` is the mean burst. 0 for stages without bursts.
     pub bursts: u64,
-    /// What it counts beside the ledger, by name.
-    pub figures: BTreeMap<String, u64>,
+    /// What it has beside the ledger, by group and name.
+    pub figures: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 /// One hop: all since the start, and the last interval.

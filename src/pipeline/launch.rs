@@ -422,7 +422,13 @@ pub fn launch(
         eprintln!("privileges: {}", run.privileges);
     }
     let recorder = RecorderParts {
-        venues: plan.venues.iter().zip(&mut wiring).map(|(venue, wiring)| wiring.recorded(plan, venue)).collect(),
+        venues: plan
+            .venues
+            .iter()
+            .zip(&mut wiring)
+            .zip(&shared)
+            .map(|((venue, wiring), shared)| wiring.recorded(plan, venue, shared.kill()))
+            .collect(),
         lcores: plan.lcores.iter().map(|lcore| watch(lcore, &boards[&lcore.id])).collect(),
         links: links.clone(),
         pools: pools.clone(),
@@ -713,12 +719,13 @@ impl Wiring {
     }
 
     /// What the recorder takes of it.
-    fn recorded(&mut self, plan: &Plan, venue: &VenuePlan) -> VenueParts {
+    fn recorded(&mut self, plan: &Plan, venue: &VenuePlan, kill: &Kill) -> VenueParts {
         let sources = std::mem::take(&mut self.sources);
         let port = |line: &LinePlan| plan.ports[line.port].name.clone();
         let orders = plan.ports[venue.orders.port].name.clone();
         let ports = venue.feed.lines.iter().map(port).chain([orders]).collect();
-        VenueParts { name: venue.name.clone(), budget: venue.budget.clone(), sources, ports }
+        let (name, budget, kill) = (venue.name.clone(), venue.budget.clone(), kill.clone());
+        VenueParts { name, budget, kill, sources, ports }
     }
 }
 

@@ -155,14 +155,7 @@ impl VenueReport {
         self.last_tsc = tx.last_tsc;
         let Some(session) = tx.session() else { return };
         let (session, tcp) = session.counters();
-        let tcp = [
-            ("sent_ahead", tcp.ahead),
-            ("sent_by_stack", tcp.by_stack),
-            ("segments_swallowed", tcp.swallowed),
-            ("segments_repeated", tcp.repeated),
-            ("session_frames_without_buffer", tcp.no_frame),
-        ];
-        for (name, n) in session.named().chain(tcp) {
+        for (name, n) in session.named().chain(tcp.named()) {
             self.session.insert(name.replace('_', " "), n);
         }
     }

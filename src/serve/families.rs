@@ -7,6 +7,7 @@ use super::totals::Totals;
 use crate::latency::hop::Hop;
 use crate::latency::interval::LcoreEvidence;
 use crate::latency::snapshot::{Percentiles, Snapshot, StageSnapshot, VenueSnapshot};
+use crate::risk::KillReason;
 use crate::version;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use std::collections::BTreeMap;
@@ -61,6 +62,8 @@ pub fn catalogue() -> Vec<Family> {
 pub fn all(view: &View<'_>) -> Vec<Family> {
     let mut all = program(view);
     all.extend(stages(view));
+    all.extend(trading(view));
+    all.extend(feed(view));
     all.extend(hops(view));
     all.extend(lcores(view));
     all.extend(memory(view));
@@ -155,6 +158,133 @@ fn stages(view: &View<'_>) -> Vec<Family> {
             "Always 1: which lcore runs a stage.",
             ["venue", "stage", "lcore"],
             stages().map(|(v, s)| ([v.name.clone(), s.stage.clone(), s.lcore.to_string()], 1.0)),
+        ),
+    ]
+}
+
+fn trading(view: &View<'_>) -> Vec<Family> {
+    let venues = &view.snapshot.venues;
+    let one = |stage: &'static str, group: &'static str, name: &'static str| {
+        venues.iter().filter_map(move |v| Some(([v.name.clone()], v.figure(stage, group, name)? as f64)))
+    };
+    let each = |stage: &'static str, group: &'static str| {
+        let of = move |v: &'_ VenueSnapshot| -> Vec<([String; 2], f64)> {
+            v.figures(stage, group).map(|(name, n)| ([v.name.clone(), name.to_owned()], n as f64)).collect()
+        };
+        venues.iter().flat_map(of)
+    };
+    let killed = venues.iter().flat_map(|v| {
+        KillReason::ALL.map(|reason| {
+            let reason = reason.name();
+            ([v.name.clone(), reason.to_owned()], flag(v.killed.iter().any(|killed| killed == reason)))
+        })
+    });
+    let positions = venues
+        .iter()
+        .flat_map(|v| v.positions.iter().map(|(symbol, shares)| ([v.name.clone(), symbol.clone()], *shares as f64)));
+    let held = venues.iter().map(|v| ([v.name.clone()], v.held_instruments as f64));
+    // Prices are in 1/10,000.
+    let gross = one("strategy", "orders", "gross").map(|(venue, n)| (venue, n / 1e4));
+    vec![
+        gauge(
+            "tickpath_killed",
+            "1 for every reason for which the kill switch is tripped: only cancels leave.",
+            ["venue", "reason"],
+            killed,
+        ),
+        gauge(
+            "tickpath_session_up",
+            "1 while orders can be sent. No series without an order session.",
+            ["venue"],
+            one("tx", "session", "up"),
+        ),
+        gauge(
+            "tickpath_session_standing_orders",
+            "Orders that may stand at the exchange, as tx knows them.",
+            ["venue"],
+            one("tx", "session", "standing"),
+        ),
+        counter(
+            "tickpath_session_events_total",
+            "What the order session met: logins, connections_lost, swept, segments_repeated and others.",
+            ["venue", "event"],
+            each("tx", "session events"),
+        ),
+        gauge(
+            "tickpath_open_orders",
+            "Orders that stand, as strategy knows them.",
+            ["venue"],
+            one("strategy", "orders", "open"),
+        ),
+        gauge(
+            "tickpath_gross_notional",
+            "Worth of positions and open orders, long and short alike, in currency units.",
+            ["venue"],
+            gross,
+        ),
+        counter(
+            "tickpath_order_events_total",
+            "What became of orders: accepted, replaced, filled, cancelled, rejected and others.",
+            ["venue", "event"],
+            each("strategy", "became"),
+        ),
+        counter(
+            "tickpath_order_events_late_total",
+            "Answers that came again, or to an order that was gone. Without effect.",
+            ["venue"],
+            one("strategy", "orders", "late"),
+        ),
+        counter(
+            "tickpath_order_events_impossible_total",
+            "Answers that cannot be: ours and the exchange's view of an order differ.",
+            ["venue"],
+            one("strategy", "orders", "impossible"),
+        ),
+        gauge(
+            "tickpath_position_shares",
+            "Shares held, short negative: the 32 largest positions of a venue, by the fills since the start.",
+            ["venue", "symbol"],
+            positions,
+        ),
+        gauge("tickpath_position_instruments", "Instruments with a position.", ["venue"], held),
+    ]
+}
+
+fn feed(view: &View<'_>) -> Vec<Family> {
+    let venues = &view.snapshot.venues;
+    let lines = |name: &'static str| {
+        let of = move |v: &'_ VenueSnapshot| -> Vec<([String; 2], f64)> {
+            let parse = v.stages.iter().filter(|s| s.stage == "parse").flat_map(|s| &s.figures);
+            let line = |(group, figures): (&String, &BTreeMap<String, u64>)| {
+                let line = group.strip_prefix("line ")?.to_owned();
+                Some(([v.name.clone(), line], *figures.get(name)? as f64))
+            };
+            parse.filter_map(line).collect()
+        };
+        venues.iter().flat_map(of)
+    };
+    let events = venues.iter().flat_map(|v| {
+        v.figures("parse", "feed").map(|(name, n)| ([v.name.clone(), name.to_owned()], n as f64)).collect::<Vec<_>>()
+    });
+    let silent = venues.iter().filter_map(|v| Some(([v.name.clone()], v.figure("parse", "state", "silent")? as f64)));
+    const LINE: [&str; 2] = ["venue", "line"];
+    vec![
+        gauge("tickpath_feed_silent", "1 while no line has brought anything for too long.", ["venue"], silent),
+        counter(
+            "tickpath_feed_events_total",
+            "What the feed and its recovery met: gaps, lost_messages, recovered_messages, snapshots, recovery_requests and others.",
+            ["venue", "event"],
+            events,
+        ),
+        counter("tickpath_line_packets_total", "Packets that a line brought.", LINE, lines("packets")),
+        counter("tickpath_line_won_total", "Messages that a line brought first.", LINE, lines("won")),
+        counter("tickpath_line_lost_total", "Messages that a line passed over.", LINE, lines("lost")),
+        counter("tickpath_line_leads_total", "Packets of a line whose lead was timed.", LINE, lines("leads")),
+        counter(
+            "tickpath_line_lead_seconds_total",
+            "By how much they came before the next line's; over tickpath_line_leads_total it is the mean lead.",
+            LINE,
+            lines("lead_ns").map(|(at, ns)| (at, seconds(ns))),
         ),
     ]
 }

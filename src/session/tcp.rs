@@ -67,6 +67,19 @@ pub struct TcpCounters {
     pub no_frame: u64,
 }
 
+impl TcpCounters {
+    /// Each counter with its name.
+    pub fn named(&self) -> [(&'static str, u64); 5] {
+        [
+            ("sent_ahead", self.ahead),
+            ("sent_by_stack", self.by_stack),
+            ("segments_swallowed", self.swallowed),
+            ("segments_repeated", self.repeated),
+            ("session_frames_without_buffer", self.no_frame),
+        ]
+    }
+}
+
 /// The connection.
 pub struct Tcp {
     config: TcpConfig,

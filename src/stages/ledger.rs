@@ -39,7 +39,7 @@ impl Ledger {
                 Count::Out => ledger.outgoing = n,
                 Count::Held => ledger.held = n,
                 Count::Dropped(reason) if n > 0 => ledger.dropped.push((reason, n)),
-                Count::Dropped(_) | Count::Bursts | Count::HighWater(_) | Count::Figure(_) => {}
+                Count::Dropped(_) | Count::Bursts | Count::HighWater(_) | Count::Figure(..) => {}
             }
         });
         ledger

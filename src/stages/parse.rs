@@ -68,6 +68,9 @@ pub struct ParseParts<'m> {
     pub live: Option<Listening>,
 }
 
+/// Groups of the figures of a line.
+const LINES: [&str; 8] = ["line A", "line B", "line C", "line D", "line E", "line F", "line G", "line H"];
+
 /// How time passes between the packets of a live feed.
 #[derive(Clone, Copy, Debug)]
 pub struct Listening {
@@ -399,7 +402,19 @@ impl Account for Parse<'_> {
         dropped.into_iter().for_each(|(reason, n)| each(Count::Dropped(reason), n));
         each(Count::Held, (self.frames.len() + self.feed().held()) as u64);
         each(Count::Bursts, c.bursts);
-        each(Count::Figure("silent"), self.feed().is_silent().into());
+        each(Count::Figure("state", "silent"), self.feed().is_silent().into());
+        let recovery = self.feed().recovery().into_iter().flat_map(|counters| counters.named());
+        for (name, n) in f.named().chain(recovery) {
+            each(Count::Figure("feed", name), n);
+        }
+        for (line, name) in LINES.into_iter().enumerate().take(self.lines()) {
+            let line = self.feed().line(line);
+            each(Count::Figure(name, "packets"), line.packets);
+            each(Count::Figure(name, "won"), line.won);
+            each(Count::Figure(name, "lost"), line.lost);
+            each(Count::Figure(name, "leads"), line.leads);
+            each(Count::Figure(name, "lead_ns"), line.lead_ns);
+        }
         if let Some(ring) = &self.parts.out {
             each(Count::HighWater("parse_strategy"), ring.high_water() as u64);
         }

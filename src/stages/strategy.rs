@@ -113,7 +113,13 @@ pub struct StrategyStage<'m, S> {
     sent: u64,
     /// Orders that never left, by reason.
     refused: [u64; Refusal::ALL.len()],
+    /// What became of orders, by kind of event.
+    became: [u64; BECAME.len()],
 }
+
+/// Names of order events, in the order of [`OrderEventKind`].
+const BECAME: [&str; 8] =
+    ["not_sent", "accepted", "replaced", "filled", "cancelled", "rejected", "cancel_rejected", "cancel_pending"];
 
 impl<'m, S: Strategy> StrategyStage<'m, S> {
     /// A stage over its parts. Allocates all it will ever need.
@@ -149,6 +155,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             decided: 0,
             sent: 0,
             refused: [0; Refusal::ALL.len()],
+            became: [0; BECAME.len()],
             parts,
         }
     }
@@ -247,6 +254,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         if !matches!(verdict, Verdict::Real | Verdict::Ended) {
             return;
         }
+        self.became[event.kind as usize] += 1;
         if event.kind == OrderEventKind::Filled && self.parts.gate.exceeded(event.instrument, &self.parts.states) {
             self.parts.gate.kill().trip(KillReason::Limit);
         }
@@ -651,6 +659,15 @@ impl<S: Strategy> Account for StrategyStage<'_, S> {
             each(Count::Dropped(refusal.name()), n);
         }
         each(Count::Held, self.waiting.len() as u64);
+        for (name, n) in BECAME.into_iter().zip(self.became) {
+            each(Count::Figure("became", name), n);
+        }
+        let states = &self.parts.states;
+        let venue = states.venue();
+        each(Count::Figure("orders", "open"), venue.orders.into());
+        each(Count::Figure("orders", "gross"), u64::try_from(venue.gross).unwrap_or(u64::MAX));
+        each(Count::Figure("orders", "late"), states.counters().late);
+        each(Count::Figure("orders", "impossible"), states.counters().impossible());
         if let Some(ring) = &self.parts.out {
             each(Count::HighWater("strategy_encode"), ring.high_water() as u64);
         }

@@ -480,6 +480,14 @@ impl Account for Tx {
         each(Count::Dropped("refused (local reject)"), self.refused);
         each(Count::Held, (self.frames.len() + self.by_stack.len()) as u64);
         each(Count::Bursts, self.bursts);
+        let Some(session) = self.session() else { return };
+        each(Count::Figure("session", "up"), session.is_up().into());
+        each(Count::Figure("session", "standing"), session.standing() as u64);
+        let (session, tcp) = session.counters();
+        for (name, n) in session.named().chain(tcp.named()) {
+            each(Count::Figure("session events", name), n);
+        }
+        each(Count::Figure("session events", "events_strategy_missed"), self.shared.missed());
     }
 }
 

@@ -97,7 +97,13 @@ impl Top {
         if venue.negative > 0 {
             items.push(wrong(format!("{} out of order", figures::count(venue.negative as f64))));
         }
+        items.extend(troubles(venue));
         page.list("venue", &items, 2);
+        for (name, items) in [("trade", trade(venue)), ("lines", lines(venue))] {
+            if page.roomy && !items.is_empty() {
+                page.list(name, &items, 2);
+            }
+        }
         self.stages(snapshot, at, page);
         page.gap();
         self.hops(venue, page);
@@ -272,6 +278,63 @@ fn measured(hop: &HopSnapshot) -> [Cell<'static>; 3] {
         _ => right(figures::time(ns)),
     };
     [against(p.p50, hop.budget_p50_ns), against(p.p99, hop.budget_p99_ns), against(p.p999, None)]
+}
+
+/// What keeps a venue from trading, or should.
+fn troubles(venue: &VenueSnapshot) -> Vec<Span<'static>> {
+    let mut items = Vec::new();
+    if !venue.killed.is_empty() {
+        items.push(wrong(format!("KILLED ({}): only cancels leave", venue.killed.join(", "))).bold());
+    }
+    if venue.figure("tx", "session", "up") == Some(0) {
+        items.push(wrong("session down".into()));
+    }
+    if venue.figure("parse", "state", "silent") == Some(1) {
+        items.push(wrong("feed silent".into()));
+    }
+    if let Some(n) = venue.figure("strategy", "orders", "impossible").filter(|n| *n > 0) {
+        items.push(wrong(format!("{n} impossible answers")));
+    }
+    items
+}
+
+/// Session, orders and positions, where there is a session.
+fn trade(venue: &VenueSnapshot) -> Vec<Span<'static>> {
+    let Some(up) = venue.figure("tx", "session", "up") else { return Vec::new() };
+    let counts = [
+        ("standing", venue.figure("tx", "session", "standing")),
+        ("filled", venue.figure("strategy", "became", "filled")),
+        ("rejected", venue.figure("strategy", "became", "rejected")),
+        ("lost connections", venue.figure("tx", "session events", "connections_lost").filter(|n| *n > 0)),
+        ("positions", Some(venue.held_instruments)),
+    ];
+    let counts =
+        counts.into_iter().filter_map(|(name, n)| Some(format!("{name} {}", figures::count(n? as f64)).into()));
+    [if up == 0 { "session down".into() } else { "session up".into() }].into_iter().chain(counts).collect()
+}
+
+/// What each line was worth, where there are several; and what was recovered.
+fn lines(venue: &VenueSnapshot) -> Vec<Span<'static>> {
+    const NAMES: [&str; 8] = ["line A", "line B", "line C", "line D", "line E", "line F", "line G", "line H"];
+    let of = |line: &str, name: &str| venue.figure("parse", line, name);
+    let won: u64 = NAMES.iter().filter_map(|line| of(line, "won")).sum();
+    let mut items = Vec::new();
+    if of("line B", "won").is_some() {
+        for line in NAMES {
+            let (Some(first), Some(lost)) = (of(line, "won"), of(line, "lost")) else { continue };
+            let share = figures::share(first as f64, won as f64).unwrap_or_else(|| "-".into());
+            let lead = of(line, "lead_ns").zip(of(line, "leads")).and_then(|(ns, n)| ns.checked_div(n));
+            let lead = figures::time(lead.unwrap_or(0) as f64);
+            let name = &line["line ".len()..];
+            items.push(format!("{name} first {share} by {lead}, lost {}", figures::count(lost as f64)).into());
+        }
+    }
+    for name in ["lost_messages", "recovered_messages", "snapshots"] {
+        if let Some(n) = of("feed", name).filter(|n| *n > 0) {
+            items.push(format!("{} {}", name.replace('_', " "), figures::count(n as f64)).into());
+        }
+    }
+    items
 }
 
 fn recorder(snapshot: &Snapshot) -> Vec<Span<'static>> {

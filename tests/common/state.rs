@@ -11,6 +11,7 @@ pub fn running() -> Snapshot {
         run: "20261123T032338Z-1234".into(),
         command: "run".into(),
         plan_hash: "00c0ffee00c0ffee".into(),
+        privileges: "no capabilities".into(),
         uptime_seconds: 3725.5,
         interval_seconds: 1.0,
         oversubscribed: false,
@@ -42,7 +43,7 @@ fn venue(name: &str, lcore: u32, slow: f64) -> VenueSnapshot {
         dropped: dropped.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect(),
         held: 3,
         bursts,
-        figures: Default::default(),
+        figures: figures(stage),
     };
     let hops = Hop::SOFTWARE.into_iter().chain([Hop::RxDoorbell]).enumerate().map(|(i, hop)| {
         let budget = if hop == Hop::RxDoorbell { 18_000.0 } else { 1000.0 * (i + 1) as f64 };
@@ -73,7 +74,33 @@ fn venue(name: &str, lcore: u32, slow: f64) -> VenueSnapshot {
         ],
         hops: hops.collect(),
         negative: 7,
+        killed: Vec::new(),
+        positions: BTreeMap::from([("AAPL".to_owned(), -300)]),
+        held_instruments: 1,
     }
+}
+
+/// What a stage has beside its ledger: a session that is up, and two lines.
+fn figures(stage: &str) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let groups: &[(&str, &[(&str, u64)])] = match stage {
+        "parse" => &[
+            ("state", &[("silent", 0)]),
+            ("feed", &[("gaps", 3), ("recovered_messages", 40), ("snapshots", 0)]),
+            ("line A", &[("packets", 900), ("won", 750), ("lost", 9), ("leads", 700), ("lead_ns", 1_400_000)]),
+            ("line B", &[("packets", 890), ("won", 250), ("lost", 12), ("leads", 200), ("lead_ns", 100_000)]),
+        ],
+        "strategy" => &[
+            ("became", &[("filled", 77), ("rejected", 2)]),
+            ("orders", &[("open", 12), ("gross", 1_234_560_000), ("late", 1), ("impossible", 0)]),
+        ],
+        "tx" => &[
+            ("session", &[("up", 1), ("standing", 13)]),
+            ("session events", &[("logins", 2), ("connections_lost", 1)]),
+        ],
+        _ => &[],
+    };
+    let group = |figures: &[(&str, u64)]| figures.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+    groups.iter().map(|(name, figures)| ((*name).to_owned(), group(figures))).collect()
 }
 
 fn interval() -> Interval {
