@@ -29,6 +29,8 @@ pub enum Command {
     Run(RunArgs),
     /// Print what a pipeline file means on this host, without starting anything
     Plan(PlanArgs),
+    /// Say whether this host is fit for a pipeline, what it is not costs, and how to mend it
+    Check(CheckArgs),
     /// Print the JSON Schema of the pipeline file
     Schema(SchemaArgs),
     /// Generate a capture of Nasdaq TotalView-ITCH 5.0 market data from a seed
@@ -164,6 +166,23 @@ pub struct PlanArgs {
     /// Plan for `run` or `replay`; unless given, `replay` when a port is a capture
     #[arg(long = "for", value_name = "COMMAND")]
     pub mode: Option<PlanFor>,
+    /// EAL's arguments.
+    #[command(flatten)]
+    pub eal: EalOptions,
+}
+
+/// `tickpath check`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "The exit code is 0 when there is nothing but information, 1 for a warning, 2 for an error.")]
+pub struct CheckArgs {
+    /// Pipeline file: judge what it uses. Without one, the host as such
+    pub pipeline: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Read /proc, /sys, /dev and /etc under this folder
+    #[arg(long, default_value = "/", value_name = "DIR")]
+    pub root: PathBuf,
     /// EAL's arguments.
     #[command(flatten)]
     pub eal: EalOptions,

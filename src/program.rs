@@ -99,6 +99,7 @@ impl Program {
             Command::Replay(args) => cmd::replay::execute(args, self),
             Command::Run(args) => cmd::run::execute(args, self),
             Command::Plan(args) => cmd::plan::execute(args, self),
+            Command::Check(args) => cmd::check::execute(args, self),
             Command::Schema(args) => cmd::schema::execute(args, self),
             Command::Synth(args) => cmd::synth::execute(args, self),
             Command::Exchange(args) => cmd::exchange::execute(*args),

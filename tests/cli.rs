@@ -87,3 +87,56 @@ fn an_unknown_command_is_a_usage_error() {
     assert!(version.status.success());
     assert!(stdout(&version).starts_with(concat!("tickpath ", env!("CARGO_PKG_VERSION"))), "{}", stdout(&version));
 }
+
+#[test]
+fn check_judges_a_pipeline_on_the_files_under_a_root() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| {
+        let path = root.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let run = |more: &[&str]| {
+        tickpath(&[&["check", "pipelines/itch-2-lcores.json", "--root", root.path().to_str().unwrap()], more].concat())
+    };
+    write("proc/self/status", "Cpus_allowed_list:\t0-3\n");
+    write("sys/devices/system/cpu/isolated", "1-2\n");
+    let fine = run(&[]);
+    assert_eq!((fine.status.code(), stderr(&fine)), (Some(0), ""));
+    assert!(stdout(&fine).starts_with("checked: pipelines/itch-2-lcores.json; hot CPUs 1-2"), "{}", stdout(&fine));
+    write("sys/devices/system/cpu/isolated", "1\n");
+    let warned = run(&["--json"]);
+    assert_eq!(warned.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&warned.stdout).unwrap();
+    assert_eq!(report["findings"][0]["id"], "cpu.isolated");
+    assert_eq!(report["findings"][0]["found"], "CPU 2 is not isolated");
+    assert_eq!(report["findings"].as_array().unwrap().len(), 1);
+    write("proc/cpuinfo", "flags : tsc\n");
+    assert_eq!(run(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn a_strict_run_does_not_start_on_a_host_with_an_error_and_one_that_warns_does() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/demo.json")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |policy: &str| {
+        // No host has this device.
+        let text = text.replace("\"control\": \"target/demo/control\"", &format!("\"check\": \"{policy}\""));
+        let path = folder.path().join(format!("{policy}.json"));
+        std::fs::write(&path, text.replace("net_af_packet2", "0000:ff:1f.7")).unwrap();
+        tickpath(&["run", path.to_str().unwrap(), "--", "--no-huge", "--no-pci", "--no-such-argument"])
+    };
+    let strict = run("strict");
+    if stderr(&strict).contains("this process may use") {
+        return println!("skipped: a run needs two CPUs");
+    }
+    assert_eq!(strict.status.code(), Some(1), "{}", stderr(&strict));
+    let missing = "error: nic.present: port orders: there is no device 0000:ff:1f.7\n";
+    assert!(stderr(&strict).contains(missing), "{}", stderr(&strict));
+    assert!(stderr(&strict).contains("error: the host is not fit: "), "{}", stderr(&strict));
+    assert!(!stderr(&strict).contains("EAL"), "{}", stderr(&strict));
+    let warned = run("warn");
+    assert!(stderr(&warned).contains(missing) && stderr(&warned).contains("EAL arguments"), "{}", stderr(&warned));
+    let silent = run("off");
+    assert!(!stderr(&silent).contains("nic.present") && stderr(&silent).contains("EAL arguments"));
+}

@@ -1,5 +1,6 @@
 //! One file a subcommand: wiring only. Arguments in, an exit code or a [`Failure`] out.
 
+pub mod check;
 pub mod ctl;
 pub mod exchange;
 mod output;

@@ -13,13 +13,7 @@ use std::process::ExitCode;
 /// Print the plan. A plan that lacks memory is printed too, and then is a failure.
 pub fn execute(args: PlanArgs, program: &Program) -> Result<ExitCode, Failure> {
     let file = load_pipeline(&args.pipeline, program)?;
-    let mode = match args.mode {
-        Some(PlanFor::Replay) => Mode::Replay,
-        Some(PlanFor::Run) => Mode::Run,
-        None if file.ports.iter().any(|p| p.driver == Driver::Capture) => Mode::Replay,
-        None => Mode::Run,
-    };
-    let request = Request { mode, eal_args: args.eal.gather()?, capture_ports: Vec::new() };
+    let request = Request { mode: mode(args.mode, &file), eal_args: args.eal.gather()?, capture_ports: Vec::new() };
     let plan = Plan::new(&file, &host_facts(&file), &request)?;
     if let Some(from) = &args.from {
         let from = load_pipeline(from, program)?;
@@ -39,6 +33,16 @@ pub fn execute(args: PlanArgs, program: &Program) -> Result<ExitCode, Failure> {
     print(&text)?;
     plan.ready()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a plan of `file` is for.
+pub(super) fn mode(asked: Option<PlanFor>, file: &PipelineFile) -> Mode {
+    match asked {
+        Some(PlanFor::Replay) => Mode::Replay,
+        Some(PlanFor::Run) => Mode::Run,
+        None if file.ports.iter().any(|p| p.driver == Driver::Capture) => Mode::Replay,
+        None => Mode::Run,
+    }
 }
 
 /// The facts of this host that a plan of `file` depends on.

@@ -1,6 +1,7 @@
 //! `tickpath run`: a pipeline on live ports until SIGINT or SIGTERM, then a clean drain.
 
 use super::Failure;
+use super::check::before_run;
 use super::replay::{Reader, conclude};
 use crate::cli::RunArgs;
 use crate::pipeline::launch::Options;
@@ -19,6 +20,7 @@ pub fn execute(args: RunArgs, program: &Program) -> Result<ExitCode, Failure> {
     let reader = Reader::new(program, request, &args.record);
     let plan = reader.plan(&args.pipeline)?;
     plan.ready()?;
+    before_run(&plan, &args.pipeline)?;
     let options = Options {
         captures: BTreeMap::new(),
         source: SourceOptions::default(),

@@ -52,11 +52,11 @@
 //! The caller adds what it knows of the program by [`Fingerprint::insert`]. Three kinds of keys are compared in their own
 //! way: see [`diff`].
 
+use super::files::{bytes, chosen, line, link_name, numbered, pci_address, text};
 use super::ranges::{parse_ranges, ranges};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 
 /// Facts by dotted name, such as `kernel.release` or `cpu2.governor`. A fact that could not be read is absent.
@@ -208,8 +208,7 @@ impl Fingerprint {
         let Some(address) = pci_address(device) else { return };
         let folder = root.join("sys/bus/pci/devices").join(address);
         let mut add = |key: &str, value| self.add(&format!("port.{port}.{key}"), value);
-        let driver = fs::read_link(folder.join("driver")).ok();
-        add("driver", driver.and_then(|link| Some(link.file_name()?.to_string_lossy().into_owned())));
+        add("driver", link_name(&folder.join("driver")));
         let file = |name: &str| text(&folder, name).and_then(|text| line(&text));
         add("id", file("vendor").zip(file("device")).map(|(vendor, device)| format!("{vendor}:{device}")));
         for (key, name) in [
@@ -298,35 +297,10 @@ const FILES: &[FileFact] = &[
 const VALUE_BYTES: usize = 4096;
 /// Longest list of interrupts, in bytes.
 const LIST_BYTES: usize = 160;
-/// Most that is read of a file: `/proc/cpuinfo` of a thousand CPUs fits.
-const FILE_BYTES: u64 = 4 << 20;
-
-fn bytes(folder: &Path, file: &str) -> Option<Vec<u8>> {
-    let mut raw = Vec::new();
-    File::open(folder.join(file)).ok()?.take(FILE_BYTES).read_to_end(&mut raw).ok()?;
-    Some(raw)
-}
-
-fn text(folder: &Path, file: &str) -> Option<String> {
-    bytes(folder, file).map(|raw| String::from_utf8_lossy(&raw).into_owned())
-}
-
-/// The text as it is; nothing when it is blank.
-fn line(text: &str) -> Option<String> {
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
 /// A CPU list; kernels write an empty one as nothing or as `(null)`.
 fn cpu_list(text: &str) -> Option<String> {
     let text = text.trim();
     Some(or_none(if text == "(null)" { String::new() } else { text.to_owned() }))
-}
-
-/// The choice in brackets of `always [madvise] never`.
-fn chosen(text: &str) -> Option<String> {
-    let (_, after) = text.split_once('[')?;
-    line(after.split_once(']')?.0)
 }
 
 fn or_none(text: String) -> String {
@@ -338,18 +312,6 @@ fn clean(value: &str) -> String {
     let mut folded = printable.split_whitespace().collect::<Vec<_>>().join(" ");
     folded.truncate(folded.floor_char_boundary(VALUE_BYTES));
     folded
-}
-
-/// Entries of a folder that are `prefix` and a number (with or without a unit behind it), ascending.
-fn numbered(folder: &Path, prefix: &str) -> Vec<(u64, std::path::PathBuf)> {
-    let number = |entry: &fs::DirEntry| {
-        let name = entry.file_name();
-        name.to_str()?.strip_prefix(prefix)?.trim_end_matches("kB").parse().ok()
-    };
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<_> = entries.filter_map(|entry| Some((number(&entry)?, entry.path()))).collect();
-    found.sort_unstable();
-    found
 }
 
 /// Every interrupt with the CPUs that may take it, ascending; `None` where the kernel does not tell.
@@ -378,19 +340,6 @@ fn allowed_on(interrupts: &[(u32, Vec<u32>)], cpu: u32) -> String {
     crc.update(list.as_bytes());
     let shown = list[..LIST_BYTES].rsplit_once(',').map_or("", |(shown, _)| shown);
     format!("{shown},… ({} in all, checksum {:08x})", numbers.len(), crc.sum())
-}
-
-/// `0000:3b:00.0` of `3b:00.0` and `0000:3b:00.0`; nothing for any other name, so that a name is never a path.
-fn pci_address(device: &str) -> Option<String> {
-    let device = device.split(',').next()?;
-    let full = if device.matches(':').count() == 1 { format!("0000:{device}") } else { device.to_ascii_lowercase() };
-    let (domain, rest) = full.split_once(':')?;
-    let (bus, rest) = rest.split_once(':')?;
-    let (slot, function) = rest.split_once('.')?;
-    let hex = |part: &str, len: std::ops::RangeInclusive<usize>| {
-        len.contains(&part.len()) && part.bytes().all(|c| c.is_ascii_hexdigit())
-    };
-    (hex(domain, 4..=8) && hex(bus, 2..=2) && hex(slot, 2..=2) && hex(function, 1..=1)).then_some(full)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! In: the words after `--`. Out: [`EalArgs`]. It reads the few options that a plan depends on and leaves the rest to
 //! EAL; it changes nothing.
 
+use crate::host::ranges::parse_mask;
 pub use crate::host::ranges::{parse_ranges, ranges};
 use std::collections::BTreeMap;
 
@@ -44,7 +45,11 @@ impl EalArgs {
                         .ok_or_else(|| refused("a list of lcores, such as 1-3,5 or 0@0,(1-2)@(4-5)"))?;
                     said.lcores = Some(lcores);
                 }
-                "-c" => said.lcores = Some(parse_mask(value).ok_or_else(|| refused("a hexadecimal mask"))?),
+                "-c" => {
+                    let ids = parse_mask(value).filter(|ids| !ids.is_empty());
+                    let ids = ids.ok_or_else(|| refused("a hexadecimal mask"))?;
+                    said.lcores = Some(ids.into_iter().map(|id| (id, vec![id])).collect());
+                }
                 "--main-lcore" => said.main_lcore = Some(value.parse().map_err(|_| refused("an lcore id"))?),
                 _ => said.megabytes = Some(value.parse().map_err(|_| refused("a number of megabytes"))?),
             }
@@ -105,19 +110,6 @@ fn parse_set(text: &str) -> Option<(Vec<u32>, &str)> {
     }
     let end = text.find([',', '@']).unwrap_or(text.len());
     Some((parse_ranges(&text[..end])?, &text[end..]))
-}
-
-fn parse_mask(text: &str) -> Option<BTreeMap<u32, Vec<u32>>> {
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
-    let mut lcores = BTreeMap::new();
-    for (i, digit) in digits.chars().rev().enumerate() {
-        let bits = digit.to_digit(16)?;
-        for bit in (0..4).filter(|bit| bits >> bit & 1 == 1) {
-            let id = i as u32 * 4 + bit;
-            lcores.insert(id, vec![id]);
-        }
-    }
-    (!lcores.is_empty()).then_some(lcores)
 }
 
 #[cfg(test)]

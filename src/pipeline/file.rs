@@ -44,8 +44,25 @@ pub struct PipelineFile {
     /// Not part of the plan's hash.
     #[serde(default, skip_serializing_if = "is_default")]
     pub privileges: Privileges,
+    /// What a run does about the host's faults that are found before it starts. Not part of the plan's hash.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub check: HostCheck,
     /// The venues: each is one chain of stages from its feed to its orders.
     pub venues: Vec<VenueFile>,
+}
+
+/// What a run does about faults of the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum HostCheck {
+    /// Do not start while one is an error.
+    Strict,
+    /// Say them and start.
+    #[default]
+    Warn,
+    /// Do not look.
+    Off,
 }
 
 /// One port.

@@ -11,7 +11,7 @@ use std::path::Path;
 /// What a plan wants to know about the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
-    /// CPUs this process may run on, ascending.
+    /// CPUs this process may run on or pin its threads to, ascending.
     pub cpus: Vec<Cpu>,
     /// Bytes that new programs can have without swapping (MemAvailable); `None` when unknown.
     pub available_bytes: Option<u64>,
@@ -54,6 +54,7 @@ impl HostFacts {
         let nodes = cpu_nodes(root);
         let status = read(root, "proc/self/status");
         let allowed = field(&status, "Cpus_allowed_list:").and_then(parse_ranges).unwrap_or_default();
+        let allowed = with_isolated(root, allowed);
         HostFacts {
             cpus: allowed.iter().map(|&id| Cpu { id, node: nodes.get(&id).copied().unwrap_or(0) }).collect(),
             available_bytes: available_bytes(root),
@@ -62,6 +63,19 @@ impl HostFacts {
             process: std::process::id(),
         }
     }
+}
+
+/// `allowed`, and the CPUs isolated at boot: no process starts with them in its mask, and each may pin threads to them,
+/// within its cpuset.
+fn with_isolated(root: &Path, mut allowed: Vec<u32>) -> Vec<u32> {
+    let isolated = parse_ranges(read(root, "sys/devices/system/cpu/isolated").trim()).unwrap_or_default();
+    let cpuset = ["cpuset.cpus.effective", "cpuset/cpuset.effective_cpus"]
+        .iter()
+        .find_map(|file| parse_ranges(read(root, &format!("sys/fs/cgroup/{file}")).trim()));
+    allowed.extend(isolated.into_iter().filter(|cpu| cpuset.as_ref().is_none_or(|cpuset| cpuset.contains(cpu))));
+    allowed.sort_unstable();
+    allowed.dedup();
+    allowed
 }
 
 fn read(root: &Path, file: &str) -> String {
@@ -153,6 +167,24 @@ mod tests {
         assert_eq!(facts.available_bytes, Some(2 << 20));
         assert_eq!(facts.hugepages, [Hugepages { node: 1, page_bytes: 2 << 20, free: 12 }]);
         assert_eq!(facts.device_nodes, BTreeMap::from([("3b:00.0".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn isolated_cpus_may_be_used_within_the_cpuset() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let cpus = || HostFacts::read_under(root.path(), []).cpus.iter().map(|cpu| cpu.id).collect::<Vec<_>>();
+        write("proc/self/status", "Cpus_allowed_list:\t0-1\n");
+        write("sys/devices/system/cpu/isolated", "\n");
+        assert_eq!(cpus(), [0, 1]);
+        write("sys/devices/system/cpu/isolated", "2-5\n");
+        assert_eq!(cpus(), [0, 1, 2, 3, 4, 5]);
+        write("sys/fs/cgroup/cpuset.cpus.effective", "0-3\n");
+        assert_eq!(cpus(), [0, 1, 2, 3]);
     }
 
     #[test]

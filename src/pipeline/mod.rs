@@ -24,6 +24,7 @@ pub mod report;
 pub mod schema;
 #[cfg(feature = "dpdk")]
 mod session;
+pub mod subject;
 pub mod table;
 
 pub use file::{FileError, PipelineFile};

@@ -6,8 +6,8 @@
 use super::eal_args::{EalArgs, ranges};
 use super::file::{
     AlarmKind, AllowanceFile, BudgetFile, Check, ChecksumPolicy, Driver, Endpoint, EndpointFile, FeedFile,
-    FeedProtocol, Idle, InstrumentFile, KillWhenFile, LimitsFile, Listen, Mac, OrderProtocol, PipelineFile, Privileges,
-    RecordFile, RiskFile, SessionFile, Transport, VenueFile, WhenFull, nearest,
+    FeedProtocol, HostCheck, Idle, InstrumentFile, KillWhenFile, LimitsFile, Listen, Mac, OrderProtocol, PipelineFile,
+    Privileges, RecordFile, RiskFile, SessionFile, Transport, VenueFile, WhenFull, nearest,
 };
 use super::host::HostFacts;
 use crate::arena;
@@ -61,6 +61,8 @@ pub struct Plan {
     pub control: Option<String>,
     /// Give up what is not needed any more once everything is open; not in a replay.
     pub drop_privileges: bool,
+    /// What a run does about faults of the host.
+    pub check: HostCheck,
     /// Bytes of EAL memory, by node.
     pub memory: Vec<NodeMemory>,
     /// Bytes of ordinary memory beside that: the windows that captures are inflated into.
@@ -613,6 +615,7 @@ impl Plan {
             record: plan_record(&file.record, request.mode, &placement.main_cpus),
             control: file.control.clone(),
             drop_privileges: request.mode == Mode::Run && file.privileges == Privileges::Drop,
+            check: file.check,
             memory,
             capture_window_bytes: captures as u64 * CAPTURE_WINDOW_BYTES,
             shortfall: None,
@@ -702,6 +705,11 @@ impl NodeMemory {
     pub fn total(&self) -> u64 {
         self.pools + self.rings + self.arenas
     }
+
+    /// The same and what EAL takes beside it: what must be free in hugepages.
+    pub fn hugepage_bytes(&self) -> u64 {
+        with_headroom(self.total())
+    }
 }
 
 impl Stage {
@@ -728,13 +736,14 @@ impl fmt::Display for Stage {
 
 /// Identity of what a file asks for, whatever the host: 64-bit FNV-1a over `tickpath plan 1\n` and the file as compact
 /// JSON with its defaults filled in (those of `book`, `pools`, lots and ticks belong to the program), keys in schema
-/// order. What says nothing of the path is left out: `$schema`, `about`, `record`, `control`, `privileges`, the budgets, the kill files and what trips a
+/// order. What says nothing of the path is left out: `$schema`, `about`, `record`, `control`, `privileges`, `check`, the budgets, the kill files and what trips a
 /// kill switch.
 pub fn plan_hash(file: &PipelineFile) -> u64 {
     let mut file = PipelineFile {
         schema: None,
         control: None,
         privileges: Privileges::default(),
+        check: HostCheck::default(),
         about: None,
         record: RecordFile::default(),
         ..file.clone()
@@ -1454,7 +1463,7 @@ fn shortfall(plan: &Plan, host: &HostFacts, said: &EalArgs) -> Option<Shortfall>
 const SMALLER: &str = "lower book.orders, book.instruments, pools or ring depths in the pipeline file";
 
 fn hugepage_shortfall(node: &NodeMemory, host: &HostFacts) -> Option<Shortfall> {
-    let needed = with_headroom(node.total());
+    let needed = node.hugepage_bytes();
     let here = || host.hugepages.iter().filter(|h| h.node == node.node);
     let free: u64 = here().map(|h| h.free * h.page_bytes).sum();
     if free >= needed {

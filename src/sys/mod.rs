@@ -4,6 +4,7 @@
 //! Small wrappers over libc, used at launch and by control threads; never on the packet's path.
 
 pub mod affinity;
+pub mod ethtool;
 pub mod memory;
 pub mod multicast;
 pub mod pages;

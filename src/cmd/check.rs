@@ -1,0 +1,69 @@
+//! `tickpath check`: whether this host is fit, for a pipeline or as such. It changes nothing.
+
+use super::plan::mode;
+use super::{Failure, load_pipeline, print};
+use crate::cli::CheckArgs;
+use crate::host::check::{Report, Sensors, Severity, Subject, check};
+use crate::pipeline::file::HostCheck;
+use crate::pipeline::host::HostFacts;
+use crate::pipeline::plan::{Plan, Request};
+use crate::pipeline::subject::subject;
+use crate::program::Program;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Print what was found. The exit code is the worst of it: 0 nothing but information, 1 a warning, 2 an error.
+pub fn execute(args: CheckArgs, program: &Program) -> Result<ExitCode, Failure> {
+    let root = args.root.as_path();
+    if !root.is_dir() {
+        return Err(Failure::input(format!("there is no folder {}", root.display()), None));
+    }
+    let subject = match &args.pipeline {
+        None => Subject::host(root),
+        Some(path) => {
+            let file = load_pipeline(path, program)?;
+            let devices = file.ports.iter().filter_map(|port| port.device.as_deref());
+            let host = HostFacts::read_under(root, devices);
+            let request = Request { mode: mode(None, &file), eal_args: args.eal.gather()?, capture_ports: Vec::new() };
+            subject(&Plan::new(&file, &host, &request)?, &path.to_string_lossy(), false)
+        }
+    };
+    let sensors = if root == Path::new("/") { Sensors::here() } else { Sensors::none() };
+    let report = check(root, sensors, &subject);
+    let text = match args.json {
+        // Plain data with string keys: nothing in it can fail to become JSON.
+        true => serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n",
+        false => report.to_string(),
+    };
+    print(&text)?;
+    Ok(exit_code(&report))
+}
+
+fn exit_code(report: &Report) -> ExitCode {
+    ExitCode::from(match report.worst() {
+        None | Some(Severity::Information) => 0,
+        Some(Severity::Warning) => 1,
+        Some(Severity::Error) => 2,
+    })
+}
+
+/// The check before a run, as the pipeline file wants it: errors and warnings go to standard error, a line each.
+///
+/// # Errors
+/// An error was found, and the pipeline file says `strict`.
+pub fn before_run(plan: &Plan, pipeline: &Path) -> Result<(), Failure> {
+    if plan.check == HostCheck::Off {
+        return Ok(());
+    }
+    let name = pipeline.to_string_lossy();
+    let report = check(Path::new("/"), Sensors::here(), &subject(plan, &name, true));
+    eprint!("{}", report.brief());
+    match report.count(Severity::Error) {
+        0 => Ok(()),
+        _ if plan.check == HostCheck::Warn => Ok(()),
+        errors => {
+            let help = format!("`tickpath check {name}` says how to mend it; \"check\": \"warn\" starts all the same");
+            Err(Failure::failed(format!("the host is not fit: {errors} of its faults are errors"), help))
+        }
+    }
+}

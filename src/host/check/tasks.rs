@@ -1,0 +1,152 @@
+//! Threads on hot CPUs, and daemons by name: `/proc/PID/task/TID/{stat,status}`.
+//!
+//! A thread counts where it ran last. On a CPU that is not isolated anything may come by: that is `cpu.isolated`'s to say,
+//! and only what is pinned there is told here.
+
+use super::host::{Host, among, named};
+use super::{About, Check, Found, Look, Profile::CpuPartitioning, tmpfile};
+use crate::host::files;
+use crate::host::ranges::{hex_mask, parse_ranges, ranges};
+use std::path::Path;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "cpu.processes",
+        about: About::HotCpus,
+        why: "each time such a thread runs it takes the CPU for 1,000 to 4,000,000 ns and leaves cold caches behind (order \
+              of magnitude)",
+        tuned: &[CpuPartitioning],
+        look: processes,
+    },
+    Check {
+        id: "cpu.kernel_threads",
+        about: About::HotCpus,
+        why: "kernel work that could run anywhere takes the CPU for 2,000 to 100,000 ns at a time (order of magnitude)",
+        tuned: &[CpuPartitioning],
+        look: kernel_threads,
+    },
+    Check {
+        id: "cpu.workqueues",
+        about: About::HotCpus,
+        why: "unbound kernel work may run on the CPU, 2,000 to 100,000 ns at a time (order of magnitude)",
+        tuned: &[CpuPartitioning],
+        look: workqueues,
+    },
+];
+
+/// Flag of `proc_pid_stat(5)`'s field 9: a thread of the kernel.
+const PF_KTHREAD: u64 = 0x0020_0000;
+/// Threads told by name.
+const NAMED: usize = 4;
+
+fn processes(host: &Host<'_>) -> Look {
+    let threads = on_hot_cpus(host)?;
+    let meant = |thread: &&Thread| {
+        let isolated = host.isolated.contains(&thread.cpu);
+        let pinned = thread.allowed.iter().all(|cpu| host.hot().contains(cpu));
+        !thread.kernel && (pinned || (thread.running && isolated))
+    };
+    let found: Vec<&Thread> = threads.iter().filter(meant).collect();
+    Ok(told(&found, "run there or are pinned there", "taskset -pc HOUSEKEEPING TID", host))
+}
+
+fn kernel_threads(host: &Host<'_>) -> Look {
+    let threads = on_hot_cpus(host)?;
+    let meant = |thread: &&Thread| thread.kernel && thread.allowed.len() > 1 && host.nohz_full.contains(&thread.cpu);
+    let found: Vec<&Thread> = threads.iter().filter(meant).collect();
+    Ok(told(&found, "could run elsewhere and run there", "sudo taskset -pc HOUSEKEEPING TID", host))
+}
+
+fn workqueues(host: &Host<'_>) -> Look {
+    let path = "sys/devices/virtual/workqueue/cpumask";
+    let allowed = host.mask(path).ok_or_else(|| format!("/{path}"))?;
+    let hot = among(host.hot(), &allowed);
+    if hot.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mask = hex_mask(&host.housekeeping());
+    let found = Found::warning(format!("unbound kernel work may run on {}", named(&hot)))
+        .read(path, host.line(path).unwrap_or_default())
+        .now(format!("echo {mask} | sudo tee /{path}"))
+        .for_good(tmpfile(&format!("/{path}"), &mask));
+    Ok(vec![found])
+}
+
+fn told(found: &[&Thread], what: &str, command: &str, host: &Host<'_>) -> Vec<Found> {
+    let Some(first) = found.first() else { return Vec::new() };
+    let names: Vec<String> =
+        found.iter().take(NAMED).map(|t| format!("{} ({}, CPU {})", t.name, t.tid, t.cpu)).collect();
+    let more = if found.len() > NAMED { format!(" and {} more", found.len() - NAMED) } else { String::new() };
+    let mut cpus: Vec<u32> = found.iter().map(|thread| thread.cpu).collect();
+    cpus.sort_unstable();
+    cpus.dedup();
+    let housekeeping = ranges(&host.housekeeping());
+    let text = format!("on {} {} threads {what}: {}{more}", named(&cpus), found.len(), names.join(", "));
+    let text = if found.len() == 1 { text.replacen("1 threads", "1 thread", 1) } else { text };
+    let command = command.replace("HOUSEKEEPING", &housekeeping).replace("TID", &first.tid.to_string());
+    vec![
+        Found::warning(text)
+            .read(format!("proc/{}/task/{}/stat", first.pid, first.tid), format!("processor {}", first.cpu))
+            .now(command)
+            .for_good(format!("CPUAffinity={housekeeping} in the [Manager] section of /etc/systemd/system.conf")),
+    ]
+}
+
+/// A thread that ran last on a hot CPU.
+struct Thread {
+    pid: u64,
+    tid: u64,
+    name: String,
+    kernel: bool,
+    running: bool,
+    cpu: u32,
+    allowed: Vec<u32>,
+}
+
+fn on_hot_cpus(host: &Host<'_>) -> Result<Vec<Thread>, String> {
+    let mut threads = Vec::new();
+    let myself = files::link_name(&host.root.join("proc/self"));
+    let processes = files::numbered(&host.root.join("proc"), "");
+    if processes.is_empty() {
+        return Err("/proc/PID".into());
+    }
+    for (pid, folder) in processes {
+        if myself.as_deref() == Some(&pid.to_string()) {
+            continue;
+        }
+        for (tid, task) in files::numbered(&folder.join("task"), "") {
+            threads.extend(thread(&task, pid, tid, host.hot()));
+        }
+    }
+    Ok(threads)
+}
+
+/// The thread, if it ran last on one of `hot`.
+fn thread(task: &Path, pid: u64, tid: u64, hot: &[u32]) -> Option<Thread> {
+    let stat = files::text(task, "stat")?;
+    // The name in field 2 may hold anything; field 3 follows the last parenthesis.
+    let (head, rest) = stat.rsplit_once(')')?;
+    let name = head.split_once('(')?.1;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let cpu = fields.get(39 - 3)?.parse().ok()?;
+    if !hot.contains(&cpu) {
+        return None;
+    }
+    let status = files::text(task, "status")?;
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    Some(Thread {
+        pid,
+        tid,
+        name: name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        kernel: fields.get(9 - 3)?.parse::<u64>().ok()? & PF_KTHREAD != 0,
+        running: fields.first() == Some(&"R"),
+        cpu,
+        allowed: parse_ranges(allowed.trim())?,
+    })
+}
+
+/// The process that bears this name, if any.
+pub(super) fn process(host: &Host<'_>, name: &str) -> Option<u64> {
+    let processes = host.numbered("proc", "");
+    processes.into_iter().find(|(_, folder)| host.line(&format!("{folder}/comm")).as_deref() == Some(name)).map(|p| p.0)
+}
