@@ -183,6 +183,9 @@ pub struct CheckArgs {
     /// Read /proc, /sys, /dev and /etc under this folder
     #[arg(long, default_value = "/", value_name = "DIR")]
     pub root: PathBuf,
+    /// Measure too, on the hot CPUs and one other, for so many seconds: gaps, hops, TSC offsets, memory
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600), conflicts_with = "root")]
+    pub effect: Option<u32>,
     /// EAL's arguments.
     #[command(flatten)]
     pub eal: EalOptions,

@@ -3,12 +3,15 @@
 use super::plan::mode;
 use super::{Failure, load_pipeline, print};
 use crate::cli::CheckArgs;
-use crate::host::check::{Report, Sensors, Severity, Subject, check};
+use crate::host::check::{Report, Sensors, Severity, Subject, check, cpu_nodes};
+use crate::host::effect::{Effect, measure};
+use crate::host::ranges::ranges;
 use crate::pipeline::file::HostCheck;
 use crate::pipeline::host::HostFacts;
 use crate::pipeline::plan::{Plan, Request};
 use crate::pipeline::subject::subject;
 use crate::program::Program;
+use crate::sys::affinity;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -29,7 +32,10 @@ pub fn execute(args: CheckArgs, program: &Program) -> Result<ExitCode, Failure> 
         }
     };
     let sensors = if root == Path::new("/") { Sensors::here() } else { Sensors::none() };
-    let report = check(root, sensors, &subject);
+    let mut report = check(root, sensors, &subject);
+    if let Some(seconds) = args.effect {
+        report.effect = Some(measured(&subject.hot_cpus, seconds)?);
+    }
     let text = match args.json {
         // Plain data with string keys: nothing in it can fail to become JSON.
         true => serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n",
@@ -37,6 +43,19 @@ pub fn execute(args: CheckArgs, program: &Program) -> Result<ExitCode, Failure> 
     };
     print(&text)?;
     Ok(exit_code(&report))
+}
+
+/// The effect on the hot CPUs, and on one more, as control and recorder have.
+fn measured(hot_cpus: &[u32], seconds: u32) -> Result<Effect, Failure> {
+    if hot_cpus.is_empty() {
+        let help = "name a pipeline whose lcores have CPUs of their own here".to_owned();
+        return Err(Failure::input("there is no hot CPU to measure", help));
+    }
+    let others = affinity::current().unwrap_or_default().into_iter().filter_map(|cpu| u32::try_from(cpu).ok());
+    let mut cpus = hot_cpus.to_vec();
+    cpus.extend(others.filter(|cpu| !hot_cpus.contains(cpu)).take(1));
+    let refused = |err| Failure::failed(format!("cannot measure CPUs {}: {err}", ranges(&cpus)), None);
+    measure(&cpus, &cpu_nodes(Path::new("/")), seconds).map_err(refused)
 }
 
 fn exit_code(report: &Report) -> ExitCode {

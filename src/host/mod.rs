@@ -2,6 +2,7 @@
 //! only; what cannot be read is absent.
 
 pub mod check;
+pub mod effect;
 pub mod evidence;
 mod files;
 pub mod fingerprint;

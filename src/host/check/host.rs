@@ -36,12 +36,6 @@ impl<'a> Host<'a> {
             info.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name).map(|(_, v)| v)
         };
         let flags: BTreeSet<String> = field("flags").unwrap_or_default().split_whitespace().map(String::from).collect();
-        let nodes =
-            files::numbered(&root.join("sys/devices/system/node"), "node").into_iter().flat_map(|(node, at)| {
-                let cpus = files::text(&at, "cpulist").and_then(|list| parse_ranges(list.trim()));
-                let node = u32::try_from(node).unwrap_or(0);
-                cpus.unwrap_or_default().into_iter().map(move |cpu| (cpu, node))
-            });
         Host {
             sensors,
             subject,
@@ -49,7 +43,7 @@ impl<'a> Host<'a> {
             isolated: isolated(root),
             nohz_full: cpu_list(root, "sys/devices/system/cpu/nohz_full").unwrap_or_default(),
             command_line: files::text(root, "proc/cmdline").map(|text| text.trim().to_owned()),
-            nodes: nodes.collect(),
+            nodes: nodes(root),
             guest: flags.contains("hypervisor"),
             intel: field("vendor_id").is_some_and(|vendor| vendor.trim() == "GenuineIntel"),
             flags,
@@ -149,6 +143,17 @@ impl<'a> Host<'a> {
     pub fn real(&self, path: &str) -> Option<PathBuf> {
         self.root.join(path).canonicalize().ok()
     }
+}
+
+/// Node of each CPU.
+pub(super) fn nodes(root: &Path) -> BTreeMap<u32, u32> {
+    let nodes = files::numbered(&root.join("sys/devices/system/node"), "node").into_iter();
+    let cpus = nodes.flat_map(|(node, at)| {
+        let cpus = files::text(&at, "cpulist").and_then(|list| parse_ranges(list.trim()));
+        let node = u32::try_from(node).unwrap_or(0);
+        cpus.unwrap_or_default().into_iter().map(move |cpu| (cpu, node))
+    });
+    cpus.collect()
 }
 
 /// CPUs isolated at boot, or by a cpuset partition.

@@ -29,9 +29,11 @@ mod tuned;
 pub use boot::Boot;
 pub use tuned::{Profile, Tuned};
 
+use super::effect::Effect;
 use crate::sys::ethtool::LinkSettings;
 use host::Host;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What of the host is judged.
@@ -137,7 +139,7 @@ pub struct Unread {
 }
 
 /// What a host was found to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// What was judged.
     pub subject: Subject,
@@ -149,6 +151,9 @@ pub struct Report {
     pub boot: Option<Boot>,
     /// What tuned does here, and what it would.
     pub tuned: Tuned,
+    /// What was measured, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
 }
 
 /// What is not in any file: settings of the kernel's network interfaces.
@@ -182,6 +187,11 @@ impl Subject {
             ..Subject::default()
         }
     }
+}
+
+/// Node of each CPU of the host under `root`.
+pub fn cpu_nodes(root: &Path) -> BTreeMap<u32, u32> {
+    host::nodes(root)
 }
 
 impl Report {
@@ -220,7 +230,7 @@ pub fn check(root: &Path, sensors: Sensors, subject: &Subject) -> Report {
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let boot = (!subject.hot_cpus.is_empty()).then(|| Boot::of(&host));
     let tuned = Tuned::of(&host, &findings);
-    Report { subject: subject.clone(), findings, unread, boot, tuned }
+    Report { subject: subject.clone(), findings, unread, boot, tuned, effect: None }
 }
 
 /// Id and what it costs, of every check.

@@ -42,6 +42,9 @@ impl Display for Report {
             writeln!(f, "  this kernel was not given: {}", boot.missing.join(" "))?;
         }
         self.write_tuned(f)?;
+        if let Some(effect) = &self.effect {
+            effect.fmt(f)?;
+        }
         let count = |severity, one: &str| match self.count(severity) {
             1 => format!("1 {one}"),
             n => format!("{n} {one}s"),
