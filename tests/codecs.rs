@@ -14,7 +14,7 @@ use flate2::read::GzDecoder;
 use pcap_file::pcap::PcapReader;
 use tickpath::wire::checksum::Checksum;
 use tickpath::wire::udp::ChecksumState;
-use tickpath::wire::{deep10, ethernet, iextp, ipv4, itch50, moldudp64, ouch50, soupbin, udp};
+use tickpath::wire::{boe20, deep10, ethernet, iextp, ipv4, itch50, moldudp64, ouch50, soupbin, udp};
 
 /// ITCH: type, length, then `offset:bytes` of the fields behind the common head; `t` for text.
 const ITCH: &[(u8, usize, &str)] = &[
@@ -317,6 +317,122 @@ fn captured_responses_decode_field_by_field_and_are_emitted_again() {
 
     assert_eq!(server(&tcp_payload(&captures, "ServerHeartbeatPacket")), soupbin::ServerPacket::Heartbeat);
     assert_eq!(client(&tcp_payload(&captures, "ClientHeartbeatPacket")), soupbin::ClientPacket::Heartbeat);
+}
+
+#[test]
+fn every_boe_capture_decodes_field_by_field() {
+    let Some(captures) = common::captures() else { return };
+    let captured = |name: &str| {
+        let frames = frames(&captures.join("cboe-boe").join(name).with_extension("pcap"));
+        let ip = ipv4::Packet::parse(ethernet::Frame::parse(&frames[0]).unwrap().payload()).unwrap().payload();
+        ip[usize::from(ip[12] >> 4) * 4..].to_vec()
+    };
+    // What the bytes are by the specification's tables: type, unit, sequence.
+    let body = |name: &str, kind: u8, unit: u8, sequence: u32| {
+        let bytes = captured(name);
+        let message = boe20::Message::parse(&bytes).unwrap();
+        let header = message.header();
+        assert_eq!(message.length(), bytes.len(), "{name}");
+        assert_eq!((header.kind(), header.unit(), header.sequence()), (kind, unit, sequence), "{name}");
+        assert_eq!(boe20::header(kind, unit, sequence, message.body().len()).unwrap(), bytes[..10], "{name}");
+        bytes
+    };
+    fn options(bytes: &[u8], fixed: usize, sizes: &'static boe20::Sizes) -> impl Fn(boe20::Bit) -> Option<String> {
+        let options = boe20::Message::parse(bytes).unwrap().options(fixed, sizes).unwrap();
+        move |bit| options.field(bit).map(|field| field.escape_ascii().to_string().replace("\\x00", "."))
+    }
+    use boe20::kind;
+
+    for (name, kind) in [
+        ("ClientHeartbeatMessage", kind::CLIENT_HEARTBEAT),
+        ("ServerHeartbeatMessage", kind::SERVER_HEARTBEAT),
+        ("ReplayCompleteMessage", kind::REPLAY_COMPLETE),
+    ] {
+        assert_eq!(body(name, kind, 0, 0).len(), 10, "{name}");
+    }
+
+    let bytes = body("LoginRequestMessage", kind::LOGIN_REQUEST, 0, 0);
+    let login =
+        boe20::LoginRequestRepr { sub_id: *b"0010", user: *b"BATS", password: *b"test\0\0\0\0\0\0", groups: 17 };
+    assert_eq!(login.to_bytes(), bytes[10..29]);
+    // The last message of unit 1 that was seen is 40; then what is wanted in an Order Acknowledgement, among others.
+    assert_eq!(bytes[29..39], [10, 0, boe20::UNITS, 0, 1, 1, 40, 0, 0, 0]);
+    assert_eq!(bytes[65..78], *b"\x0d\0\x81\x25\x08\xfd\x41\xdf\0\xff\x18\x01\x74");
+    let bytes = body("LoginResponseMessage", kind::LOGIN_RESPONSE, 0, 0);
+    let login = boe20::LoginResponse::prefix(&bytes[10..]).unwrap();
+    assert_eq!((login.status(), boe20::padded(b"Login Accepted"), login.last_received()), (b'A', login.text(), 30));
+    assert_eq!((login.unspecified_not_replayed(), login.units()), (0, 3));
+    assert_eq!(bytes[77..92], [1, 46, 0, 0, 0, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0]);
+
+    let id = |digits: u64| boe20::client_id(1_409_538_419_471_000 + digits);
+    let bytes = body("NewOrderMessage", kind::NEW_ORDER, 0, 0);
+    assert_eq!(boe20::NewOrderRepr { client_id: id(684), side: b'1', qty: 100 }.to_bytes(), bytes[10..35]);
+    let field = options(&bytes, boe20::NewOrder::LENGTH, boe20::NEW_ORDER_FIELDS);
+    let fields =
+        [(0, 0), (0, 2), (0, 4), (0, 5), (1, 0), (1, 6), (2, 1), (4, 1), (4, 3)].map(|bit| field(bit).unwrap());
+    assert_eq!(fields, ["CFAA", "@\\r\\x03.....", "2", "0", "A.......", "P", "S", "N", "N"]);
+    let bytes = body("ModifyOrderMessage", kind::MODIFY_ORDER, 0, 0);
+    assert_eq!(boe20::ModifyOrderRepr { client_id: id(689), original_id: id(687) }.to_bytes(), bytes[10..50]);
+    let field = options(&bytes, boe20::ModifyOrder::LENGTH, boe20::MODIFY_ORDER_FIELDS);
+    assert_eq!([(0, 0), (0, 2), (0, 3)].map(|bit| field(bit).unwrap()), ["BATS", "\\xc8...", "@\\r\\x03....."]);
+    let bytes = body("CancelOrderMessage", kind::CANCEL_ORDER, 0, 0);
+    assert_eq!(boe20::CancelOrderRepr { client_id: id(693) }.to_bytes(), bytes[10..30]);
+    let field = options(&bytes, boe20::CancelOrder::LENGTH, boe20::CANCEL_ORDER_FIELDS);
+    assert_eq!(field((0, 0)).unwrap(), "BATS");
+
+    let bytes = body("OrderAcknowledgementMessage", kind::ACKNOWLEDGED, 1, 53);
+    let repr = |time, digits, order_id| {
+        boe20::AcknowledgedRepr { time, client_id: id(digits), order_id, reserved: 0 }.to_bytes()
+    };
+    let stamp = |bytes: &[u8]| u128_le(&bytes[10..18]) as u64;
+    assert_eq!(stamp(&bytes), 1_409_538_502_854_120_000, "02:28:22 UTC of that day");
+    assert_eq!(repr(stamp(&bytes), 693, 0x0368_9eea_e974_101d), bytes[10..47]);
+    let field = options(&bytes, boe20::Acknowledged::LENGTH, boe20::RETURN_FIELDS);
+    let fields = [(0, 0), (0, 2), (1, 0), (2, 6), (4, 0), (4, 1), (4, 6)].map(|bit| field(bit).unwrap());
+    assert_eq!(fields, ["1", "\\x19.......", "A.......", "d...", &".".repeat(20), "d...", "A"]);
+    assert_eq!(field((7, 6)), None, "a field is announced that is not there, so the last one is cut short");
+
+    let bytes = body("OrderModifiedMessage", kind::MODIFIED, 1, 50);
+    assert_eq!(repr(stamp(&bytes), 689, 0x0368_9eea_e974_101c), bytes[10..47]);
+    let field = options(&bytes, boe20::Acknowledged::LENGTH, boe20::RETURN_FIELDS);
+    let fields = [boe20::returned::PRICE, boe20::returned::ORIGINAL_ID, boe20::returned::LEAVES, (7, 4), (7, 5)];
+    let fields = fields.map(|bit| field(bit).unwrap());
+    assert_eq!(fields, ["@\\r\\x03.....", "1409538419471687....", "\\xc8...", "ROUT..", "RTI"]);
+    assert_eq!(field((7, 6)).unwrap(), ".", "the last byte");
+
+    let bytes = body("OrderCancelledMessage", kind::CANCELLED, 1, 46);
+    let cancelled = boe20::Cancelled::prefix(&bytes[10..]).unwrap();
+    assert_eq!(boe20::parse_client_id(&cancelled.client_id()), Some(1_409_537_237_077_786));
+    assert_eq!(cancelled.reason(), b'A');
+    let field = options(&bytes, boe20::Cancelled::LENGTH, boe20::RETURN_FIELDS);
+    assert_eq!([(2, 6), (4, 0)].map(|bit| field(bit).unwrap()), ["X\\x02..", "1409537237077786...."]);
+
+    let bytes = body("OrderExecutionMessage", kind::EXECUTED, 1, 57);
+    let executed = boe20::ExecutedRepr {
+        time: stamp(&bytes),
+        client_id: id(695),
+        execution: 0x22_35e0_b807,
+        qty: 100,
+        price: 200_100,
+        leaves: 0,
+        liquidity: b'A',
+        sub_liquidity: b'S',
+        contra: *b"BATS",
+        reserved: 0,
+    };
+    assert_eq!(executed.to_bytes(), bytes[10..69]);
+    let field = options(&bytes, boe20::Executed::LENGTH, boe20::RETURN_FIELDS);
+    assert_eq!(field((5, 2)).unwrap(), "P", "the last byte");
+
+    let bytes = body("OrderRejectedMessage", kind::REJECTED, 0, 0);
+    let rejected = boe20::RejectedRepr {
+        time: stamp(&bytes),
+        client_id: id(684),
+        reason: b'A',
+        text: boe20::padded(b"ClearingFirm not allowed (for trading firm CFAA)"),
+        reserved: 0,
+    };
+    assert_eq!(rejected.to_bytes(), bytes[10..100]);
 }
 
 /// Decodes a message both ways, emits it again, and returns it as a line: type, head, fields.

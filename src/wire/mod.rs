@@ -8,9 +8,11 @@
 #[macro_use]
 mod layout;
 
+pub mod boe20;
 pub mod checksum;
 pub mod deep10;
 pub mod ethernet;
+pub mod fix42;
 pub mod iextp;
 pub mod ipv4;
 pub mod itch50;
@@ -67,6 +69,17 @@ pub enum Error {
         /// Value found.
         found: u16,
     },
+    /// A sum that is not that of the bytes it stands for.
+    #[error("a sum of {expected:03} expected, {found:03} found; the message is damaged")]
+    Checksum {
+        /// Sum of the bytes.
+        expected: u8,
+        /// Sum that the message says.
+        found: u16,
+    },
+    /// Text where a field, `tag=value`, is expected.
+    #[error("a field `tag=value` expected, something else found; the message is damaged")]
+    Field,
     /// More 802.1Q tags than the two of QinQ.
     #[error("at most two VLAN tags expected, a third found; strip the outer ones at the switch")]
     TooManyTags,
