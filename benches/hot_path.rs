@@ -16,7 +16,7 @@ use tickpath::arena::{self, Arena};
 use tickpath::book::Books;
 use tickpath::feed::{Feed, Window};
 use tickpath::market::{Instrument, Order, OrderKind, Packet, Price, Side, Symbol};
-use tickpath::session::{Encoder, EncoderConfig, Endpoint, UdpTransport};
+use tickpath::session::{Encoder, EncoderConfig, Endpoint, Protocol, UdpTransport};
 use tickpath::strategy::{InstrumentSpec, Orders, Quoter, QuoterParameters, Strategy};
 use tickpath::synth::Config;
 use tickpath::wire::udp;
@@ -122,14 +122,14 @@ fn on_book() -> u64 {
 
 fn encode_and_finish() -> u64 {
     const ORDERS: u64 = 20_000;
-    let config = EncoderConfig { instruments: 16 };
+    let config = EncoderConfig { protocol: Protocol::Ouch50, instruments: 16 };
     let mut region = arena::heap(Encoder::bytes(&config));
     let mut encoder = Encoder::new(&config, &mut Arena::new(&mut region)).expect("the region was sized for it");
     let end = |last| Endpoint {
         mac: [2, 0, 0, 0, 0, last],
         address: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 40_000),
     };
-    let mut transport = UdpTransport::new(end(1), end(2));
+    let mut transport = UdpTransport::new(end(1), end(2), &config.protocol);
     let mut frame = [0u8; 128];
     let mut orders = Orders::new(4, 16);
     // The mix of a quoter: mostly replaces.

@@ -374,6 +374,9 @@ pub struct ExchangeArgs {
     /// TCP port of the snapshot server; 0 for any
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     pub snapshot_port: u16,
+    /// What order entry speaks
+    #[arg(long, value_enum, default_value_t, value_name = "PROTOCOL")]
+    pub orders_protocol: crate::exchange::Protocol,
     /// TCP port of order entry; 0 for any
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     pub orders_port: u16,

@@ -13,8 +13,9 @@ use std::process::Command;
 
 /// Frames of a capture that a display filter of tshark finds.
 fn frames(capture: &Path, filter: &str) -> usize {
+    let spoken = if filter.contains("fix") { "tcp.port==26400,fix" } else { "tcp.port==26400,soupbintcp" };
     let mut command = Command::new("tshark");
-    command.args(["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-d", "tcp.port==26400,soupbintcp"]);
+    command.args(["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-d", spoken]);
     let output = command.arg("-r").arg(capture).args(["-Y", filter]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).lines().count()
@@ -60,6 +61,35 @@ fn loss_on_both_lines_and_broken_connections_change_nothing_of_that() {
     day.agrees_on_orders(&exchange, &host);
     assert!(!day.filled().is_empty(), "{}", day.text);
     day.agrees_on_books();
+}
+
+/// In a protocol, with connections that break and orders that are refused.
+fn trades_in(protocol: &str, filter: &str) {
+    if !namespaces() {
+        return;
+    }
+    let day = Day::trade(5, &[("TICKPATH_DEMO_HARM", "1"), ("TICKPATH_DEMO_PROTOCOL", protocol)]);
+    let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
+    assert_eq!((&exchange["order_session"]["cut_off"], &exchange["order_session"]["logouts"]), (&2.into(), &1.into()));
+    assert_eq!(exchange["order_session"]["broken"], 0, "{}", day.text);
+    assert!(exchange["orders"]["rejected"].as_u64() > Some(0) && exchange["orders"]["replaced"].as_u64() > Some(100));
+    day.agrees_on_orders(&exchange, &host);
+    assert!(!day.filled().is_empty(), "{}", day.text);
+    day.agrees_on_books();
+    for capture in ["orders-exchange.pcap", "orders-host.pcap"] {
+        assert_eq!(frames(&day.path(capture), "tcp.checksum.status == \"Bad\""), 0);
+        assert!(frames(&day.path(capture), filter) > 100);
+    }
+}
+
+#[test]
+fn a_venue_trades_in_boe_through_broken_connections() {
+    trades_in("boe20", "tcp.payload[0:2] == ba:ba");
+}
+
+#[test]
+fn a_venue_trades_in_fix_through_broken_connections() {
+    trades_in("fix42", "fix.checksum_good == 1 && !(fix.checksum_bad == 1)");
 }
 
 #[test]

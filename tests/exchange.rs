@@ -765,8 +765,8 @@ fn the_public_book_never_crosses_whatever_clients_do() {
         output.begin(2);
         market.request(&request, &mut output);
         see(&mut oracle, &output.feed);
-        for response in output.responses.iter() {
-            said(response);
+        for response in &output.responses {
+            said(&response.bytes(2));
         }
     }
     let counts = market.counts();

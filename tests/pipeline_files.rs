@@ -89,7 +89,7 @@ fn live(name: &str) -> Value {
 #[test]
 fn every_shipped_file_plans_for_replay_and_on_live_ports_for_run() {
     let names = all_shipped();
-    assert_eq!(names.len(), 8);
+    assert_eq!(names.len(), 10);
     for name in names {
         let file = PipelineFile::parse(&shipped(&name)).unwrap_or_else(|err| panic!("{name}: {err}"));
         assert!(file.about.is_some(), "{name} says what it is for");
@@ -414,6 +414,10 @@ fn errors_name_the_path_what_was_found_and_the_nearest_word() {
         ("/venues/0/feed/ip_checksum", json!("verfy"), "venues[0].feed.ip_checksum: unknown value `verfy`", "did you mean `verify`?"),
         ("/venues/0/feed/lines/0/port", json!("fed"), "venues[0].feed.lines[0].port: unknown port `fed`", "did you mean `feed`? known here: feed, orders"),
         ("/venues/0/orders/port", json!("wire"), "venues[0].orders.port: unknown port `wire`", "known here: feed, orders"),
+        ("/venues/0/orders/protocol", json!("fix42"), "venues[0].orders.comp_ids: the protocol `fix42` needs its two ends", "add {\"sender\""),
+        ("/venues/0/orders/comp_ids", json!({"sender": "US", "target": "THEM"}), "venues[0].orders.comp_ids: only the protocol `fix42` names its ends", "remove the key"),
+        ("/venues/0/orders/comp_ids", json!({"sender": "A=B", "target": "THEM"}), "venues[0].orders.comp_ids.sender: \"A=B\" is not a CompID", ""),
+        ("/venues/0/orders/comp_ids", json!({"sender": "US", "target": "SEVENTEEN-LETTERS"}), "venues[0].orders.comp_ids.target: \"SEVENTEEN-LETTERS\" is not a CompID", ""),
         ("/venues/0/strategy/name", json!("quoterr"), "venues[0].strategy.name: unknown strategy `quoterr`", "did you mean `quoter`?"),
         ("/venues/0/strategy/parameters", json!({"levls": 3}), "venues[0].strategy.parameters.levls: unknown key `levls`", "did you mean `levels`?"),
         ("/venues/0/strategy/parameters", json!(3), "venues[0].strategy.parameters: 3 is not an object", "write {}"),

@@ -135,17 +135,7 @@ fn tshark_finds_nothing_wrong_with_the_orders() {
     if !tool("text2pcap") {
         return;
     }
-    // tshark knows SoupBinTCP on TCP only: the payloads again, in segments that text2pcap makes.
-    let dump: String = oracle::frames(&path)
-        .iter()
-        .map(|frame| {
-            frame.bytes[42..].iter().fold("000000".to_owned(), |line, byte| format!("{line} {byte:02x}")) + "\n"
-        })
-        .collect();
-    let [text, tcp] = ["payloads.txt", "tcp.pcap"].map(|name| folder.path().join(name));
-    std::fs::write(&text, dump).unwrap();
-    let made = Command::new("text2pcap").args(["-q", "-T", "40000,26400"]).args([&text, &tcp]).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let tcp = as_tcp(folder.path(), &path);
     let fields = ["soupbintcp.packet_type", "soupbintcp.packet_length", "tcp.len"];
     let rows = tshark(&tcp, "-d tcp.port==26400,soupbintcp", &fields);
     assert_eq!(rows.len() as u64, sent);
@@ -153,6 +143,45 @@ fn tshark_finds_nothing_wrong_with_the_orders() {
         let [kind, length, bytes] = &row[..] else { panic!("{row:?}") };
         assert!(kind.contains('U'), "unsequenced data: {row:?}");
         assert_eq!(length.parse::<u64>().unwrap() + 2, bytes.parse::<u64>().unwrap(), "{row:?}");
+    }
+}
+
+#[test]
+fn a_capture_gives_the_same_orders_in_every_protocol() {
+    let folder = tempfile::tempdir().unwrap();
+    let (capture, _) = synth(folder.path(), "day.pcap", "--seed 14 --messages 20000 --symbols 40");
+    let [ouch, boe, fix] = ["itch-1-lcore", "itch-1-lcore-boe", "itch-1-lcore-fix"].map(|name| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, replay(&shipped(name), &capture).orders()).unwrap();
+        path
+    });
+    let expected = format!("{:?}", orders::read(&ouch));
+    assert!(orders::read(&ouch).len() > 400);
+    for path in [&boe, &fix] {
+        assert!(format!("{:?}", orders::read(path)) == expected, "{}", path.display());
+    }
+    // And as the exchange that the program trades with hears them.
+    let heard = |path: &Path, read: fn(&[u8]) -> Option<tickpath::exchange::orders::Request>| {
+        let frames = oracle::frames(path);
+        let requests = frames.iter().map(|frame| read(&frame.bytes[42..]).expect("a request"));
+        requests.map(|request| same_in_every_protocol(&request)).collect::<Vec<_>>()
+    };
+    let theirs = heard(&ouch, |bytes| tickpath::exchange::orders::Request::read(&bytes[3..]).ok());
+    assert!(heard(&boe, tickpath::exchange::boe::request) == theirs);
+    assert!(heard(&fix, tickpath::exchange::fix::request) == theirs);
+    if !tool("tshark") || !tool("text2pcap") {
+        return;
+    }
+    let fields = ["fix.checksum_good", "_ws.malformed", "fix.ClOrdID", "fix.OrigClOrdID", "fix.OrderQty", "fix.Price"];
+    let rows = tshark(&as_tcp(folder.path(), &fix), "-d tcp.port==26400,fix", &fields);
+    let read = orders::read(&fix);
+    assert_eq!(rows.len(), read.len());
+    for (row, order) in rows.iter().zip(read) {
+        assert_eq!(row[..2], ["1", ""], "a good sum");
+        let number = |at: usize| row[at].parse::<f64>().unwrap_or(0.0);
+        let id = if order.kind == b'X' { number(3) } else { number(2) };
+        let price = (number(5) * 10_000.0).round() as i64;
+        assert_eq!((id as u64, number(4) as u64, price), (order.id, order.qty, order.price));
     }
 }
 
@@ -312,6 +341,34 @@ fn without_captures_a_test_says_that_it_is_skipped() {
 }
 
 /// Whether a tool is here; says so when not.
+/// The payloads of a capture of datagrams once more in TCP segments, where tshark looks for session protocols.
+fn as_tcp(folder: &Path, path: &Path) -> PathBuf {
+    let dump: String = oracle::frames(path)
+        .iter()
+        .map(|frame| {
+            frame.bytes[42..].iter().fold("000000".to_owned(), |line, byte| format!("{line} {byte:02x}")) + "\n"
+        })
+        .collect();
+    let [text, tcp] = ["payloads.txt", "tcp.pcap"].map(|name| folder.join(name));
+    std::fs::write(&text, dump).unwrap();
+    let made = Command::new("text2pcap").args(["-q", "-T", "40000,26400"]).args([&text, &tcp]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    tcp
+}
+
+/// A request without what only some protocols say.
+fn same_in_every_protocol(request: &tickpath::exchange::orders::Request) -> String {
+    use tickpath::exchange::orders::Request;
+    match *request {
+        Request::Enter { urn, terms } => {
+            format!("enter {urn} {} {} {} {:?}", terms.side, terms.qty, terms.price, terms.symbol.escape_ascii())
+        }
+        Request::Replace { original, urn, qty, price, .. } => format!("replace {original} {urn} {qty} {price}"),
+        Request::Cancel { urn, qty } => format!("cancel {urn} {qty}"),
+        ref other => panic!("{other:?}"),
+    }
+}
+
 fn tool(name: &str) -> bool {
     if Command::new(name).arg("--version").output().is_ok() {
         return true;

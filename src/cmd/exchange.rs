@@ -73,6 +73,7 @@ fn config(args: &ExchangeArgs) -> Result<Config, Failure> {
         line_b: (!args.one_line).then_some(args.line_b),
         rerequest_port: args.rerequest_port,
         snapshot_port: args.snapshot_port,
+        orders_protocol: args.orders_protocol,
         orders_port: args.orders_port,
         orders_udp_port: args.orders_udp_port,
         heartbeat: args.heartbeat,
@@ -115,7 +116,8 @@ fn credentials(file: Option<&Path>) -> Result<Credentials, Failure> {
         return Err(Failure::input("no user and password for logins", HELP.to_owned()));
     };
     Credentials::new(&user, &password).ok_or_else(|| {
-        let help = "SoupBinTCP takes a user of 1 to 6 and a password of 1 to 10 printable characters without spaces";
+        let help =
+            "take a user of 1 to 8 (over SoupBinTCP: 6) and a password of 1 to 10 printable characters without spaces";
         Failure::input("the user or the password cannot be logged in with", help.to_owned())
     })
 }
@@ -148,11 +150,12 @@ mod tests {
     #[test]
     fn credentials_are_two_lines_and_never_part_of_an_error() {
         assert!(with("TRADER\nsecret\n").unwrap() == Credentials::new("TRADER", "secret").unwrap());
-        for wrong in ["", "TRADER", "TRADER\n\n", "TRADER\nmuch-too-long\n", "TOOLONG\nsecret\n", "TRADER\nse cret\n"] {
+        for wrong in ["", "TRADER", "TRADER\n\n", "TRADER\nmuch-too-long\n", "TOOLONGER\nsecret\n", "TRADER\nse cret\n"]
+        {
             let failure = with(wrong).err().unwrap();
             assert!(matches!(failure, Failure::Input { .. }));
             let said = format!("{failure} {:?}", failure.help());
-            assert!(!said.contains("TOOLONG") && !said.contains("too-long") && !said.contains("se cret"), "{said}");
+            assert!(!said.contains("TOOLONGER") && !said.contains("too-long") && !said.contains("se cret"), "{said}");
         }
     }
 }

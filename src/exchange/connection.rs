@@ -27,9 +27,20 @@ pub struct Connection {
     pub said: Instant,
 }
 
-/// What arrived cannot be cut into packets.
+/// What arrived cannot be cut into packets, or says what no client says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
+
+/// What the front of a stream holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// A message of so many bytes.
+    Message(usize),
+    /// The beginning of one.
+    Incomplete,
+    /// Something else.
+    Broken,
+}
 
 enum Path {
     Tcp(TcpStream),
@@ -110,36 +121,45 @@ impl Connection {
         self.heard = now;
     }
 
-    /// The next packet, type and payload. A closed connection is read to its end.
+    /// The next message, as `cut` finds it. A closed connection is read to its end.
     ///
     /// # Errors
-    /// The stream is broken, or a datagram ended inside a packet.
-    pub fn next_packet(&mut self) -> Result<Option<(u8, Vec<u8>)>, Broken> {
-        match soup::cut(&self.incoming) {
-            soup::Cut::Packet { kind, payload, length } => {
-                let packet = (kind, payload.to_vec());
-                self.incoming.drain(..length);
-                Ok(Some(packet))
-            }
-            soup::Cut::Incomplete if self.is_udp() && !self.incoming.is_empty() => Err(Broken),
-            soup::Cut::Incomplete => Ok(None),
-            soup::Cut::Broken => Err(Broken),
+    /// The stream is broken, or a datagram ended inside a message.
+    pub fn next(&mut self, cut: impl FnOnce(&[u8]) -> Cut) -> Result<Option<Vec<u8>>, Broken> {
+        if self.incoming.is_empty() {
+            return Ok(None);
         }
+        match cut(&self.incoming) {
+            Cut::Message(length) => Ok(Some(self.incoming.drain(..length).collect())),
+            Cut::Incomplete if self.is_udp() => Err(Broken),
+            Cut::Incomplete => Ok(None),
+            Cut::Broken => Err(Broken),
+        }
+    }
+
+    /// The next SoupBinTCP packet, type and payload.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn next_packet(&mut self) -> Result<Option<(u8, Vec<u8>)>, Broken> {
+        let packet = self.next(soup::length)?;
+        Ok(packet.map(|packet| (packet[2], packet[3..].to_vec())))
     }
 
     /// Sends a packet, now or as soon as there is room.
     pub fn send(&mut self, kind: u8, payload: &[u8], now: Instant) {
-        soup::put(&mut self.outgoing, kind, payload);
+        let mut packet = Vec::new();
+        soup::put(&mut packet, kind, payload);
+        self.send_raw(&packet, now);
+    }
+
+    /// Sends bytes that need not be a packet; over UDP in a datagram of their own.
+    pub fn send_raw(&mut self, bytes: &[u8], now: Instant) {
+        self.outgoing.extend_from_slice(bytes);
         self.said = now;
         if self.is_udp() {
             self.flush();
         }
-    }
-
-    /// Sends bytes that need not be a packet.
-    pub fn send_raw(&mut self, bytes: &[u8], now: Instant) {
-        self.outgoing.extend_from_slice(bytes);
-        self.said = now;
     }
 
     /// Hands the kernel what it has room for. Over UDP a datagram that it refuses is lost.

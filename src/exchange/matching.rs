@@ -39,7 +39,7 @@ pub struct Output {
     /// For the feed.
     pub feed: Batch,
     /// For the client.
-    pub responses: Batch,
+    pub responses: Vec<Response>,
 }
 
 impl Output {
@@ -225,9 +225,7 @@ impl Market {
                 self.replace(original, urn, client_id, changed, out);
             }
             Request::Cancel { urn, qty } => self.cancel(urn, qty, out),
-            Request::Query => {
-                out.responses.push(&Response::Query { next: self.last_urn.saturating_add(1) }.bytes(out.now_ns))
-            }
+            Request::Query => out.responses.push(Response::Query { next: self.last_urn.saturating_add(1) }),
             Request::Modify { .. } => self.counts.unsupported += 1,
         }
     }
@@ -364,7 +362,7 @@ impl Market {
         };
         self.counts.accepted += 1;
         let reference = self.open(urn, terms, locate);
-        out.responses.push(&Response::Accepted { urn, terms, reference }.bytes(out.now_ns));
+        out.responses.push(Response::Accepted { urn, terms, reference });
         self.execute(urn, out);
         self.rest(urn, None, out);
     }
@@ -406,7 +404,7 @@ impl Market {
         self.book.take(old.reference, old.leaves);
         self.settle(original, OrderState::Replaced);
         let reference = self.open(urn, terms, locate);
-        out.responses.push(&Response::Replaced { original, urn, terms, reference }.bytes(out.now_ns));
+        out.responses.push(Response::Replaced { original, urn, terms, reference });
         let marketable = self.opposite_crossed(urn).is_some();
         if marketable || terms.time_in_force == IMMEDIATE_OR_CANCEL {
             self.publish_delete(old.reference, locate, out);
@@ -458,7 +456,7 @@ impl Market {
         *self.counts.reject_reasons.entry(format!("{reason:#04x}")).or_default() += 1;
         let state = OrderState::Rejected;
         self.orders.insert(urn, ClientOrder { terms, filled: 0, leaves: 0, state, reference: 0, locate: 0 });
-        out.responses.push(&Response::Rejected { urn, reason, client_id: terms.client_id }.bytes(out.now_ns));
+        out.responses.push(Response::Rejected { urn, reason, client_id: terms.client_id });
     }
 
     /// Records an order that was taken; returns its reference.
@@ -538,7 +536,7 @@ impl Market {
         self.counts.fills += 1;
         self.counts.filled_shares += u64::from(qty);
         let price = u64::from(price);
-        out.responses.push(&Response::Executed { urn, qty, price, liquidity, match_number }.bytes(out.now_ns));
+        out.responses.push(Response::Executed { urn, qty, price, liquidity, match_number });
     }
 
     fn cancel_where(&mut self, which: impl Fn(&ClientOrder) -> bool, reason: u8, out: &mut Output) {
@@ -565,7 +563,7 @@ impl Market {
 
     fn report_cancel(&mut self, urn: u32, qty: u32, reason: u8, out: &mut Output) {
         *self.counts.cancel_reasons.entry(char::from(reason)).or_default() += 1;
-        out.responses.push(&Response::Canceled { urn, qty, reason }.bytes(out.now_ns));
+        out.responses.push(Response::Canceled { urn, qty, reason });
     }
 
     /// Ends an order.
@@ -758,8 +756,7 @@ mod tests {
 
         #[track_caller]
         fn answered(&self, expected: &[Response]) {
-            let expected: Vec<Vec<u8>> = expected.iter().map(|response| response.bytes(NOW)).collect();
-            assert_eq!(self.out.responses.iter().collect::<Vec<_>>(), expected);
+            assert_eq!(self.out.responses, expected);
         }
 
         fn order(&self, urn: u32) -> (OrderState, u32, u32) {
@@ -926,7 +923,7 @@ mod tests {
     fn what_cannot_be_taken_is_refused_with_its_reason() {
         let mut floor = Floor::new(OrderHarm::default());
         let refused = |floor: &Floor| {
-            let bytes = floor.out.responses.message(0).unwrap();
+            let bytes = floor.out.responses[0].bytes(NOW);
             (bytes[0], u16::from_be_bytes([bytes[13], bytes[14]]))
         };
         let mut urn = 0;

@@ -1,5 +1,5 @@
 //! An exchange to trade against: a market's ITCH 5.0 feed over MoldUDP64 on two lines, a re-request server, a snapshot server
-//! and order entry by OUCH 5.0 over SoupBinTCP, on ordinary kernel sockets, with misbehaviour on request.
+//! and order entry by OUCH 5.0 over SoupBinTCP, BOE 2 or FIX 4.2, on ordinary kernel sockets, with misbehaviour on request.
 //!
 //! A [`Config`] goes in, [`Exchange::bind`] takes the sockets and says where they are, [`Exchange::run`] trades until it is
 //! told to stop or the day is over, and a [`Report`] comes out. One thread serves everything: it waits for whichever
@@ -7,13 +7,16 @@
 //! the feed alone: what it hears from a client is parsed here, apart from the code that wrote it.
 //!
 //! Reading order: [`source`] (what the market says), [`matching`] (what becomes of it and of orders), [`book`], [`feed`],
-//! [`session`] with [`orders`] and [`soup`], [`rerequest`] with [`mold`], [`snapshot`], [`harm`], [`summary`].
+//! [`session`] with [`orders`] and [`soup`], or [`boe`], or [`fix`] ([`blotter`]), [`rerequest`] with [`mold`], [`snapshot`], [`harm`], [`summary`].
 
 pub mod batch;
+pub mod blotter;
+pub mod boe;
 pub mod book;
 pub mod clock;
 pub mod connection;
 pub mod feed;
+pub mod fix;
 pub mod harm;
 pub mod matching;
 pub mod mold;
@@ -24,9 +27,11 @@ pub mod snapshot;
 pub mod soup;
 pub mod source;
 pub mod summary;
+#[cfg(test)]
+mod tests;
 
 pub use harm::{LineHarm, Odds, OrderHarm, Silence};
-pub use session::Credentials;
+pub use session::{Credentials, Protocol};
 pub use summary::{OrderLine, Report, Summary};
 
 use crate::port::capture::{CaptureError, Speed};
@@ -38,7 +43,7 @@ use clock::SessionClock;
 use feed::{Feed, Line, line_socket};
 use harm::Blow;
 use matching::{Market, Output};
-use orders::{Request, Response, cancel};
+use orders::{Response, cancel};
 use rerequest::Rerequests;
 use serde::Serialize;
 use session::{OrderSession, SessionConfig};
@@ -94,6 +99,8 @@ pub struct Config {
     pub orders_port: u16,
     /// UDP port of order entry for labs, 0 for any; `None`: there is none.
     pub orders_udp_port: Option<u16>,
+    /// What order entry speaks.
+    pub orders_protocol: Protocol,
     /// Who may log in.
     pub credentials: Credentials,
     /// Heartbeats are sent after this time without a packet, on the feed and on the order session.
@@ -148,6 +155,7 @@ impl Config {
             snapshot_port: 0,
             orders_port: 0,
             orders_udp_port: None,
+            orders_protocol: Protocol::default(),
             credentials,
             heartbeat: Duration::from_secs(1),
             idle: Duration::from_secs(15),
@@ -271,6 +279,7 @@ impl Exchange {
             lines.push(line(1, config.interface_b.unwrap_or(config.interface), to)?);
         }
         let session = SessionConfig {
+            protocol: config.orders_protocol,
             session: config.session,
             credentials: config.credentials.clone(),
             heartbeat: config.heartbeat,
@@ -379,19 +388,18 @@ impl Exchange {
         self.session.receive(now);
         // As many as arrived in one read of each connection, so the market has its turn soon.
         while !self.is_order_limit_reached() {
-            let Some(message) = self.session.next_order(now) else { return };
-            let Ok(request) = Request::read(&message) else {
-                self.session.last_order_was_broken();
-                continue;
-            };
+            let Some(request) = self.session.next_order(now) else { return };
             self.order_messages += 1;
             self.output.begin(self.clock.now_ns(now));
             self.market.request(&request, &mut self.output);
             self.hand_out(now);
+            if self.output.responses.is_empty() {
+                self.session.ignored(&request, self.output.now_ns, now);
+            }
             match self.config.order_harm.after(self.order_messages) {
                 None => {}
                 Some(Blow::Disconnect) => self.session.cut_off(),
-                Some(Blow::Oversize) => self.session.blurt(b"\xff\xffS", now),
+                Some(Blow::Oversize) => self.session.blurt_oversize(now),
                 Some(Blow::Garbage) => {
                     let garbage: Vec<u8> = (0..64).map(|_| self.draw.below(256) as u8).collect();
                     self.session.blurt(&garbage, now);
@@ -416,14 +424,14 @@ impl Exchange {
     /// Publishes and answers what the last step brought about.
     fn hand_out(&mut self, now: Instant) {
         self.feed.publish(&self.output.feed, now);
-        for response in self.output.responses.iter() {
-            self.session.respond(response, now);
+        for response in &self.output.responses {
+            self.session.respond(response, self.output.now_ns, now);
         }
     }
 
     fn respond(&mut self, response: &Response) {
         let now = Instant::now();
-        self.session.respond(&response.bytes(self.clock.now_ns(now)), now);
+        self.session.respond(response, self.clock.now_ns(now), now);
     }
 
     /// The day is over: no order stands, none is taken, the feed says farewell.

@@ -2,11 +2,15 @@
 //! numbered and kept, and reach the client now or when it logs in again and asks for them.
 //!
 //! One stream of responses, one client at a time: a new login takes the place of the old one. A connection that sends
-//! what is no SoupBinTCP packet, or is silent for too long, is closed; nothing else comes of it.
+//! what is no message of the protocol, or is silent for too long, is closed; nothing else comes of it. What a protocol
+//! does of that, its [`Dialect`] does: framing, logins, numbers, what is said again.
 
 use super::batch::Batch;
-use super::connection::Connection;
-use super::soup::{self, Login};
+use super::boe::Boe;
+use super::connection::{Broken, Connection, Cut};
+use super::fix::Fix;
+use super::orders::{Request, Response};
+use super::soup::{self, Soup};
 use serde::Serialize;
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
@@ -17,29 +21,102 @@ const CONNECTIONS: usize = 64;
 /// Longest datagram.
 const DATAGRAM: usize = 1 << 16;
 
+/// What order entry speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Protocol {
+    /// OUCH 5.0 over SoupBinTCP.
+    #[default]
+    Ouch50,
+    /// BOE 2.
+    Boe20,
+    /// FIX 4.2.
+    Fix42,
+}
+
+/// What a message of a client means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing to anybody else.
+    Nothing,
+    /// A request for the market.
+    Order(Request),
+    /// The client is logged in, and was told so many responses again.
+    Admitted {
+        /// How many.
+        replayed: u64,
+    },
+    /// So many responses were told again.
+    Replayed(u64),
+    /// The login was refused.
+    Refused,
+    /// The client goes.
+    Logout,
+}
+
+/// One protocol at the exchange's end: framing, logins, numbers, responses kept to be said again. `out` takes what is to be
+/// sent, a message each.
+pub trait Dialect: Send {
+    /// Cuts the message at the front of a stream.
+    fn cut(&self, stream: &[u8]) -> Cut;
+
+    /// What a whole message means. `is_in`: from the client that is logged in; `may_order`: from one that needs no login.
+    ///
+    /// # Errors
+    /// It is no message of the protocol, or none that may come now.
+    fn hear(
+        &mut self,
+        message: &[u8],
+        is_in: bool,
+        may_order: bool,
+        credentials: &Credentials,
+        out: &mut Batch,
+    ) -> Result<Heard, Broken>;
+
+    /// Numbers and keeps a response of `now_ns` since midnight.
+    fn respond(&mut self, response: &Response, now_ns: u64, out: &mut Batch);
+
+    /// The market has ignored a request.
+    fn ignored(&mut self, _request: &Request, _now_ns: u64, _out: &mut Batch) {}
+
+    /// A heartbeat.
+    fn heartbeat(&mut self, out: &mut Batch);
+
+    /// The session is over.
+    fn end(&mut self, out: &mut Batch);
+
+    /// The beginning of a message that is longer than any.
+    fn oversize(&self) -> &'static [u8];
+
+    /// Responses so far.
+    fn responses(&self) -> usize;
+}
+
 /// Who may log in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    user: [u8; 6],
+    user: [u8; 8],
     password: [u8; 10],
 }
 
 impl Credentials {
-    /// A user of at most 6 and a password of at most 10 printable characters; `None` when they are not.
+    /// A user of at most 8 and a password of at most 10 printable characters; `None` when they are not.
     pub fn new(user: &str, password: &str) -> Option<Credentials> {
         Some(Credentials { user: soup::field(user)?, password: soup::field(password)? })
     }
 
-    /// Whether these are the ones of a login.
-    pub fn admit(&self, login: &Login) -> bool {
+    /// Whether these are the ones of a login, padded or not.
+    pub fn admit(&self, user: &[u8], password: &[u8]) -> bool {
         // SoupBinTCP compares user and password without regard to case.
-        self.user.eq_ignore_ascii_case(&login.user) && self.password.eq_ignore_ascii_case(&login.password)
+        let same = |ours: &[u8], theirs: &[u8]| ours.trim_ascii_end().eq_ignore_ascii_case(theirs.trim_ascii_end());
+        same(&self.user, user) && same(&self.password, password)
     }
 }
 
 /// What sessions go by.
 #[derive(Clone)]
 pub struct SessionConfig {
+    /// What is spoken.
+    pub protocol: Protocol,
     /// Name of the session, ASCII.
     pub session: [u8; 10],
     /// Who may log in.
@@ -67,7 +144,7 @@ pub struct SessionCounts {
     pub logouts: u64,
     /// Clients gone without a logout.
     pub disconnects: u64,
-    /// Connections closed because what they sent is no SoupBinTCP or no OUCH.
+    /// Connections closed because what they sent is no message of the protocol.
     pub broken: u64,
     /// Connections closed because they were silent.
     pub timeouts: u64,
@@ -83,7 +160,7 @@ pub struct OrderSession {
     listener: TcpListener,
     udp: Option<Arc<UdpSocket>>,
     peers: Vec<Peer>,
-    responses: Batch,
+    dialect: Box<dyn Dialect>,
     /// Since when nobody is logged in who was.
     gone: Option<Instant>,
     has_logged_out: bool,
@@ -104,12 +181,17 @@ enum Parting {
 impl OrderSession {
     /// A session that clients reach by these sockets, both in non-blocking mode.
     pub fn new(config: SessionConfig, listener: TcpListener, udp: Option<UdpSocket>) -> OrderSession {
+        let dialect: Box<dyn Dialect> = match config.protocol {
+            Protocol::Ouch50 => Box::new(Soup::new(config.session)),
+            Protocol::Boe20 => Box::<Boe>::default(),
+            Protocol::Fix42 => Box::<Fix>::default(),
+        };
         OrderSession {
+            dialect,
             config,
             listener,
             udp: udp.map(Arc::new),
             peers: Vec::new(),
-            responses: Batch::default(),
             gone: None,
             has_logged_out: false,
             counts: SessionCounts::default(),
@@ -131,22 +213,21 @@ impl OrderSession {
         }
     }
 
-    /// The next order message. Logins, heartbeats and logouts are dealt with on the way to it.
-    pub fn next_order(&mut self, now: Instant) -> Option<Vec<u8>> {
+    /// The next request. Logins, heartbeats and logouts are dealt with on the way to it.
+    pub fn next_order(&mut self, now: Instant) -> Option<Request> {
         for at in 0..self.peers.len() {
             loop {
-                match self.peers[at].connection.next_packet() {
-                    Ok(Some((kind, payload))) => match self.packet(at, kind, payload, now) {
-                        Ok(Some(order)) => return Some(order),
-                        Ok(None) => {}
-                        Err(parting) => {
-                            self.part(at, &parting);
-                            break;
-                        }
-                    },
+                let OrderSession { peers, dialect, .. } = self;
+                let heard = match peers[at].connection.next(|stream| dialect.cut(stream)) {
                     Ok(None) => break,
-                    Err(_) => {
-                        self.part(at, &Parting::Broken);
+                    Ok(Some(message)) => self.hear(at, &message, now),
+                    Err(_) => Err(Parting::Broken),
+                };
+                match heard {
+                    Ok(Some(request)) => return Some(request),
+                    Ok(None) => {}
+                    Err(parting) => {
+                        self.part(at, &parting);
                         break;
                     }
                 }
@@ -155,18 +236,21 @@ impl OrderSession {
         None
     }
 
-    /// The order message given last was no OUCH: its sender is cut off.
-    pub fn last_order_was_broken(&mut self) {
-        if let Some(at) = self.peers.iter().position(|peer| peer.is_logged_in) {
-            self.part(at, &Parting::Broken);
-        }
+    /// Numbers and keeps a response and sends it to the client, if there is one.
+    pub fn respond(&mut self, response: &Response, now_ns: u64, now: Instant) {
+        self.say(now, |dialect, out| dialect.respond(response, now_ns, out));
     }
 
-    /// Numbers and keeps a response and sends it to the client, if there is one.
-    pub fn respond(&mut self, response: &[u8], now: Instant) {
-        self.responses.push(response);
+    /// The market has ignored a request: the client is told, if its protocol has words for it.
+    pub fn ignored(&mut self, request: &Request, now_ns: u64, now: Instant) {
+        self.say(now, |dialect, out| dialect.ignored(request, now_ns, out));
+    }
+
+    fn say(&mut self, now: Instant, what: impl FnOnce(&mut dyn Dialect, &mut Batch)) {
+        let mut out = Batch::default();
+        what(&mut *self.dialect, &mut out);
         if let Some(peer) = self.peers.iter_mut().find(|peer| peer.is_logged_in) {
-            peer.connection.send(b'S', response, now);
+            out.iter().for_each(|message| peer.connection.send_raw(message, now));
         }
     }
 
@@ -178,7 +262,9 @@ impl OrderSession {
                 peer.connection.close();
             }
             if peer.is_logged_in && now.duration_since(peer.connection.said) >= self.config.heartbeat {
-                peer.connection.send(b'H', b"", now);
+                let mut out = Batch::default();
+                self.dialect.heartbeat(&mut out);
+                out.iter().for_each(|message| peer.connection.send_raw(message, now));
             }
             peer.connection.flush();
         }
@@ -225,12 +311,15 @@ impl OrderSession {
         }
     }
 
+    /// Sends the client the beginning of a message that is longer than any.
+    pub fn blurt_oversize(&mut self, now: Instant) {
+        self.blurt(self.dialect.oversize(), now);
+    }
+
     /// Says that the session is over and closes every connection when that has left.
     pub fn end(&mut self, now: Instant) {
+        self.say(now, |dialect, out| dialect.end(out));
         for peer in &mut self.peers {
-            if peer.is_logged_in {
-                peer.connection.send(b'Z', b"", now);
-            }
             peer.connection.close_when_sent();
         }
     }
@@ -256,8 +345,8 @@ impl OrderSession {
     }
 
     /// Responses so far.
-    pub fn responses(&self) -> &Batch {
-        &self.responses
+    pub fn responses(&self) -> u64 {
+        self.dialect.responses() as u64
     }
 
     /// What became of logins and connections.
@@ -282,52 +371,36 @@ impl OrderSession {
         }
     }
 
-    /// One packet of peer number `at`.
-    fn packet(&mut self, at: usize, kind: u8, payload: Vec<u8>, now: Instant) -> Result<Option<Vec<u8>>, Parting> {
-        let is_in = self.peers[at].is_logged_in;
-        match kind {
-            b'L' if !is_in => {
-                self.login(at, &Login::read(&payload).ok_or(Parting::Broken)?, now);
-                Ok(None)
+    /// One message of peer number `at`.
+    fn hear(&mut self, at: usize, message: &[u8], now: Instant) -> Result<Option<Request>, Parting> {
+        let Peer { connection, is_logged_in } = &mut self.peers[at];
+        let is_in = *is_logged_in;
+        // A lab's datagrams may come without a login.
+        let may_order = is_in || connection.is_udp();
+        let mut out = Batch::default();
+        let heard = self.dialect.hear(message, is_in, may_order, &self.config.credentials, &mut out);
+        out.iter().for_each(|message| connection.send_raw(message, now));
+        match heard.map_err(|_| Parting::Broken)? {
+            Heard::Nothing => {}
+            Heard::Order(request) => {
+                if !is_in {
+                    self.admit(at, now);
+                }
+                return Ok(Some(request));
             }
-            // A lab's datagrams may come without a login.
-            b'U' if !is_in && self.peers[at].connection.is_udp() => {
+            Heard::Admitted { replayed } => {
+                connection.flush();
+                self.counts.replayed += replayed;
                 self.admit(at, now);
-                Ok(Some(payload))
             }
-            b'U' if is_in => Ok(Some(payload)),
-            b'R' if payload.is_empty() => Ok(None),
-            b'O' if payload.is_empty() => Err(Parting::Logout),
-            b'+' => Ok(None),
-            _ => Err(Parting::Broken),
+            Heard::Replayed(responses) => self.counts.replayed += responses,
+            Heard::Refused => {
+                self.counts.logins_refused += 1;
+                connection.close_when_sent();
+            }
+            Heard::Logout => return Err(Parting::Logout),
         }
-    }
-
-    fn login(&mut self, at: usize, login: &Login, now: Instant) {
-        let next = self.responses.len() as u64 + 1;
-        let wanted = if login.sequence == 0 { next } else { login.sequence };
-        let is_ours = login.session == [b' '; 10] || login.session == self.config.session;
-        let refusal = match (self.config.credentials.admit(login), is_ours && wanted <= next) {
-            (false, _) => Some(b'A'),
-            (true, false) => Some(b'S'),
-            (true, true) => None,
-        };
-        let connection = &mut self.peers[at].connection;
-        if let Some(reason) = refusal {
-            self.counts.logins_refused += 1;
-            connection.send(b'J', &[reason], now);
-            connection.close_when_sent();
-            return;
-        }
-        let mut accepted = Vec::new();
-        soup::accept(&mut accepted, self.config.session, wanted);
-        connection.send_raw(&accepted, now);
-        for response in (wanted - 1..next - 1).filter_map(|position| self.responses.message(position as usize)) {
-            connection.send(b'S', response, now);
-        }
-        connection.flush();
-        self.counts.replayed += next - wanted;
-        self.admit(at, now);
+        Ok(None)
     }
 
     /// Peer number `at` is logged in from now on, and no other.

@@ -46,7 +46,7 @@ impl Snapshots {
             let packet = if connection.is_closing() { Ok(None) } else { connection.next_packet() };
             match packet {
                 Ok(Some((b'L', payload))) => match Login::read(&payload) {
-                    Some(login) if self.credentials.admit(&login) => {
+                    Some(login) if self.credentials.admit(&login.user, &login.password) => {
                         self.served += 1;
                         let mut accepted = Vec::new();
                         soup::accept(&mut accepted, self.session, 1);

@@ -1,7 +1,12 @@
 //! SoupBinTCP 3.00 as its server speaks it: a byte stream is cut into packets, packets are appended to a buffer. Written
 //! from the specification's tables and apart from `wire::soupbin`, so that each checks the other.
 //!
-//! A packet is a big-endian length that counts all behind it, a type, a payload. A client that breaks that is cut off.
+//! [`Soup`] keeps the session's stream of OUCH responses. A packet is a big-endian length that counts all behind it, a type, a payload. A client that breaks that is cut off.
+
+use super::batch::Batch;
+use super::connection::{self, Broken};
+use super::orders::{Request, Response};
+use super::session::{Credentials, Dialect, Heard};
 
 /// Longest packet that a client of ours has reason to send, length field excluded: anything longer breaks the session.
 pub const LONGEST: usize = 1024;
@@ -37,12 +42,109 @@ pub fn cut(stream: &[u8]) -> Cut<'_> {
     }
 }
 
+/// The same as lengths.
+pub fn length(stream: &[u8]) -> connection::Cut {
+    match cut(stream) {
+        Cut::Packet { length, .. } => connection::Cut::Message(length),
+        Cut::Incomplete => connection::Cut::Incomplete,
+        Cut::Broken => connection::Cut::Broken,
+    }
+}
+
 /// Appends a packet. The payload must be shorter than 65,535 bytes, as all of ours are.
 pub fn put(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
     debug_assert!(payload.len() < usize::from(u16::MAX));
     out.extend((payload.len() as u16 + 1).to_be_bytes());
     out.push(kind);
     out.extend(payload);
+}
+
+/// OUCH 5.0 over SoupBinTCP: responses are numbered by position, and a login says from where on it wants them.
+pub struct Soup {
+    session: [u8; 10],
+    responses: Batch,
+}
+
+impl Soup {
+    /// A stream of no responses.
+    pub fn new(session: [u8; 10]) -> Soup {
+        Soup { session, responses: Batch::default() }
+    }
+
+    fn login(&self, login: &Login, credentials: &Credentials, out: &mut Batch) -> Heard {
+        let next = self.responses.len() as u64 + 1;
+        let wanted = if login.sequence == 0 { next } else { login.sequence };
+        let is_ours = login.session == [b' '; 10] || login.session == self.session;
+        let refusal = match (credentials.admit(&login.user, &login.password), is_ours && wanted <= next) {
+            (false, _) => Some(b'A'),
+            (true, false) => Some(b'S'),
+            (true, true) => None,
+        };
+        if let Some(reason) = refusal {
+            out.push(&packet(b'J', &[reason]));
+            return Heard::Refused;
+        }
+        let mut accepted = Vec::new();
+        accept(&mut accepted, self.session, wanted);
+        out.push(&accepted);
+        for response in (wanted - 1..next - 1).filter_map(|position| self.responses.message(position as usize)) {
+            out.push(&packet(b'S', response));
+        }
+        Heard::Admitted { replayed: next - wanted }
+    }
+}
+
+impl Dialect for Soup {
+    fn cut(&self, stream: &[u8]) -> connection::Cut {
+        length(stream)
+    }
+
+    fn hear(
+        &mut self,
+        message: &[u8],
+        is_in: bool,
+        may_order: bool,
+        credentials: &Credentials,
+        out: &mut Batch,
+    ) -> Result<Heard, Broken> {
+        let (kind, payload) = (message[2], &message[3..]);
+        match kind {
+            b'L' if !is_in => Ok(self.login(&Login::read(payload).ok_or(Broken)?, credentials, out)),
+            b'U' if may_order => Request::read(payload).map(Heard::Order).map_err(|_| Broken),
+            b'R' if payload.is_empty() => Ok(Heard::Nothing),
+            b'O' if payload.is_empty() => Ok(Heard::Logout),
+            b'+' => Ok(Heard::Nothing),
+            _ => Err(Broken),
+        }
+    }
+
+    fn respond(&mut self, response: &Response, now_ns: u64, out: &mut Batch) {
+        let response = response.bytes(now_ns);
+        out.push(&packet(b'S', &response));
+        self.responses.push(&response);
+    }
+
+    fn heartbeat(&mut self, out: &mut Batch) {
+        out.push(&packet(b'H', b""));
+    }
+
+    fn end(&mut self, out: &mut Batch) {
+        out.push(&packet(b'Z', b""));
+    }
+
+    fn oversize(&self) -> &'static [u8] {
+        b"\xff\xffS"
+    }
+
+    fn responses(&self) -> usize {
+        self.responses.len()
+    }
+}
+
+fn packet(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::new();
+    put(&mut packet, kind, payload);
+    packet
 }
 
 /// A login request.

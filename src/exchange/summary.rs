@@ -124,7 +124,7 @@ impl Report {
             snapshot_logins_refused: snapshots.refused(),
             order_session: session.counts(),
             order_messages,
-            responses: session.responses().len() as u64,
+            responses: session.responses(),
             orders: market.counts().clone(),
             order_states,
             positions,

@@ -6,6 +6,7 @@
 
 use crate::feed::MAX_LINES;
 use crate::market::{Price, Symbol};
+use crate::session::{CompId, CompIds, Protocol};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize, Serializer};
@@ -417,9 +418,38 @@ pub struct OrdersFile {
     pub source: EndpointFile,
     /// The exchange's end.
     pub destination: DestinationFile,
+    /// Who speaks to whom, for the protocol `fix42`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comp_ids: Option<CompIdsFile>,
     /// How the session is kept; for the transport `tcp`, which has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionFile>,
+}
+
+impl OrdersFile {
+    /// What the session speaks.
+    pub fn session_protocol(&self) -> Protocol {
+        match (self.protocol, &self.comp_ids) {
+            (OrderProtocol::Ouch50, _) => Protocol::Ouch50,
+            (OrderProtocol::Boe20, _) => Protocol::Boe20,
+            (OrderProtocol::Fix42, ids) => {
+                // Checked: FIX has them.
+                let [sender, target] = ids.as_ref().map(|ids| [ids.sender.0, ids.target.0]).unwrap_or_default();
+                Protocol::Fix42(CompIds { sender, target })
+            }
+        }
+    }
+}
+
+/// The two ends as FIX calls them: 1 to 16 printable characters without space or `=`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct CompIdsFile {
+    /// SenderCompID of what we send.
+    pub sender: CompIdText,
+    /// TargetCompID: the exchange.
+    pub target: CompIdText,
 }
 
 /// A session with the exchange. Who logs in is told apart from it: by the file of `credentials`, or by the environment
@@ -476,6 +506,10 @@ pub enum SendWay {
 pub enum OrderProtocol {
     /// Nasdaq OUCH 5.0 in SoupBinTCP packets.
     Ouch50,
+    /// Cboe BOE, version 2.
+    Boe20,
+    /// FIX 4.2.
+    Fix42,
 }
 
 /// What carries order packets.
@@ -832,6 +866,11 @@ pub struct Name(String);
 #[serde(try_from = "String", into = "String")]
 pub struct SymbolText(pub Symbol);
 
+/// A SenderCompID or TargetCompID: 1 to 16 printable characters without `=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CompIdText(pub CompId);
+
 /// Price step: a number of currency units that is a whole number of 1/10,000.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
@@ -1186,6 +1225,18 @@ fn check_venues(file: &PipelineFile) -> Result<(), FileError> {
 }
 
 fn check_orders(at: &str, orders: &OrdersFile) -> Result<(), FileError> {
+    match (orders.protocol, &orders.comp_ids) {
+        (OrderProtocol::Fix42, None) => {
+            let remedy =
+                "add {\"sender\": …, \"target\": …}: SenderCompID and TargetCompID as the exchange has agreed them";
+            return invalid(format!("{at}.comp_ids"), "the protocol `fix42` needs its two ends", remedy);
+        }
+        (OrderProtocol::Ouch50 | OrderProtocol::Boe20, Some(_)) => {
+            let remedy = "remove the key, or make the protocol `fix42`";
+            return invalid(format!("{at}.comp_ids"), "only the protocol `fix42` names its ends", remedy);
+        }
+        _ => {}
+    }
     match (orders.transport, orders.destination.mac, &orders.session) {
         (Transport::Udp, None, _) => {
             let remedy = "add \"mac\": the exchange's, or the gateway's, such as 02:00:00:00:01:01";
@@ -1547,6 +1598,7 @@ macro_rules! value_schema {
 value_schema! {
     Name: { "type": "string", "pattern": r"^[A-Za-z0-9_-]{1,24}$" }
     SymbolText: { "type": "string", "pattern": r"^[!-~]{1,8}$" }
+    CompIdText: { "type": "string", "pattern": r"^[!-<>-~]{1,16}$" }
     CollarPercent: { "type": "number", "minimum": 0.01, "maximum": 1000 }
     Tick: { "type": "number", "minimum": 0.0001, "maximum": 1000 }
     Group: { "type": "string", "pattern": r"^\d+\.\d+\.\d+\.\d+:\d+$" }
@@ -1604,6 +1656,22 @@ impl TryFrom<String> for SymbolText {
 impl From<SymbolText> for String {
     fn from(symbol: SymbolText) -> String {
         symbol.to_string()
+    }
+}
+
+impl TryFrom<String> for CompIdText {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'=');
+        CompId::from(&text).ok().filter(|_| fits).map(CompIdText).ok_or_else(|| {
+            format!("{text:?} is not a CompID: expected 1 to 16 printable ASCII characters without space or =")
+        })
+    }
+}
+
+impl From<CompIdText> for String {
+    fn from(id: CompIdText) -> String {
+        id.0.to_string()
     }
 }
 

@@ -975,10 +975,11 @@ impl Builder<'_> {
             // Each venue has one strategy.
             changes: self.wiring.changes.take().unwrap_or_else(|| changes(1).1),
         };
-        let mut orders = Orders::new(ORDERS_A_PACKET, instruments).within(Encoder::LIMITS);
+        let limits = venue.orders.session_protocol.limits();
+        let mut orders = Orders::new(ORDERS_A_PACKET, instruments).within(limits);
         if let Some(session) = venue.orders.session.as_ref().filter(|_| self.has_session()) {
-            let ids = OrderIds::reserve(Path::new(&session.ids), Encoder::LIMITS.id)?;
-            orders = orders.from(ids.first).within(OrderLimits { id: ids.last, ..Encoder::LIMITS });
+            let ids = OrderIds::reserve(Path::new(&session.ids), limits.id)?;
+            orders = orders.from(ids.first).within(OrderLimits { id: ids.last, ..limits });
             self.ids.push(ids);
         }
         Ok((parts, orders))
@@ -986,7 +987,7 @@ impl Builder<'_> {
 
     fn encode<'m>(&mut self, arena: &mut Arena<'m>) -> Result<Encode<'m>, LaunchError> {
         let venue = self.venue;
-        let config = EncoderConfig { instruments: venue.book.instruments };
+        let config = EncoderConfig { protocol: venue.orders.session_protocol, instruments: venue.book.instruments };
         let parts = EncodeParts {
             input: self.wiring.links.strategy_encode.1.take(),
             out: self.wiring.links.encode_tx.0.take(),
@@ -1019,7 +1020,11 @@ impl Builder<'_> {
             }
             _ => {
                 let end = |e: &super::plan::EndpointPlan| Endpoint { mac: e.mac, address: e.address };
-                Transport::Udp(UdpTransport::new(end(&orders.source), end(&orders.destination)))
+                Transport::Udp(UdpTransport::new(
+                    end(&orders.source),
+                    end(&orders.destination),
+                    &orders.session_protocol,
+                ))
             }
         };
         let parts = TxParts {

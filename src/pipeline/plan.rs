@@ -5,7 +5,7 @@
 
 use super::eal_args::{EalArgs, ranges};
 use super::file::{
-    AlarmKind, AllowanceFile, BudgetFile, Check, ChecksumPolicy, Driver, Endpoint, EndpointFile, FeedFile,
+    AlarmKind, AllowanceFile, BudgetFile, Check, ChecksumPolicy, CompIdsFile, Driver, Endpoint, EndpointFile, FeedFile,
     FeedProtocol, HostCheck, Idle, InstrumentFile, KillWhenFile, LimitsFile, Listen, Mac, OrderProtocol, PipelineFile,
     Privileges, RecordFile, RiskFile, SessionFile, Transport, VenueFile, WhenFull, nearest,
 };
@@ -20,7 +20,7 @@ use crate::latency::record::Record;
 use crate::latency::snapshot::DEFAULT_ADDRESS;
 use crate::market::{Element, Order, OrderEvent, Price, Symbol};
 use crate::risk::{Gate, Limits, Rate, RiskConfig};
-use crate::session::{Encoder, EncoderConfig, StatesConfig};
+use crate::session::{Encoder, EncoderConfig, Protocol, StatesConfig};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -280,6 +280,12 @@ pub struct BookPlan {
 pub struct OrdersPlan {
     /// Protocol.
     pub protocol: OrderProtocol,
+    /// Who speaks to whom, in FIX.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comp_ids: Option<CompIdsFile>,
+    /// The two as the session has them.
+    #[serde(skip)]
+    pub session_protocol: Protocol,
     /// Transport.
     pub transport: Transport,
     /// Port orders leave by.
@@ -1030,7 +1036,7 @@ fn plan_venue(
                 Mode::Run => venue.feed.silent_after_ms.map_or(SILENT_MS, |ms| ms.value()),
             },
         },
-        arenas: plan_arenas(venue.feed.protocol, &instruments, &book, arbitration, &risk),
+        arenas: plan_arenas(venue, &instruments, &book, arbitration, &risk),
         risk,
         instruments,
         book,
@@ -1038,6 +1044,8 @@ fn plan_venue(
         parameters: venue.strategy.parameters.clone(),
         orders: OrdersPlan {
             protocol: venue.orders.protocol,
+            comp_ids: venue.orders.comp_ids.clone(),
+            session_protocol: venue.orders.session_protocol(),
             transport: venue.orders.transport,
             port: orders_port,
             queue: venue.orders.queue.value() as u16,
@@ -1373,14 +1381,14 @@ fn limits(file: &LimitsFile, every: &Limits) -> Limits {
 // ---- arenas -------------------------------------------------------------------------------------------------------
 
 fn plan_arenas(
-    feed: FeedProtocol,
+    venue: &VenueFile,
     instruments: &InstrumentsPlan,
     book: &BookPlan,
     arbitration: ArbitrationPlan,
     risk: &RiskPlan,
 ) -> ArenasPlan {
     let feed = FeedConfig {
-        protocol: match feed {
+        protocol: match venue.feed.protocol {
             FeedProtocol::Itch50 => feed::Protocol::Itch50,
             FeedProtocol::Deep10 => feed::Protocol::Deep10,
         },
@@ -1392,11 +1400,12 @@ fn plan_arenas(
     };
     // Beside the books strategy keeps, for each instrument, the last packet that touched it, its orders, and its terms.
     let touched = arena::bytes::<u32>(book.instruments as usize);
+    let encoder = EncoderConfig { protocol: venue.orders.session_protocol(), instruments: book.instruments };
     let orders = risk.states(book.instruments).bytes() + Gate::bytes(book.instruments);
     ArenasPlan {
         parse: Feed::bytes(&feed) as u64,
         strategy: (book.config().bytes() + touched + orders) as u64,
-        encode: Encoder::bytes(&EncoderConfig { instruments: book.instruments }) as u64,
+        encode: Encoder::bytes(&encoder) as u64,
     }
 }
 

@@ -4,7 +4,7 @@
 use super::file::{SendWay, SessionFile};
 use super::plan::VenuePlan;
 use crate::latency::clock::Clock;
-use crate::session::{Credentials, SessionConfig, Silences, TcpConfig};
+use crate::session::{Credentials, Protocol, SessionConfig, Silences, TcpConfig};
 use std::os::unix::fs::PermissionsExt;
 
 /// Bytes of each direction of a connection that are kept: a second of the busiest order flow.
@@ -43,13 +43,17 @@ pub enum LoginError {
     },
     /// It does not fit the protocol.
     #[error(
-        "venue {venue}: {place} is not USER:PASSWORD with at most 6 and 10 printable characters, as SoupBinTCP has them"
+        "venue {venue}: {place} is not USER:PASSWORD with at most {user} and 10 printable characters, as {protocol} has them"
     )]
     Unfit {
         /// Whose.
         venue: String,
         /// Where it is from.
         place: String,
+        /// What sets the limits,
+        protocol: &'static str,
+        /// and that of the user.
+        user: usize,
     },
 }
 
@@ -60,7 +64,9 @@ pub enum LoginError {
 pub fn config(venue: &VenuePlan, session: &SessionFile, clock: &Clock) -> Result<SessionConfig, LoginError> {
     let orders = &venue.orders;
     let ns = |ms: u32| u64::from(ms) * 1_000_000;
+    let now = crate::cpu::rdtsc();
     Ok(SessionConfig {
+        protocol: orders.session_protocol,
         tcp: TcpConfig {
             mac: orders.source.mac,
             source: orders.source.address,
@@ -69,19 +75,22 @@ pub fn config(venue: &VenuePlan, session: &SessionFile, clock: &Clock) -> Result
             destination: orders.destination.address,
             buffer: BUFFER,
             // First sequence numbers must not be those of the connection before a restart.
-            seed: crate::cpu::rdtsc(),
+            seed: now,
             ahead: session.send == SendWay::Ahead,
         },
-        credentials: credentials(&venue.name, session, &|name| std::env::var(name).ok())?,
+        credentials: credentials(&venue.name, &orders.session_protocol, session, &|name| std::env::var(name).ok())?,
         silences_ns: Silences { ours: ns(session.heartbeat_ms.value()), theirs: ns(session.silence_ms.value()) },
         retry_ns: ns(session.retry_ms.value()),
         open_orders: session.open_orders.value() as usize,
+        instruments: venue.book.instruments,
+        epoch_ns: clock.scale().ns(now),
         tsc_hz: clock.hz(),
     })
 }
 
 fn credentials(
     venue: &str,
+    protocol: &Protocol,
     session: &SessionFile,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Credentials, LoginError> {
@@ -110,10 +119,17 @@ fn credentials(
         }
         fits
     };
-    let (mut user, mut password) = ([b' '; 6], [b' '; 10]);
+    let (mut user, mut password) = ([b' '; 8], [b' '; 10]);
+    let (most, protocol) = match protocol {
+        Protocol::Ouch50 => (6, "SoupBinTCP"),
+        Protocol::Boe20 => (8, "BOE"),
+        Protocol::Fix42(_) => (8, "a FIX logon of this program"),
+    };
     match text.trim_end().split_once([':', '\n']) {
-        Some((u, p)) if fit(u.trim_end(), &mut user) && fit(p, &mut password) => Ok(Credentials { user, password }),
-        _ => Err(LoginError::Unfit { venue, place }),
+        Some((u, p)) if fit(u.trim_end(), &mut user[..most]) && fit(p, &mut password) => {
+            Ok(Credentials { user, password })
+        }
+        _ => Err(LoginError::Unfit { venue, place, protocol, user: most }),
     }
 }
 
@@ -131,16 +147,19 @@ mod tests {
     #[test]
     fn who_logs_in_comes_from_the_environment_or_a_private_file() {
         let environment = |name: &str| (name == "TICKPATH_LOGIN_NASDAQ_A").then(|| "ALICE:secret".to_owned());
-        let expected = Credentials { user: *b"ALICE ", password: *b"secret    " };
-        assert_eq!(credentials("nasdaq-a", &session(None), &environment).unwrap(), expected);
+        let expected = Credentials { user: *b"ALICE   ", password: *b"secret    " };
+        assert_eq!(credentials("nasdaq-a", &Protocol::Ouch50, &session(None), &environment).unwrap(), expected);
         assert!(
-            credentials("iex", &session(None), &environment).unwrap_err().to_string().contains("TICKPATH_LOGIN_IEX")
+            credentials("iex", &Protocol::Ouch50, &session(None), &environment)
+                .unwrap_err()
+                .to_string()
+                .contains("TICKPATH_LOGIN_IEX")
         );
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("login");
         let name = path.to_str().unwrap().to_owned();
-        let read = || credentials("iex", &session(Some(name.clone())), &environment);
+        let read = || credentials("iex", &Protocol::Ouch50, &session(Some(name.clone())), &environment);
         assert!(matches!(read(), Err(LoginError::Unreadable { .. })));
         fs::write(&path, "ALICE:secret\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();

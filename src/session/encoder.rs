@@ -32,20 +32,13 @@ struct Entry {
     unused: [u8; 64 - ENTER - 1],
 }
 
-/// Settings of an encoder.
-#[derive(Clone, Copy, Debug)]
-pub struct EncoderConfig {
-    /// Instruments, from index 0.
-    pub instruments: u32,
-}
-
 /// Writes order packets.
 #[derive(Debug)]
-pub struct Encoder<'m> {
+pub struct OuchEncoder<'m> {
     table: &'m mut [Entry],
 }
 
-impl<'m> Encoder<'m> {
+impl<'m> OuchEncoder<'m> {
     /// What OUCH can say: references of 32 bits, fewer than 1,000,000 shares, prices up to 199,999.99.
     pub const LIMITS: OrderLimits =
         OrderLimits { id: u32::MAX as u64, qty: ouch50::MAX_QTY, price: Price(ouch50::MAX_PRICE as i64) };
@@ -54,19 +47,19 @@ impl<'m> Encoder<'m> {
     pub const MAX_MESSAGE: usize = ENTER;
 
     /// Bytes that an encoder takes from the arena.
-    pub const fn bytes(config: &EncoderConfig) -> usize {
-        bytes::<Entry>(config.instruments as usize)
+    pub const fn bytes(instruments: u32) -> usize {
+        bytes::<Entry>(instruments as usize)
     }
 
     /// An encoder for instruments `0 .. instruments`.
     ///
     /// # Errors
-    /// [`ArenaFull`] when the arena has less than [`Encoder::bytes`] left.
-    pub fn new(config: &EncoderConfig, arena: &mut Arena<'m>) -> Result<Self, ArenaFull> {
-        Ok(Encoder { table: arena.slice("encoder table", config.instruments as usize)? })
+    /// [`ArenaFull`] when the arena has less than [`OuchEncoder::bytes`] left.
+    pub fn new(instruments: u32, arena: &mut Arena<'m>) -> Result<Self, ArenaFull> {
+        Ok(OuchEncoder { table: arena.slice("encoder table", instruments as usize)? })
     }
 
-    /// Write the packet of `order` at the front of `out`, which has [`Encoder::MAX_MESSAGE`] bytes or more; its length.
+    /// Write the packet of `order` at the front of `out`, which has [`OuchEncoder::MAX_MESSAGE`] bytes or more; its length.
     /// `None` when OUCH cannot say it: an id over 32 bits, a price below 0 or above the protocol's limit, an
     /// instrument beyond the table.
     #[inline]
@@ -151,12 +144,12 @@ const fn side(side: Side) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::arena::heap;
     use crate::market::{Instrument, Price, Symbol};
 
-    fn order(kind: OrderKind, id: u64) -> Order {
+    pub(crate) fn order(kind: OrderKind, id: u64) -> Order {
         Order {
             id,
             replaced_id: 7,
@@ -184,10 +177,9 @@ mod tests {
     }
 
     fn encode(order: &Order) -> Option<Vec<u8>> {
-        let config = EncoderConfig { instruments: 2 };
-        let mut region = heap(Encoder::bytes(&config));
-        let mut encoder = Encoder::new(&config, &mut Arena::new(&mut region)).unwrap();
-        let mut out = [0xee; Encoder::MAX_MESSAGE];
+        let mut region = heap(OuchEncoder::bytes(2));
+        let mut encoder = OuchEncoder::new(2, &mut Arena::new(&mut region)).unwrap();
+        let mut out = [0xee; OuchEncoder::MAX_MESSAGE];
         let length = encoder.encode(order, &mut out)?;
         Some(out[..length].to_vec())
     }

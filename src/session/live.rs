@@ -21,6 +21,11 @@ pub struct LiveOrder {
     pub known: bool,
     /// The order that is to take its place; 0 for none.
     pub replaced_by: u64,
+    /// Number of the message that asked for it, and of the last that asked for its cancel; 0 where the protocol has none
+    /// in its messages.
+    pub sent: u32,
+    /// See `sent`.
+    pub left: u32,
 }
 
 /// A table by order id: open addressing with linear probing.
@@ -59,6 +64,8 @@ const NOBODY: Slot = Slot {
         leaving: false,
         known: false,
         replaced_by: 0,
+        sent: 0,
+        left: 0,
     },
 };
 
@@ -228,6 +235,14 @@ impl Live {
         slots.map(|(at, slot)| (at, *slot)).find(|(_, slot)| doubtful(slot)).map(|(at, slot)| (at, slot.id, slot.order))
     }
 
+    /// The order that the message with this number was about, and whether that was its cancel.
+    #[cold]
+    pub fn numbered(&self, number: u32) -> Option<(u64, bool)> {
+        let slot =
+            self.slots.iter().find(|slot| slot.id != 0 && [slot.order.sent, slot.order.left].contains(&number))?;
+        Some((slot.id, slot.order.left == number))
+    }
+
     /// Where `id` is, or would be.
     #[inline]
     fn place(&self, id: u64) -> usize {
@@ -261,6 +276,8 @@ mod tests {
             leaving: false,
             known: true,
             replaced_by: 0,
+            sent: 0,
+            left: 0,
         }
     }
 

@@ -2,24 +2,31 @@
 //! carries it ([`UdpTransport`], or the session of [`OrderSession`]), and the ids it goes by ([`OrderIds`]). And what
 //! became of it: the state of every order ([`OrderStates`]).
 
+mod boe;
+mod client;
 mod encoder;
+mod fix;
 mod ids;
 mod live;
 mod order;
 mod ouch;
 #[cfg(test)]
-mod peer;
+pub(crate) mod peer;
+mod protocol;
 mod soup;
 mod state;
 mod tcp;
 mod udp;
 
-pub use encoder::{Encoder, EncoderConfig};
+pub use client::{Broken, Client, Credentials, Happening, LONGEST_SENT, Phase, Received, Silences, WallClock};
+#[cfg(test)]
+pub(crate) use encoder::tests::order;
 pub use ids::{IdsError, OrderIds};
 pub use live::{Live, LiveOrder};
 pub use order::{Answered, OrderSession, SessionConfig, SessionCounters, Way};
 pub use ouch::{Response, response};
-pub use soup::{Broken, Credentials, Happening, LONGEST_SENT, Phase, Silences, SoupClient};
+pub use protocol::{CompId, CompIds, Encoder, EncoderConfig, Numbers, Protocol};
+pub use soup::SoupClient;
 #[cfg(test)]
 pub(crate) use state::exchange;
 pub use state::{Holding, OrderState, OrderStates, Standing, StateCounters, StatesConfig, Totals, Verdict, worth};

@@ -5,9 +5,10 @@
 //! after a break, with the next expected sequence number, so that no response is lost. Nothing here waits, allocates or
 //! makes a system call after [`OrderSession::new`].
 
+use super::client::{Client, Credentials, Happening, LONGEST_SENT, Phase, Received, Silences, WallClock};
 use super::live::{Live, LiveOrder};
 use super::ouch::{self, MOST_EVENTS, Response};
-use super::soup::{Credentials, Happening, LONGEST, LONGEST_SENT, Phase, Silences, SoupClient};
+use super::protocol::Protocol;
 use super::tcp::{HEADERS, Tcp, TcpConfig, TcpCounters};
 use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Refusal};
 use arrayvec::ArrayVec;
@@ -15,6 +16,8 @@ use arrayvec::ArrayVec;
 /// Settings of a session.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
+    /// What is spoken.
+    pub protocol: Protocol,
     /// The connection.
     pub tcp: TcpConfig,
     /// Who logs in.
@@ -25,6 +28,10 @@ pub struct SessionConfig {
     pub retry_ns: u64,
     /// Most orders that may stand.
     pub open_orders: usize,
+    /// Orders are for instruments from 0 up to this.
+    pub instruments: u32,
+    /// ns since 1970 when the session is made.
+    pub epoch_ns: u64,
     /// Rate of the TSC.
     pub tsc_hz: f64,
 }
@@ -103,7 +110,7 @@ pub struct Answered {
 #[derive(Debug)]
 pub struct OrderSession {
     tcp: Tcp,
-    soup: SoupClient,
+    client: Client,
     live: Live,
     /// What of the stream has arrived and is no whole packet yet.
     stream: Box<[u8; STREAM]>,
@@ -133,6 +140,25 @@ struct Doubt {
     bounds: ArrayVec<u64, 16>,
     /// Being settled: up to this id, from this slot of the list on.
     settling: Option<(u64, usize)>,
+    /// Of those, the messages with these numbers were not received; of others a refusal may be lost.
+    lost: Lost,
+}
+
+/// See [`Received`].
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    first: u32,
+    last: u32,
+    refusals_too: bool,
+}
+
+/// Where everything that was received has been answered.
+const UNANSWERED: Lost = Lost { first: 0, last: u32::MAX, refusals_too: false };
+
+impl Default for Lost {
+    fn default() -> Lost {
+        UNANSWERED
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +174,7 @@ enum Closing {
 }
 
 /// Bytes of the stream looked at together: several of the longest packets.
-const STREAM: usize = 8 * LONGEST;
+const STREAM: usize = 8192;
 /// How often timers are looked at, in ns.
 const PERIOD_NS: f64 = 200_000.0;
 
@@ -157,9 +183,10 @@ impl OrderSession {
     pub fn new(config: &SessionConfig, now: u64) -> OrderSession {
         let ticks = |ns: u64| (ns as f64 * config.tsc_hz / 1e9) as u64;
         let silences = Silences { ours: ticks(config.silences_ns.ours), theirs: ticks(config.silences_ns.theirs) };
+        let clock = WallClock { at: now, epoch_ns: config.epoch_ns, hz: config.tsc_hz };
         OrderSession {
             tcp: Tcp::new(config.tcp),
-            soup: SoupClient::new(config.credentials.clone(), silences),
+            client: Client::new(&config.protocol, config.credentials.clone(), silences, config.instruments, clock),
             live: Live::new(config.open_orders),
             stream: Box::new([0; STREAM]),
             filled: 0,
@@ -181,7 +208,7 @@ impl OrderSession {
     /// Whether orders can be sent.
     #[inline]
     pub fn is_up(&self) -> bool {
-        self.soup.phase() == Phase::Up
+        self.client.phase() == Phase::Up
     }
 
     /// What the stack has to send, and what time asks for: connect, log in, heartbeats. `emit` gets the frames.
@@ -206,7 +233,7 @@ impl OrderSession {
     pub fn read(&mut self, rx_tsc: u64, mut room: usize, mut tell: impl FnMut(Answered)) {
         loop {
             while room > 0
-                && let Some(event) = self.in_doubt()
+                && let Some(event) = self.in_doubt(rx_tsc)
             {
                 self.counters.lost_on_the_way += 1;
                 room -= 1;
@@ -215,8 +242,8 @@ impl OrderSession {
             self.filled += self.tcp.read(&mut self.stream[self.filled..]);
             let mut taken = 0;
             while room >= MOST_EVENTS {
-                let OrderSession { soup, stream, filled, live, counters, doubt, .. } = self;
-                let message = match soup.take(&stream[taken..*filled], rx_tsc) {
+                let OrderSession { client, stream, filled, live, counters, doubt, tcp, .. } = self;
+                let message = match client.take(&stream[taken..*filled], rx_tsc) {
                     Ok(None) => break,
                     Ok(Some((happening, length))) => {
                         taken += length;
@@ -229,20 +256,34 @@ impl OrderSession {
                     }
                 };
                 match message {
-                    Happening::Nothing | Happening::Ended => {}
+                    Happening::Nothing => {
+                        let mut out = [0; LONGEST_SENT];
+                        while let Some(n) = client.owed(rx_tsc, &mut out) {
+                            tcp.send(&out[..n]);
+                        }
+                    }
+                    Happening::Ended => {}
                     Happening::Up => {
                         counters.logins += 1;
-                        if !live.is_empty() || !doubt.bounds.is_empty() {
-                            doubt.asked(live.last());
-                            self.tcp.send(&ouch::query());
+                        match client.received() {
+                            Received::Unknown if !live.is_empty() || !doubt.bounds.is_empty() => {
+                                doubt.asked(live.last());
+                                tcp.send(&ouch::query());
+                            }
+                            Received::Unknown => {}
+                            Received::AllBut { lost, refusals_too } => {
+                                doubt.lost = Lost { first: *lost.start(), last: *lost.end(), refusals_too };
+                                doubt.settling = Some((live.last(), 0));
+                                break;
+                            }
                         }
                     }
                     Happening::Refused(_) => counters.logins_refused += 1,
                     Happening::Message(message) => {
-                        room -= said(message, rx_tsc, live, counters, doubt, &mut tell);
+                        room -= said(client, message, rx_tsc, live, counters, doubt, &mut tell);
                         if doubt.settling.is_some() {
                             if !doubt.bounds.is_empty() {
-                                self.tcp.send(&ouch::query());
+                                tcp.send(&ouch::query());
                             }
                             // Before anything that comes after the answer.
                             break;
@@ -275,6 +316,8 @@ impl OrderSession {
             self.counters.refused_full += 1;
             return Way::Refused(Refusal::NoRoom);
         }
+        let Some(message) = frame.get_mut(HEADERS..) else { return Way::Refused(Refusal::NoRoom) };
+        self.client.finish(message);
         let way = if self.tcp.ahead(frame) {
             Way::Ahead
         } else if self.tcp.send(&frame[HEADERS.min(frame.len())..]) {
@@ -283,10 +326,10 @@ impl OrderSession {
             self.counters.refused_full += 1;
             return Way::Refused(Refusal::NoRoom);
         };
-        self.soup.sent(now);
+        let number = self.client.sent(order, now);
         if order.kind == OrderKind::Cancel {
             if let Some(standing) = self.live.order_mut(order.id) {
-                standing.leaving = true;
+                (standing.leaving, standing.left) = (true, number);
             }
         } else {
             let Order { instrument, side, qty, .. } = *order;
@@ -294,8 +337,11 @@ impl OrderSession {
                 self.live.replacing(order.replaced_id, order.id);
             }
             // There is room, and ids rise.
-            self.live
-                .insert(order.id, LiveOrder { instrument, side, qty, leaving: false, known: false, replaced_by: 0 });
+            let (leaving, known) = (false, false);
+            self.live.insert(
+                order.id,
+                LiveOrder { instrument, side, qty, leaving, known, replaced_by: 0, sent: number, left: 0 },
+            );
         }
         way
     }
@@ -320,19 +366,15 @@ impl OrderSession {
                 more = false;
                 break;
             };
-            // An id that OUCH cannot say never left.
-            let Some(packet) = ouch::cancel(id) else { break };
-            if !self.tcp.send(&packet) {
+            if !self.cancel(id, now) {
                 break;
             }
-            if let Some(order) = self.live.order_mut(id) {
-                order.leaving = true;
-                left(id, *order);
+            if let Some(order) = self.live.order(id) {
+                left(id, order);
             }
             n += 1;
         }
         if n > 0 {
-            self.soup.sent(now);
             self.counters.swept += n as u64;
             self.flush(now, emit);
         }
@@ -370,13 +412,13 @@ impl OrderSession {
             return;
         }
         if self.tcp.is_closed() {
-            self.soup.lost();
+            self.client.lost();
             if self.closing != Closing::No {
                 self.closing = Closing::Closed;
             } else if now >= self.retry_at {
                 self.retry_at = now + self.retry;
                 self.filled = 0;
-                self.soup.again();
+                self.client.again();
                 self.asked_at = now;
                 self.tcp.connect();
             }
@@ -388,17 +430,17 @@ impl OrderSession {
             }
             return;
         }
-        match self.soup.phase() {
+        match self.client.phase() {
             Phase::Down => {
-                let n = self.soup.login(now, &mut out);
+                let n = self.client.login(now, &mut out);
                 self.tcp.send(&out[..n]);
             }
-            _ if self.soup.is_dead(now) => {
+            _ if self.client.is_dead(now) => {
                 self.counters.silent_server += 1;
                 self.drop_connection(now);
             }
             Phase::Up if self.closing == Closing::Wanted && self.live.is_empty() => {
-                let n = self.soup.logout(now, &mut out);
+                let n = self.client.logout(now, &mut out);
                 self.tcp.send(&out[..n]);
                 self.tcp.close();
                 self.closing = Closing::LoggedOut;
@@ -408,7 +450,7 @@ impl OrderSession {
                     self.retried_at = now;
                     self.live.forget_refused_cancels();
                 }
-                if let Some(n) = self.soup.heartbeat(now, &mut out) {
+                if let Some(n) = self.client.heartbeat(now, &mut out) {
                     self.tcp.send(&out[..n]);
                     self.counters.heartbeats += 1;
                 }
@@ -421,12 +463,42 @@ impl OrderSession {
         }
     }
 
+    /// Ask for the cancel of an order that stands. False when there is no room, or the protocol cannot say its id, which
+    /// then never left.
+    fn cancel(&mut self, id: u64, now: u64) -> bool {
+        let mut out = [0; LONGEST_SENT];
+        let Some(order) = self.live.order(id) else { return true };
+        if !self.tcp.has_room(LONGEST_SENT) {
+            return false;
+        }
+        let Some((n, number)) = self.client.cancel(id, &order, now, &mut out) else { return false };
+        self.tcp.send(&out[..n]);
+        if let Some(order) = self.live.order_mut(id) {
+            (order.leaving, order.left) = (true, number);
+        }
+        true
+    }
+
     /// What a lost connection took with it, once that is known: an order that the exchange never had, or a cancel.
-    fn in_doubt(&mut self) -> Option<OrderEvent> {
-        let (last, from) = self.doubt.settling?;
-        let found = self.live.next_in_doubt(from, last);
-        self.doubt.settling = found.map(|(at, ..)| (last, at));
-        let (_, id, order) = found?;
+    fn in_doubt(&mut self, now: u64) -> Option<OrderEvent> {
+        let (id, order) = loop {
+            let (last, from) = self.doubt.settling?;
+            let found = self.live.next_in_doubt(from, last);
+            self.doubt.settling = found.map(|(at, ..)| (last, at));
+            let (at, id, order) = found?;
+            let Lost { first, last: end, refusals_too } = self.doubt.lost;
+            if (first..=end).contains(&if order.known { order.left } else { order.sent }) {
+                break (id, order);
+            }
+            if refusals_too {
+                if order.known {
+                    break (id, order);
+                }
+                // It stands, or was refused: the answer to a cancel tells.
+                self.cancel(id, now);
+            }
+            self.doubt.settling = Some((last, at + 1));
+        };
         if order.known {
             if let Some(order) = self.live.order_mut(id) {
                 order.leaving = false;
@@ -442,7 +514,7 @@ impl OrderSession {
     fn drop_connection(&mut self, now: u64) {
         self.counters.connections_lost += 1;
         self.tcp.abort();
-        self.soup.lost();
+        self.client.lost();
         self.filled = 0;
         self.retry_at = now + self.retry;
         self.due = now;
@@ -465,6 +537,7 @@ impl Doubt {
 
 /// A sequenced message; how many events it was.
 fn said(
+    client: &Client,
     message: &[u8],
     rx_tsc: u64,
     live: &mut Live,
@@ -472,7 +545,7 @@ fn said(
     doubt: &mut Doubt,
     tell: &mut impl FnMut(Answered),
 ) -> usize {
-    match ouch::response(message, rx_tsc, live) {
+    match client.response(message, rx_tsc, live) {
         Response::Order { events, answer } => {
             counters.responses += 1;
             for (i, event) in events.iter().enumerate() {
@@ -511,6 +584,7 @@ mod tests {
     impl Day {
         fn new() -> Day {
             let config = SessionConfig {
+                protocol: Protocol::Ouch50,
                 tcp: TcpConfig {
                     mac: [2, 0, 0, 0, 0, 1],
                     source: "10.0.0.1:40000".parse().unwrap(),
@@ -521,10 +595,12 @@ mod tests {
                     seed: 7,
                     ahead: true,
                 },
-                credentials: Credentials { user: *b"ALICE ", password: *b"secret    " },
+                credentials: Credentials { user: *b"ALICE   ", password: *b"secret    " },
                 silences_ns: Silences { ours: 1_000_000_000, theirs: 15_000_000_000 },
                 retry_ns: 100_000_000,
                 open_orders: 64,
+                instruments: 8,
+                epoch_ns: 0,
                 tsc_hz: 1e6,
             };
             let session = OrderSession::new(&config, 0);

@@ -62,13 +62,7 @@ pub fn query() -> [u8; QUERY] {
 /// What `message`, which arrived at `rx_tsc`, means for the orders of `live`.
 pub fn response(message: &[u8], rx_tsc: u64, live: &mut Live) -> Response {
     let Ok(message) = ouch50::parse_outbound(message) else { return Response::Malformed };
-    let about = |id: u32, exchange_ns: u64, kind: OrderEventKind| {
-        live.order(id.into()).map(|order| OrderEvent {
-            rx_tsc,
-            exchange_ns,
-            ..OrderEvent::local(id.into(), order.instrument, order.side, kind, 0)
-        })
-    };
+    let about = |id: u32, exchange_ns: u64, kind: OrderEventKind| about(id.into(), rx_tsc, exchange_ns, kind, live);
     let (id, event) = match &message {
         Outbound::Accepted(m, _) => (m.user_ref(), about(m.user_ref(), m.timestamp(), OrderEventKind::Accepted)),
         Outbound::Replaced(m, _) => (m.user_ref(), about(m.user_ref(), m.timestamp(), OrderEventKind::Replaced)),
@@ -88,10 +82,7 @@ pub fn response(message: &[u8], rx_tsc: u64, live: &mut Live) -> Response {
         _ => return Response::Other,
     };
     let Some(event) = event else {
-        return match live.is_orphan(id.into()) {
-            true => Response::Other,
-            false => Response::Unknown { id: id.into(), executed: matches!(message, Outbound::Executed(..)) },
-        };
+        return unknown(id.into(), matches!(message, Outbound::Executed(..)), live);
     };
     let (events, answer) = match message {
         Outbound::Accepted(m, _) => {
@@ -125,8 +116,19 @@ pub fn response(message: &[u8], rx_tsc: u64, live: &mut Live) -> Response {
     Response::Order { events, answer }
 }
 
+/// An event of an order that is known here.
+pub(super) fn about(id: u64, rx_tsc: u64, exchange_ns: u64, kind: OrderEventKind, live: &Live) -> Option<OrderEvent> {
+    let order = live.order(id)?;
+    Some(OrderEvent { rx_tsc, exchange_ns, ..OrderEvent::local(id, order.instrument, order.side, kind, 0) })
+}
+
+/// Said of an order that is not.
+pub(super) fn unknown(id: u64, executed: bool, live: &Live) -> Response {
+    if live.is_orphan(id) { Response::Other } else { Response::Unknown { id, executed } }
+}
+
 /// It stands, or is dead already.
-fn stands(event: OrderEvent, state: u8, live: &mut Live) -> ArrayVec<OrderEvent, MOST_EVENTS> {
+pub(super) fn stands(event: OrderEvent, state: u8, live: &mut Live) -> ArrayVec<OrderEvent, MOST_EVENTS> {
     let mut events = one(event);
     if state == b'D' {
         live.ended(event.id);
@@ -139,13 +141,13 @@ fn stands(event: OrderEvent, state: u8, live: &mut Live) -> ArrayVec<OrderEvent,
 }
 
 /// Shares were taken off; whether because it was asked for.
-fn taken_off(event: OrderEvent, live: &mut Live) -> (ArrayVec<OrderEvent, MOST_EVENTS>, bool) {
+pub(super) fn taken_off(event: OrderEvent, live: &mut Live) -> (ArrayVec<OrderEvent, MOST_EVENTS>, bool) {
     let asked = live.order(event.id).is_some_and(|order| order.leaving);
     live.reduce(event.id, event.qty);
     (one(event), asked)
 }
 
-fn one(event: OrderEvent) -> ArrayVec<OrderEvent, MOST_EVENTS> {
+pub(super) fn one(event: OrderEvent) -> ArrayVec<OrderEvent, MOST_EVENTS> {
     [event].into_iter().collect()
 }
 
@@ -170,7 +172,9 @@ mod tests {
                     qty,
                     leaving: false,
                     known: false,
-                    replaced_by: 0
+                    replaced_by: 0,
+                    sent: 0,
+                    left: 0
                 }
             ));
         }

@@ -234,6 +234,12 @@ impl Tcp {
         true
     }
 
+    /// Whether so many bytes could be queued.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let socket = self.socket();
+        socket.may_send() && socket.send_capacity() - socket.send_queue() >= bytes
+    }
+
     /// Make `frame` a finished segment that may leave at once: its message begins at [`HEADERS`], and what lies before is
     /// written here. False, and nothing done, when the stack has to send it: nothing may overtake what waits, the server
     /// has no room, or the connection is not open.
@@ -268,12 +274,11 @@ impl Tcp {
     }
 
     fn queue(&mut self, bytes: &[u8]) -> bool {
-        let socket = self.socket_mut();
-        if !socket.may_send() || socket.send_capacity() - socket.send_queue() < bytes.len() {
+        if !self.has_room(bytes.len()) {
             return false;
         }
         // It has room for all of them.
-        let queued = socket.send_slice(bytes).is_ok_and(|n| n == bytes.len());
+        let queued = self.socket_mut().send_slice(bytes).is_ok_and(|n| n == bytes.len());
         self.link.queued = self.link.queued.wrapping_add(bytes.len() as u32);
         queued
     }

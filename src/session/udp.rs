@@ -2,6 +2,7 @@
 //!
 //! Owned by tx. Addresses never change, so the sums of the constant words are taken once.
 
+use super::protocol::{Numbers, Protocol};
 use crate::wire::{ethernet, ipv4, udp};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -24,26 +25,35 @@ pub struct UdpTransport {
     source: Ipv4Addr,
     destination: Ipv4Addr,
     identification: u16,
+    numbers: Numbers,
 }
 
 impl UdpTransport {
-    /// A transport from one end to the other; the first datagram has IPv4 identification 0.
-    pub fn new(from: Endpoint, to: Endpoint) -> Self {
+    /// A transport of a protocol's messages from one end to the other; the first datagram has IPv4 identification 0.
+    pub fn new(from: Endpoint, to: Endpoint, protocol: &Protocol) -> Self {
         let mut template = [0; HEADERS];
         let ethernet =
             ethernet::Repr { dst: to.mac, src: from.mac, tags: ethernet::Tags::None, ethertype: ethernet::IPV4 };
         let udp = udp::Repr { src_port: from.address.port(), dst_port: to.address.port() };
         let _ = ethernet.emit(&mut template);
         let _ = udp.emit(0, &mut template[ethernet::HEADER + ipv4::HEADER..]);
-        UdpTransport { template, source: *from.address.ip(), destination: *to.address.ip(), identification: 0 }
+        UdpTransport {
+            template,
+            source: *from.address.ip(),
+            destination: *to.address.ip(),
+            identification: 0,
+            numbers: Numbers::new(protocol),
+        }
     }
 
-    /// Fill in the headers at the front of a frame whose payload begins after them, checksums included.
+    /// Fill in the headers at the front of a frame whose message begins after them, checksums included, and the message's
+    /// number.
     #[inline]
     pub fn finish(&mut self, frame: &mut [u8], headers: usize) {
         debug_assert_eq!(headers, HEADERS);
         let Some(payload) = frame.len().checked_sub(HEADERS) else { return };
         frame[..HEADERS].copy_from_slice(&self.template);
+        self.numbers.give(&mut frame[HEADERS..]);
         let ip = ipv4::Repr {
             src: self.source,
             dst: self.destination,
@@ -70,7 +80,7 @@ mod tests {
 
     #[test]
     fn finished_frames_parse_with_good_checksums() {
-        let mut transport = UdpTransport::new(end(1, 40000), end(2, 50000));
+        let mut transport = UdpTransport::new(end(1, 40000), end(2, 50000), &Protocol::Ouch50);
         for id in 0..3u16 {
             let mut frame = [0xaa; HEADERS + 51];
             transport.finish(&mut frame, HEADERS);

@@ -86,7 +86,7 @@ impl<'m> Encode<'m> {
             return false;
         };
         self.orders += 1;
-        let Some(bytes) = frame.append(self.parts.headers + Encoder::MAX_MESSAGE) else {
+        let Some(bytes) = frame.append(self.parts.headers + self.parts.encoder.max_message()) else {
             // A pool of ours has room for the longest message; an order that cannot be written is counted, not sent.
             self.unencodable += 1;
             return true;
