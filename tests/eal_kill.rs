@@ -10,7 +10,7 @@ use tickpath::dpdk::{BURST, Burst, Eal, Frame, Mempool, Port, RxQueue, Socket, f
 use tickpath::market::{Instrument, Order, OrderEventKind, OrderKind, Price, Refusal, Side, Symbol};
 use tickpath::port::OrderPort;
 use tickpath::risk::KillReason;
-use tickpath::session::{Endpoint, UDP_HEADERS, UdpTransport};
+use tickpath::session::{Endpoint, Protocol, UDP_HEADERS, UdpTransport};
 use tickpath::stages::{Shared, Stamps, Transport, Tx, TxParts};
 
 /// Frames that a net_ring device holds: one less than it has slots.
@@ -39,7 +39,7 @@ fn after_one_poll_nothing_but_cancels_leaves() {
         input: Some(input),
         events: None,
         port: OrderPort::Ethdev(port.tx.remove(0)),
-        transport: Transport::Udp(UdpTransport::new(end(1), end(2))),
+        transport: Transport::Udp(UdpTransport::new(end(1), end(2), &Protocol::Ouch50)),
         burst: 32,
         stamps: Stamps::OFF,
         recorder: None,
