@@ -62,6 +62,9 @@ pub struct RecordOptions {
     /// Write every order's record to trace files in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "no_stamps")]
     pub trace: Option<PathBuf>,
+    /// Write a journal beside the trace: what every decision depended on, for `replay --journal`
+    #[arg(long)]
+    pub write_journal: bool,
     /// Serve /metrics and /status here, or nowhere: off
     #[arg(long, value_name = "ADDRESS:PORT|off")]
     pub metrics: Option<Listen>,
@@ -104,6 +107,13 @@ pub struct ReplayArgs {
     /// Captures (pcap or pcapng, .gz too), in order. FILE goes to every capture port, NAME=FILE,FILE to port NAME
     #[arg(required = true, value_name = "CAPTURE")]
     pub captures: Vec<String>,
+    /// Make the decisions of this journal's run again (a .tpjournal file, or a folder with those of one run): the captures are of
+    /// its feed. Each order is held against that run's; exit code 1 when one is not the same
+    #[arg(long, value_name = "FILE|DIR", conflicts_with_all = ["speed", "laps", "max_idle", "reloads", "trace", "write_journal", "against"])]
+    pub journal: Option<PathBuf>,
+    /// With --journal: end behind this order and show what it was decided on
+    #[arg(long, value_name = "[VENUE:]ID", value_parser = parse_order, requires = "journal")]
+    pub order: Option<(Option<String>, u64)>,
     /// Write the order frames to this capture; with several venues to one each, OUT.<venue>.pcap
     #[arg(long, value_name = "OUT.pcap")]
     pub orders: Option<PathBuf>,
@@ -496,6 +506,13 @@ fn parse_host_port(text: &str) -> Result<String, String> {
         }
         _ => Err("expected HOST:PORT, such as 127.0.0.1:9464".into()),
     }
+}
+
+/// `4711`, or `nasdaq:4711`.
+fn parse_order(text: &str) -> Result<(Option<String>, u64), String> {
+    let (venue, id) = text.rsplit_once(':').map_or((None, text), |(venue, id)| (Some(venue.to_owned()), id));
+    let id = id.parse().map_err(|_| format!("an order id expected, or VENUE:ID; found {text:?}"))?;
+    Ok((venue, id))
 }
 
 fn parse_duration_ns(text: &str) -> Result<u64, String> {

@@ -21,6 +21,7 @@ pub mod cpu;
 pub mod exchange;
 pub mod feed;
 pub mod host;
+pub mod journal;
 pub mod market;
 pub mod pipeline;
 pub mod recovery;

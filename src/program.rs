@@ -119,7 +119,7 @@ impl Default for Program {
 
 fn build<'m, S: Strategy>(parameters: &Value, parts: SegmentParts<'m>) -> Result<Box<dyn Segment<'m> + 'm>, String> {
     let parsed = parse_parameters::<S::Parameters>(parameters).map_err(|err| err.to_string())?;
-    Ok(Box::new(parts.chain(|instruments| S::new(parsed, instruments))?))
+    parts.segment(|instruments| S::new(parsed, instruments))
 }
 
 fn parse<S: Strategy>(parameters: &Value) -> Result<Box<dyn Any + Send>, String> {

@@ -6,10 +6,82 @@
 mod common;
 #[path = "common/day.rs"]
 mod day;
+mod oracle;
 
 use day::{Day, namespaces};
+use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
+
+/// The journal, followed, sends the same bytes, ends in the same books and positions, and every fill is in it.
+fn is_decided_again(day: &Day, host: &Value) {
+    let again = day.json("again.json");
+    let journal = &again["journal"]["demo"];
+    assert_eq!((&journal["difference"], &journal["end"]), (&Value::Null, &"as the run did, in order".into()));
+    let fills = day.rows(["kind"]).iter().filter(|[kind]| kind == "filled").count();
+    assert!(journal["order_events"].as_u64().unwrap() > fills as u64, "{}", day.text);
+    assert_eq!(again["positions"], host["positions"]);
+    let books = |name: &str| std::fs::read_to_string(day.path(name)).unwrap();
+    assert_eq!(books("again-books.jsonl"), books("host-books.jsonl"));
+
+    // What lies on the wire beside strategy's orders: cancels of tx's own, and queries. What is missing there: what
+    // tx refused, because the session was down or the kill switch tripped.
+    let (mut swept, mut refused) = (0, 0);
+    let mut orders = oracle::frames(&day.path("again.pcap")).into_iter().map(|frame| {
+        let (.., packet) = oracle::udp_payload(&frame.bytes, true).unwrap();
+        packet[3..].to_vec()
+    });
+    let mut next = orders.next();
+    for message in sent_messages(&day.path("orders-exchange.pcap")) {
+        match message[0] {
+            b'O' | b'U' => {
+                while next.as_ref().is_some_and(|order| *order != message) {
+                    refused += 1;
+                    next = orders.next();
+                }
+                assert!(next.is_some(), "{message:02x?} is not among the orders made again");
+                next = orders.next();
+            }
+            b'X' if next.as_ref() == Some(&message) => next = orders.next(),
+            b'X' => swept += 1,
+            _ => {}
+        }
+    }
+    refused += u64::from(next.is_some()) + orders.count() as u64;
+    let counted = |name: &str| host["counters"]["demo"][name].as_u64().unwrap_or(0);
+    let dropped: u64 =
+        host["ledger"]["demo"][4]["dropped"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    assert!(swept <= counted("swept"), "{swept} cancels that nobody decided on");
+    assert!(refused <= dropped, "{refused} orders of {dropped} that tx refused are not on the wire");
+}
+
+/// OUCH messages that the venue sent, as the TCP streams of a capture have them, in order.
+fn sent_messages(capture: &Path) -> Vec<Vec<u8>> {
+    let mut messages = Vec::new();
+    for stream in 0.. {
+        let mut command = Command::new("tshark");
+        let output =
+            command.arg("-r").arg(capture).args(["-q", "-z", &format!("follow,tcp,raw,{stream}")]).output().unwrap();
+        // What the exchange sent is indented.
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let sent = text.lines().filter(|line| !line.is_empty() && line.bytes().all(|b| b.is_ascii_hexdigit()));
+        let hex: String = sent.collect();
+        if hex.is_empty() {
+            break;
+        }
+        let bytes: Vec<u8> =
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        let mut rest = &bytes[..];
+        while let Some((length, behind)) = rest.split_first_chunk::<2>() {
+            let (packet, behind) = behind.split_at(usize::from(u16::from_be_bytes(*length)));
+            if packet[0] == b'U' {
+                messages.push(packet[1..].to_vec());
+            }
+            rest = behind;
+        }
+    }
+    messages
+}
 
 /// Frames of a capture that a display filter of tshark finds.
 fn frames(capture: &Path, filter: &str) -> usize {
@@ -36,6 +108,7 @@ fn a_venue_and_an_exchange_agree_on_every_order_and_every_book() {
     day.agrees_on_orders(&exchange, &host);
     assert!(!day.filled().is_empty(), "{}", day.text);
     day.agrees_on_books();
+    is_decided_again(&day, &host);
 
     for capture in ["orders-exchange.pcap", "orders-host.pcap"] {
         let capture = day.path(capture);
@@ -61,6 +134,7 @@ fn loss_on_both_lines_and_broken_connections_change_nothing_of_that() {
     day.agrees_on_orders(&exchange, &host);
     assert!(!day.filled().is_empty(), "{}", day.text);
     day.agrees_on_books();
+    is_decided_again(&day, &host);
 }
 
 /// In a protocol, with connections that break and orders that are refused.
@@ -129,4 +203,5 @@ fn after_a_kill_nothing_but_cancels_leaves() {
     let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
     assert!(host["counters"]["demo"]["swept"].as_u64().unwrap() > 0, "{}", day.text);
     day.agrees_on_orders(&exchange, &host);
+    is_decided_again(&day, &host);
 }

@@ -60,6 +60,8 @@ fn launched<S: Strategy>(layout: &str) -> (Result<Outcome, LaunchError>, Vec<Str
         book_levels: 0,
         stamps: Stamping::All,
         baseline: Vec::new(),
+        pipeline: Default::default(),
+        follow: None,
         delays: BTreeMap::new(),
     };
     static STOP: AtomicBool = AtomicBool::new(false);

@@ -246,6 +246,8 @@ fn watched(name: &str) {
         book_levels: 0,
         stamps: Stamping::All,
         baseline: Vec::new(),
+        pipeline: Default::default(),
+        follow: None,
         delays: BTreeMap::new(),
     };
     let stop: &'static AtomicBool = Box::leak(Box::default());

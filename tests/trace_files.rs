@@ -88,7 +88,7 @@ fn read(bytes: &[u8]) -> Result<(Vec<Record>, Vec<Interval>, Damage, bool), Trac
         match block {
             Block::Records(records) => found.extend_from_slice(records),
             Block::Interval(interval) => intervals.push(interval),
-            Block::Clock(_) | Block::End => {}
+            Block::Clock(_) | Block::Journal(_) | Block::End => {}
         }
     }
     Ok((found, intervals, reader.damage(), reader.ended()))
@@ -122,6 +122,7 @@ fn what_was_written_is_read_in_order() {
             }
             Block::Interval(interval) => intervals.push((next, interval)),
             Block::Clock(fit) => fits.push((next, fit)),
+            Block::Journal(_) => panic!("a trace has no journal"),
             Block::End => assert_eq!(next, 9001),
         }
     }

@@ -88,6 +88,7 @@ impl<'m, S: Strategy> Driver<'m, S> {
             stamps: Stamps::OFF,
             sampler: None,
             changes: changes(1).1,
+            journal: None,
         };
         Ok(Driver {
             feed: Feed::new(&sizes.feed, arena)?,

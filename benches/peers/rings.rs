@@ -27,6 +27,7 @@ const ELEMENT: Element = Element::Packet(Packet {
     channel: 9,
     stamp_domain: 0,
     waiting: 10,
+    session: 0,
     stamp: 11,
 });
 

@@ -209,7 +209,7 @@ impl<'m> Books<'m> {
                 self.restart();
                 None
             }
-            Element::Packet(_) | Element::Define { .. } | Element::Trade { .. } => None,
+            Element::Packet(_) | Element::Define { .. } | Element::Named { .. } | Element::Trade { .. } => None,
             Element::Status { .. } | Element::Collar { .. } => None,
         }
     }

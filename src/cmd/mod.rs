@@ -78,18 +78,18 @@ impl From<PlanError> for Failure {
     }
 }
 
-/// The pipeline file at `path`, checked with the strategies of `program`.
+/// The pipeline file at `path`, checked with the strategies of `program`; its name and its text.
 ///
 /// # Errors
 /// A file that cannot be read, or that is wrong: its name and the JSON path.
-pub fn load_pipeline(path: &Path, program: &Program) -> Result<PipelineFile, Failure> {
-    let name = path.display();
+pub fn load_pipeline(path: &Path, program: &Program) -> Result<(PipelineFile, (String, String)), Failure> {
+    let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|err| Failure::input(format!("cannot read the pipeline file {name}: {err}"), start_from()))?;
     let wrong = |err: FileError| Failure::input(format!("{name}: {err}"), err.help());
     let file = PipelineFile::parse(&text).map_err(wrong)?;
     file.check_strategies(&program.known()).map_err(wrong)?;
-    Ok(file)
+    Ok((file, (name, text)))
 }
 
 fn start_from() -> String {
@@ -131,6 +131,19 @@ impl RecordOptions {
             (_, true) => Stamping::Ends,
             _ => Stamping::All,
         }
+    }
+
+    /// Whether a journal is kept: to be known before the plan is made, which has room for it.
+    ///
+    /// # Errors
+    /// There is no folder for it.
+    fn keep_journal(&self, file: &mut PipelineFile) -> Result<(), Failure> {
+        file.record.journal |= self.write_journal;
+        if file.record.journal && self.trace.is_none() && file.record.trace.is_none() {
+            let remedy = "name a folder: --trace DIR, or record.trace in the pipeline file".to_owned();
+            return Err(Failure::input("a journal lies beside the trace, and there is none", remedy));
+        }
+        Ok(())
     }
 
     /// What the command line says goes before what the pipeline file says.

@@ -12,11 +12,11 @@ use std::process::ExitCode;
 
 /// Print the plan. A plan that lacks memory is printed too, and then is a failure.
 pub fn execute(args: PlanArgs, program: &Program) -> Result<ExitCode, Failure> {
-    let file = load_pipeline(&args.pipeline, program)?;
+    let (file, _) = load_pipeline(&args.pipeline, program)?;
     let request = Request { mode: mode(args.mode, &file), eal_args: args.eal.gather()?, capture_ports: Vec::new() };
     let plan = Plan::new(&file, &host_facts(&file), &request)?;
     if let Some(from) = &args.from {
-        let from = load_pipeline(from, program)?;
+        let (from, _) = load_pipeline(from, program)?;
         let diff = Diff::new(&Plan::new(&from, &host_facts(&from), &request)?, &plan);
         print(&match args.json {
             // Strings and lists of them.

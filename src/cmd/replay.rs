@@ -4,6 +4,7 @@ use super::output::{self, Whole};
 use super::{Failure, load_pipeline, plan::host_facts};
 use crate::cli::{RecordOptions, ReplayArgs};
 use crate::pipeline::file::{Driver, PipelineFile};
+use crate::pipeline::follow::{FollowError, Following};
 use crate::pipeline::host::{Cpu, HostFacts};
 use crate::pipeline::launch::{Controls, LaunchError, Options, Outcome, Progress, launch, order_files};
 use crate::pipeline::plan::{Mode, Plan, Request};
@@ -23,12 +24,24 @@ const BOOK_LEVELS: usize = 10;
 
 /// Replay, print the summary, write the files asked for.
 pub fn execute(args: ReplayArgs, program: &Program) -> Result<ExitCode, Failure> {
-    let file = load_pipeline(&args.pipeline, program)?;
-    let captures = bind(&file, &args.captures)?;
-    let request =
-        Request { mode: Mode::Replay, eal_args: args.eal.gather()?, capture_ports: captures.keys().cloned().collect() };
-    let reader = Reader::new(program, request, &args.record);
+    let (file, pipeline) = load_pipeline(&args.pipeline, program)?;
+    let follow = follow(&args, &file)?;
+    let (captures, capture_ports) = match &follow {
+        // Nothing goes to a port, and nothing comes from one.
+        Some(_) => (BTreeMap::new(), file.ports.iter().map(|port| port.name.to_string()).collect()),
+        None => {
+            let captures = bind(&file, &args.captures)?;
+            let ports = captures.keys().cloned().collect();
+            (captures, ports)
+        }
+    };
+    let request = Request { mode: Mode::Replay, eal_args: args.eal.gather()?, capture_ports };
+    let reader = Reader { follow: follow.clone(), ..Reader::new(program, request, &args.record) };
     let plan = reader.plan(&args.pipeline)?;
+    if plan.record.journal && args.laps > 1 {
+        let remedy = "leave out --loop, or the journal".to_owned();
+        return Err(Failure::input("a journal is of one lap: the next has the same sequence numbers", remedy));
+    }
     plan.ready()?;
     let reload = |(from_sequence, path): &(u64, PathBuf)| -> Result<Scripted, Failure> {
         Ok(Scripted { from_sequence: *from_sequence, plan: reader.plan(path)? })
@@ -42,6 +55,8 @@ pub fn execute(args: ReplayArgs, program: &Program) -> Result<ExitCode, Failure>
         book_levels: if args.books.is_some() { BOOK_LEVELS } else { 0 },
         stamps: args.record.stamps(),
         baseline: args.record.baseline()?,
+        pipeline,
+        follow,
         delays: args.record.inject_delay.iter().copied().collect(),
     };
     conclude(&plan, program, &options, &|| reader.plan(&args.pipeline), args.books.as_deref(), args.summary.as_deref())
@@ -54,22 +69,38 @@ pub(super) struct Reader<'a> {
     record: &'a RecordOptions,
     /// CPUs that the process may use: EAL takes them from this thread for its main lcore.
     cpus: Vec<Cpu>,
+    /// What is to be planned for.
+    follow: Option<Following>,
 }
 
 impl<'a> Reader<'a> {
     /// A reader for what the command line asked for.
     pub fn new(program: &'a Program, request: Request, record: &'a RecordOptions) -> Self {
-        Reader { program, request, record, cpus: HostFacts::read([]).cpus }
+        Reader { program, request, record, cpus: HostFacts::read([]).cpus, follow: None }
     }
 
     /// What the file at `path` means here.
     pub fn plan(&self, path: &Path) -> Result<Plan, Failure> {
-        let file = load_pipeline(path, self.program)?;
+        let (mut file, _) = load_pipeline(path, self.program)?;
+        if self.follow.is_some() {
+            file = Following::file(&file);
+        }
+        self.record.keep_journal(&mut file)?;
         let host = HostFacts { cpus: self.cpus.clone(), ..host_facts(&file) };
         let mut plan = Plan::new(&file, &host, &self.request)?;
+        if let Some(follow) = &self.follow {
+            follow.apply(&mut plan).map_err(LaunchError::from)?;
+        }
         self.record.apply(&mut plan);
         Ok(plan)
     }
+}
+
+/// The journal that is to be followed, if one is.
+fn follow(args: &ReplayArgs, file: &PipelineFile) -> Result<Option<Following>, Failure> {
+    let Some(path) = &args.journal else { return Ok(None) };
+    let following = Following::open(path, &args.captures, args.order.clone(), file);
+    Ok(Some(following.map_err(LaunchError::from)?))
 }
 
 /// Run a plan, print its summary and write the files asked for: what `replay` and `run` share.
@@ -84,7 +115,8 @@ pub(super) fn conclude(
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
-    let inputs: Vec<&Path> = options.captures.values().flatten().map(PathBuf::as_path).collect();
+    let followed = options.follow.iter().flat_map(|follow| follow.captures.iter().flatten());
+    let inputs: Vec<&Path> = options.captures.values().flatten().chain(followed).map(PathBuf::as_path).collect();
     let orders = options.orders.iter().flat_map(|out| order_files(plan, out));
     let outputs: Vec<PathBuf> = orders.chain([books, summary].into_iter().flatten().map(Path::to_owned)).collect();
     output::check(&inputs, &outputs)?;
@@ -122,6 +154,13 @@ fn verdict(outcome: &Outcome) -> Result<ExitCode, Failure> {
     if s.undrained {
         let remedy = "see which link was down, and cancel at the exchange what still stands";
         return Err(Failure::failed("it had not drained five seconds after it was told to stop", remedy.to_owned()));
+    }
+    if let Some(venue) = s.journal.iter().find(|(_, followed)| !followed.is_same()).map(|(venue, _)| venue) {
+        let remedy = "captures of every line and the pipeline file of that run are needed, and the same program";
+        return Err(Failure::failed(
+            format!("venue {venue} did not do again what its journal says"),
+            remedy.to_owned(),
+        ));
     }
     if s.conserved && s.mbufs_in_use == 0 {
         return Ok(ExitCode::SUCCESS);
@@ -203,7 +242,9 @@ impl From<LaunchError> for Failure {
         match err {
             LaunchError::Panic { .. } | LaunchError::Arena(_) => Failure::failed(err.to_string(), None),
             LaunchError::Serve(err) => Failure::input(err.to_string(), err.help()),
-            LaunchError::Trace(err) => Failure::input(err.to_string(), err.help().to_owned()),
+            LaunchError::Trace(err) | LaunchError::Follow(FollowError::Trace(err)) => {
+                Failure::input(err.to_string(), err.help().to_owned())
+            }
             err => Failure::input(err.to_string(), None),
         }
     }

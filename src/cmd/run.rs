@@ -1,8 +1,8 @@
 //! `tickpath run`: a pipeline on live ports until SIGINT or SIGTERM, then a clean drain.
 
-use super::Failure;
 use super::check::before_run;
 use super::replay::{Reader, conclude};
+use super::{Failure, load_pipeline};
 use crate::cli::RunArgs;
 use crate::pipeline::launch::Options;
 use crate::pipeline::plan::{Mode, Request};
@@ -16,6 +16,7 @@ const BOOK_LEVELS: usize = 10;
 
 /// Run, and print the summary when it has drained.
 pub fn execute(args: RunArgs, program: &Program) -> Result<ExitCode, Failure> {
+    let (_, pipeline) = load_pipeline(&args.pipeline, program)?;
     let request = Request { mode: Mode::Run, eal_args: args.eal.gather()?, capture_ports: Vec::new() };
     let reader = Reader::new(program, request, &args.record);
     let plan = reader.plan(&args.pipeline)?;
@@ -30,6 +31,8 @@ pub fn execute(args: RunArgs, program: &Program) -> Result<ExitCode, Failure> {
         book_levels: if args.books.is_some() { BOOK_LEVELS } else { 0 },
         stamps: args.record.stamps(),
         baseline: args.record.baseline()?,
+        pipeline,
+        follow: None,
         delays: args.record.inject_delay.iter().copied().collect(),
     };
     crate::sys::signals::heed_kill();

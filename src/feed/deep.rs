@@ -3,7 +3,7 @@
 //! Symbols travel in every message. A price level update carries a flag that ends an atomic event; only then is the
 //! book consistent. The protocol keeps its session id and begins again at sequence 1.
 
-use super::{Header, Opened, State, Verdict, Window};
+use super::{Carried, Header, Opened, State, Verdict, Window};
 use crate::market::{Element, Instrument, Packet, Price, Side, Status, Symbol};
 use crate::wire::deep10::{self, Message};
 use crate::wire::iextp;
@@ -33,7 +33,7 @@ impl Deep {
         let count = iex.count();
         let mark = window.mark();
         let header = Header {
-            session: u128::from(iex.session()) << 32 | u128::from(iex.channel()),
+            session: session(segment),
             sequence: iex.sequence() as u64,
             count,
             restarts_at_one: true,
@@ -53,7 +53,7 @@ impl Deep {
     }
 
     #[inline(always)]
-    fn message(
+    pub fn message(
         &self,
         state: &mut State<'_>,
         message: &[u8],
@@ -89,6 +89,22 @@ impl Deep {
             _ => {}
         }
     }
+}
+
+/// See [`Carried::by`].
+pub(super) fn carried(payload: &[u8]) -> Option<Carried<'_>> {
+    let segment = iextp::Segment::parse(payload).ok().filter(|segment| segment.header().protocol() == iextp::DEEP)?;
+    Some(Carried {
+        session: session(segment),
+        sequence: segment.header().sequence() as u64,
+        restarts_at_one: true,
+        messages: segment.messages().map_while(Result::ok).collect(),
+    })
+}
+
+#[inline(always)]
+fn session(segment: iextp::Segment<'_>) -> u128 {
+    u128::from(segment.header().session()) << 32 | u128::from(segment.header().channel())
 }
 
 #[inline(always)]

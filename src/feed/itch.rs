@@ -3,7 +3,7 @@
 //! Instruments travel as stock locate codes, valid for a day; a table of all 65,536 maps them to indexes. It is filled
 //! by the first message that names the symbol beside the locate, so a capture that begins in mid-session works too.
 
-use super::{Header, Opened, State, Verdict, Window};
+use super::{Carried, Header, Opened, Origin, State, Verdict, Window};
 use crate::arena::{Arena, ArenaFull, bytes};
 use crate::market::{Element, Instrument, Packet, Price, Side, Status, Symbol};
 use crate::wire::itch50::{self, Message};
@@ -57,7 +57,7 @@ impl<'m> Itch<'m> {
         let opened = state.open(&header, head, window);
         if state.counters.session_starts != starts {
             // Locates are of a day; a session is at most that.
-            self.locates.fill(UNNAMED);
+            self.forget();
         }
         let skip = match opened {
             Ok(skip) => skip,
@@ -74,6 +74,16 @@ impl<'m> Itch<'m> {
         })
     }
 
+    /// Locates mean nothing any more until they are named again.
+    pub fn forget(&mut self) {
+        self.locates.fill(UNNAMED);
+    }
+
+    /// `locate` was named elsewhere.
+    pub fn learn(&mut self, locate: u16, instrument: Instrument) {
+        self.locates[usize::from(locate)] = instrument.0 + 2;
+    }
+
     /// Messages of a snapshot, which have no sequence.
     pub fn snapshot(
         &mut self,
@@ -84,7 +94,7 @@ impl<'m> Itch<'m> {
     ) {
         let Ok(packet) = moldudp64::Packet::parse(payload) else { return };
         let (mark, head) = (window.mark(), state.no_frame());
-        state.head(0, &head, window);
+        state.head(0, 0, &head, window);
         for message in packet.messages().filter_map(Result::ok) {
             self.message(state, message, 0, window, ahead);
         }
@@ -92,7 +102,7 @@ impl<'m> Itch<'m> {
     }
 
     #[inline(always)]
-    fn message(
+    pub fn message(
         &mut self,
         state: &mut State<'_>,
         message: &[u8],
@@ -211,7 +221,11 @@ impl<'m> Itch<'m> {
         if *entry == UNNAMED {
             *entry = state.instrument(Symbol(stock), window).map_or(UNWANTED, |i| i.0 + 2);
             if *entry > UNWANTED {
-                return Some(Instrument(*entry - 2));
+                let instrument = Instrument(*entry - 2);
+                if state.origin == Origin::Server {
+                    state.push(Element::Named { instrument, locate }, window);
+                }
+                return Some(instrument);
             }
         }
         state.counters.unwanted += 1;
@@ -228,6 +242,17 @@ impl<'m> Itch<'m> {
         }
         None
     }
+}
+
+/// See [`Carried::by`].
+pub(super) fn carried(payload: &[u8]) -> Option<Carried<'_>> {
+    let packet = moldudp64::Packet::parse(payload).ok()?;
+    Some(Carried {
+        session: session(&packet.session()),
+        sequence: packet.sequence(),
+        restarts_at_one: false,
+        messages: packet.messages().map_while(Result::ok).collect(),
+    })
 }
 
 #[inline]

@@ -202,7 +202,7 @@ enum Origin {
     Line,
     /// It was held and has its turn.
     Held,
-    /// A re-request server.
+    /// A re-request or snapshot server.
     Server,
 }
 
@@ -282,6 +282,25 @@ impl<'m> Feed<'m> {
         match &mut self.decoder {
             Decoder::Itch(itch) => itch.packet(&mut self.state, payload, head, window, ahead),
             Decoder::Deep(deep) => deep.packet(&mut self.state, payload, head, window, ahead),
+        }
+    }
+
+    /// Decode one message by itself, without judging its place: for who knows already which messages were taken, and has
+    /// kept what no message says ([`Element::Gap`] and the like, which may come out of it and are not to be used).
+    pub fn message(&mut self, message: &[u8], window: &mut Window) {
+        match &mut self.decoder {
+            Decoder::Itch(itch) => itch.message(&mut self.state, message, 0, window, &mut |_, _| {}),
+            Decoder::Deep(deep) => deep.message(&mut self.state, message, 0, window, &mut |_, _| {}),
+        }
+    }
+
+    /// Take in what an element says of instruments that no message here has said.
+    pub fn learn(&mut self, element: &Element) {
+        match (*element, &mut self.decoder) {
+            (Element::Define { symbol, .. }, _) => drop(self.state.symbols.lookup(symbol)),
+            (Element::Named { instrument, locate }, Decoder::Itch(itch)) => itch.learn(locate, instrument),
+            (Element::SessionStart, Decoder::Itch(itch)) => itch.forget(),
+            _ => {}
         }
     }
 
@@ -400,13 +419,19 @@ impl<'m> Feed<'m> {
                 // Late before empty, so that no book is taken for whole while it is filled.
                 self.state.go_late(window);
                 self.state.announce(&[Element::SessionStart], window);
+                if let Decoder::Itch(itch) = &mut self.decoder {
+                    // It names again whatever is spoken of afterwards.
+                    itch.forget();
+                }
                 heal_of(&mut self.state).begun(next);
                 // Until it is complete every message of a line is one of the future.
                 self.state.channels[0].jump(0);
             }
             What::Snapshot => {
                 if let Decoder::Itch(itch) = &mut self.decoder {
+                    self.state.origin = Origin::Server;
                     itch.snapshot(&mut self.state, delivery.payload(), window, &mut ahead);
+                    self.state.origin = Origin::Line;
                 }
             }
             What::SnapshotEnds(sequence) if self.state.channels[0].may_go_on_with(sequence) => {
@@ -429,6 +454,36 @@ impl<'m> Feed<'m> {
         }
         true
     }
+}
+
+/// What a packet of a feed carries, whatever came before it.
+#[derive(Debug)]
+pub struct Carried<'p> {
+    /// Its session.
+    pub session: u128,
+    /// Sequence number of its first message.
+    pub sequence: u64,
+    /// Its protocol restarts within a session by falling back to sequence 1.
+    pub restarts_at_one: bool,
+    /// Its messages, those before the first that is cut short.
+    pub messages: Vec<&'p [u8]>,
+}
+
+impl<'p> Carried<'p> {
+    /// The packet in `payload`; `None` when its header is none of the protocol's.
+    pub fn by(protocol: Protocol, payload: &'p [u8]) -> Option<Carried<'p>> {
+        match protocol {
+            Protocol::Itch50 => itch::carried(payload),
+            Protocol::Deep10 => deep::carried(payload),
+        }
+    }
+}
+
+/// Sixteen bits that tell a channel's sessions apart: of the session's id, and how often it was restarted.
+#[inline(always)]
+pub fn session_mark(session: u128, restarts: u32) -> u16 {
+    let folded = (session as u64 ^ (session >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((folded >> 48) as u16).wrapping_add(restarts as u16)
 }
 
 /// The state of healing, where a delivery came through its link.
@@ -470,7 +525,7 @@ impl State<'_> {
                 _ => !self.sequenced,
             };
         if expected {
-            self.head(header.sequence, head, window);
+            self.head(header.sequence, self.mark(header, head), head, window);
             return Ok(0);
         }
         self.judge(header, head, window)
@@ -513,7 +568,7 @@ impl State<'_> {
             self.counters.duplicate_packets += 1;
             return Err(Verdict::Dropped);
         }
-        self.head(header.sequence.wrapping_add(admit.skip), head, window);
+        self.head(header.sequence.wrapping_add(admit.skip), self.mark(header, head), head, window);
         if restart {
             self.counters.session_starts += 1;
             self.push(Element::SessionStart, window);
@@ -673,7 +728,7 @@ impl State<'_> {
     /// Elements that no frame brought, as a packet.
     fn announce(&mut self, elements: &[Element], window: &mut Window) {
         let (mark, head) = (window.mark(), self.no_frame());
-        self.head(self.channels[0].next(), &head, window);
+        self.head(self.channels[0].next(), 0, &head, window);
         elements.iter().for_each(|element| self.push(*element, window));
         self.packets += u64::from(window.close(mark) > 0);
     }
@@ -691,9 +746,15 @@ impl State<'_> {
         name
     }
 
+    /// What tells the session of a packet from others of its channel.
+    #[inline(always)]
+    fn mark(&self, header: &Header<'_>, head: &Packet) -> u16 {
+        session_mark(header.session, self.channels.get(head.channel as usize).map_or(0, Channel::restarts))
+    }
+
     /// The head of a packet, as yet without elements.
     #[inline(always)]
-    fn head(&mut self, sequence: u64, head: &Packet, window: &mut Window) {
+    fn head(&mut self, sequence: u64, session: u16, head: &Packet, window: &mut Window) {
         // Field by field into its place: a copy of what was just written would wait for the stores.
         let Packet { arrival_ns, rx_tsc, parsed_tsc, burst_size, burst_position, line, channel, .. } = *head;
         let Packet { waiting, stamp, stamp_domain, .. } = *head;
@@ -709,6 +770,7 @@ impl State<'_> {
             line,
             stamp_domain,
             waiting,
+            session,
             stamp,
         };
         self.push(Element::Packet(opened), window);

@@ -235,6 +235,12 @@ impl Channel {
         (1..=heard.saturating_add(AHEAD)).contains(&next)
     }
 
+    /// How often this session has fallen back to its first message.
+    #[inline(always)]
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
     /// The session, once a packet has come.
     pub fn session(&self) -> Option<u128> {
         self.session

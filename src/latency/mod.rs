@@ -12,6 +12,8 @@ pub mod hop;
 pub mod hops;
 pub mod interval;
 #[cfg(feature = "dpdk")]
+pub mod journaling;
+#[cfg(feature = "dpdk")]
 pub mod outlet;
 pub mod profile;
 pub mod record;

@@ -15,6 +15,7 @@ use super::hops::{HopTable, ns_of};
 use super::interval::{
     ClockEvidence, DeviceClockEvidence, Interval, LcoreEvidence, LinkEvidence, PoolEvidence, PortEvidence,
 };
+use super::journaling::Journaling;
 use super::outlet::Lost;
 use super::record::{Kind, Record, StampDomain};
 use super::snapshot::{Alarm, HopSnapshot, RecorderSnapshot, Snapshot, StageSnapshot, VenueSnapshot};
@@ -85,6 +86,8 @@ pub struct RecorderParts {
     pub run: Snapshot,
     /// Trace files and the interval log, if they are wanted.
     pub trace: Option<(Writer, Hlog)>,
+    /// The journal, if it is wanted.
+    pub journal: Option<Journaling>,
     /// Holds the run against its budget, and against a baseline or its own beginning.
     pub live: Option<Live>,
     /// Who is told of every hop and every interval.
@@ -265,7 +268,7 @@ impl State {
         loop {
             // Read before the rings are: what was pushed before the flag is then seen.
             let stopping = stop.load(Ordering::Acquire);
-            let took = self.drain(&scale);
+            let took = self.drain(&scale) + self.parts.journal.as_mut().map_or(0, Journaling::drain);
             if self.sampler.is_none() {
                 self.sampler = sampler(&self.parts.lcores);
             }
@@ -292,6 +295,9 @@ impl State {
             let account = &mut self.last.recorder;
             let counters = writer.finish();
             (account.bytes, account.lost_disk) = (counters.bytes, counters.lost);
+        }
+        if let Some(journal) = self.parts.journal.take() {
+            journal.finish();
         }
         Recorded { hops: self.total, last: self.last }
     }
@@ -415,6 +421,8 @@ impl State {
         if lost > 0 {
             alarms.push(alarm("recorder", format!("{lost} records of the last interval found their ring full")));
         }
+        let broken = self.parts.journal.iter().flat_map(Journaling::broken);
+        alarms.extend(broken.map(|venue| alarm("journal", format!("the journal of venue {venue} lacks entries"))));
         if self.complained {
             alarms.push(alarm("recorder", "the trace cannot be written: records are lost".to_owned()));
         }

@@ -97,6 +97,14 @@ pub enum Element {
         /// Its symbol.
         symbol: Symbol,
     },
+    /// The feed's own number of an instrument, in a packet that no line brought: so that who finds the packets that lines
+    /// brought in a capture knows what those say of it.
+    Named {
+        /// Whose.
+        instrument: Instrument,
+        /// ITCH: its locate.
+        locate: u16,
+    },
     /// A trade that does not touch the book (ITCH P and Q, DEEP T).
     Trade {
         /// Whose trade.
@@ -167,6 +175,8 @@ pub struct Packet {
     pub stamp_domain: u8,
     /// Frames that waited in the ring from rx when its burst was taken; 0 where rx and parse are fused.
     pub waiting: u16,
+    /// Which session of its channel it is of, as [`session_mark`](crate::feed::session_mark) tells them apart.
+    pub session: u16,
     /// When it was on the wire.
     pub stamp: u64,
 }

@@ -132,6 +132,9 @@ pub struct RecordFile {
     /// Folder that trace files are written to; none are unless it is set, here or by `--trace`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// Write a journal beside the trace: what every decision depended on, so that `replay --journal` can make them again.
+    #[serde(skip_serializing_if = "is_default")]
+    pub journal: bool,
     /// A trace file is followed by the next after so many megabytes (10⁶ bytes).
     pub file_megabytes: FileMegabytes,
     /// And after so many minutes.
@@ -1137,6 +1140,7 @@ impl Default for RecordFile {
     fn default() -> Self {
         RecordFile {
             trace: None,
+            journal: false,
             file_megabytes: Within(256),
             file_minutes: Within(60),
             sample_every: Within(64),

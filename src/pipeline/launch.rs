@@ -5,6 +5,7 @@
 //! and gives everything back in the opposite order. Decides nothing: that is the plan.
 
 use super::file::{Check, ChecksumPolicy, Driver, FeedProtocol, WhenFull as WhenFullFile};
+use super::follow::{FollowError, Following};
 use super::guard::{Guard, Heart};
 use super::layout::{Gauges, Layout, idle};
 use super::plan::{LcorePlan, LinePlan, Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
@@ -19,16 +20,18 @@ use crate::dpdk::ring::{Consumer, spsc};
 use crate::dpdk::sizes::HEADROOM;
 use crate::dpdk::{DpdkError, Eal, Lcore, Mempool, Region, Socket, ethdev, lcore};
 use crate::feed::{Feed, FeedConfig, HealConfig, Protocol};
+use crate::journal::Slot;
 use crate::latency::board::{Ask, Boards};
 use crate::latency::clock::Clock;
 use crate::latency::drift::Live;
 use crate::latency::hlog::Hlog;
 use crate::latency::hop::Hop;
+use crate::latency::journaling::Journaling;
 use crate::latency::outlet::{Lost, Outlet};
 use crate::latency::profile::Profile;
 use crate::latency::record::Record;
 use crate::latency::recorder::{LcoreParts, Recorder, RecorderParts, VenueParts};
-use crate::latency::trace::{Header, Rotation, TraceError, Writer};
+use crate::latency::trace::{Header, JournalHeader, Rotation, TraceError, VenueBeginning, Writer};
 use crate::market::OrderLimits;
 use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions, Speed};
 use crate::port::{self, FeedPort, OrderPort};
@@ -41,9 +44,9 @@ use crate::session::{
     UdpTransport,
 };
 use crate::stages::{
-    Chain, Dock, Encode, EncodeParts, Ends, Flags, Group, Inbox, Links, Listening, Outbox, Parse, ParseParts, Placed,
-    Rx, RxParts, Sampler, SessionParts, Shared, Stamps, StrategyParts, Transport, Tx, TxParts, Verify, WhenFull,
-    changes,
+    Chain, Dock, Encode, EncodeParts, Ends, Flags, Follow, FollowParts, Group, Inbox, Journal, Links, Listening,
+    Outbox, Parse, ParseParts, Placed, Rx, RxParts, Sampler, Segment, SessionParts, Shared, Stamps, StrategyParts,
+    Transport, Tx, TxParts, Verify, WhenFull, changes,
 };
 use crate::strategy::{InstrumentSpec, Orders};
 use crate::sys::privileges::{self, Capability, Needs};
@@ -98,6 +101,10 @@ pub struct Options {
     pub reloads: Vec<Scripted>,
     /// Which stamps are taken on the path; without any, no order is recorded.
     pub stamps: Stamping,
+    /// The pipeline file by its name, and its text: a journal quotes them.
+    pub pipeline: (String, String),
+    /// A journal that takes the place of ports, rx and parse.
+    pub follow: Option<Following>,
     /// Time to be lost on purpose before a stage's stamp, by the stage that the hop leads to: for tests of the measurement.
     pub delays: BTreeMap<Hop, u64>,
 }
@@ -201,6 +208,9 @@ pub enum LaunchError {
     /// The trace cannot be written.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// The journal cannot be followed.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
     /// Nobody to log in as.
     #[error(transparent)]
     Login(#[from] LoginError),
@@ -235,6 +245,8 @@ pub struct SegmentParts<'m> {
     pub encode: Option<Encode<'m>>,
     /// Frames out.
     pub tx: Option<Tx>,
+    /// A journal in place of rx and parse.
+    pub follow: Option<FollowParts<'m>>,
     /// Nothing comes any more, nothing is left.
     pub flags: Flags,
     /// Control.
@@ -242,6 +254,22 @@ pub struct SegmentParts<'m> {
 }
 
 impl<'m> SegmentParts<'m> {
+    /// The segment of these parts with this strategy.
+    ///
+    /// # Errors
+    /// The strategy's own.
+    pub fn segment<S: crate::strategy::Strategy>(
+        mut self,
+        strategy: impl FnOnce(usize) -> Result<S, String>,
+    ) -> Result<Box<dyn Segment<'m> + 'm>, String> {
+        let follow = self.follow.take();
+        let chain = self.chain(strategy)?;
+        Ok(match follow {
+            Some(follow) => Box::new(Follow::new(chain, follow)),
+            None => Box::new(chain),
+        })
+    }
+
     /// The chain of these parts with this strategy.
     pub fn chain<S: crate::strategy::Strategy>(
         self,
@@ -332,14 +360,14 @@ pub fn launch(
         .trace
         .as_ref()
         .filter(|_| options.stamps != Stamping::Off)
-        .map(|folder| open_trace(folder, plan, header));
+        .map(|folder| open_trace(folder, plan, header.clone()));
     let trace = trace.transpose()?;
     let serving = serve(plan, options, &eal)?;
     let mut arenas: Vec<Arena<'_>> = regions.iter_mut().map(|r| Arena::new(r.lines_mut())).collect();
     let shared: Vec<Arc<Shared>> = plan.venues.iter().map(|_| Arc::default()).collect();
     let mut wiring = Vec::new();
     for venue in &plan.venues {
-        wiring.push(Wiring::new(venue, &eal, options.stamps != Stamping::Off)?);
+        wiring.push(Wiring::new(venue, &eal, options.stamps != Stamping::Off, plan.mode == Mode::Replay)?);
     }
     let gauges = |(venue, wiring): (&VenuePlan, &Wiring)| -> Vec<_> {
         wiring.links.gauges().map(|(link, gauge)| (venue.name.clone(), link, gauge)).collect()
@@ -355,6 +383,7 @@ pub fn launch(
     let mut recoveries: Vec<Recovery> = Vec::new();
     let ask = Ask::default();
     let mut ids = Vec::new();
+    let mut beginnings = vec![VenueBeginning::default(); plan.venues.len()];
     let mut docks: BTreeMap<u32, Dock<'_>> = BTreeMap::new();
     let mut boards: BTreeMap<u32, Boards> = BTreeMap::new();
     let drained: BTreeMap<(usize, Stage), Arc<AtomicBool>> =
@@ -374,6 +403,7 @@ pub fn launch(
                 sinks: &mut sinks,
                 devices: &mut devices,
                 ids: &mut ids,
+                beginning: &mut beginnings[segment.venue],
                 kill: shared[segment.venue].kill(),
                 shared: &shared[segment.venue],
                 recoveries: &mut recoveries,
@@ -416,6 +446,21 @@ pub fn launch(
         }
         _ => None,
     };
+    let journal = match &plan.record.trace {
+        Some(folder) if plan.record.journal => {
+            let (file, pipeline) = options.pipeline.clone();
+            let version = crate::journal::VERSION;
+            let journal = Some(JournalHeader { version, file, pipeline, venues: beginnings });
+            let writer = Writer::journal(Path::new(folder), Header { journal, ..header }, rotation(plan))?;
+            let venues = plan.venues.iter().zip(&mut wiring);
+            let venues = venues.filter_map(|(venue, wiring)| {
+                let (ring, lost) = wiring.journaled.take()?;
+                Some((venue.name.clone(), ring, lost))
+            });
+            Some(Journaling::new(writer, venues.collect()))
+        }
+        _ => None,
+    };
     let mut run = run;
     if plan.mode == Mode::Run {
         run.privileges = give_up_privileges(plan);
@@ -438,6 +483,7 @@ pub fn launch(
         ask: ask.clone(),
         run,
         trace,
+        journal,
         live,
         metrics: serving.as_ref().map(|serving| serving.metrics.clone()),
     };
@@ -688,11 +734,13 @@ struct Wiring {
     sampler: Option<Outlet>,
     recorder: Option<Outlet>,
     sources: Vec<(Consumer<Record>, Arc<Lost>)>,
+    journal: Option<Journal>,
+    journaled: Option<(Consumer<Slot>, Arc<Lost>)>,
 }
 
 impl Wiring {
-    /// Rings to the recorder too, if it is to get anything.
-    fn new(venue: &VenuePlan, eal: &Eal, record: bool) -> Result<Self, DpdkError> {
+    /// Rings to the recorder too, if it is to get anything. `lossless`: nothing of a journal may be lost.
+    fn new(venue: &VenuePlan, eal: &Eal, record: bool, lossless: bool) -> Result<Self, DpdkError> {
         let links = &venue.links;
         let mut sources = Vec::new();
         let mut outlets = [None, None];
@@ -703,10 +751,18 @@ impl Wiring {
             sources.push((consumer, lost));
         }
         let [sampler, recorder] = outlets;
+        let (mut journal, mut journaled) = (None, None);
+        if let Some(RingPlan { name, depth, node, .. }) = &venue.journal {
+            let (producer, consumer) = spsc::<Slot>(eal, name, *depth as usize, Socket::Node(*node))?;
+            let (made, lost) = Journal::new(producer, lossless);
+            (journal, journaled) = (Some(made), Some((consumer, lost)));
+        }
         Ok(Wiring {
             sampler,
             recorder,
             sources,
+            journal,
+            journaled,
             changes: None,
             links: Links {
                 rx_parse: ends(&links.rx_parse, eal)?,
@@ -804,6 +860,7 @@ struct Builder<'b> {
     devices: &'b mut Devices,
     /// Held until the run is over.
     ids: &'b mut Vec<OrderIds>,
+    beginning: &'b mut VenueBeginning,
     kill: &'b Kill,
     shared: &'b Arc<Shared>,
     recoveries: &'b mut Vec<Recovery>,
@@ -817,12 +874,43 @@ impl Builder<'_> {
         arena: &mut Arena<'m>,
     ) -> Result<SegmentParts<'m>, LaunchError> {
         let runs = |stage: Stage| (segment.first..=segment.last).contains(&stage);
+        if self.options.follow.is_some() {
+            return self.following(arena, flags);
+        }
         Ok(SegmentParts {
             rx: runs(Stage::Rx).then(|| self.rx()).transpose()?,
             parse: runs(Stage::Parse).then(|| self.parse(arena)).transpose()?,
             strategy: runs(Stage::Strategy).then(|| self.strategy(arena)).transpose()?,
             encode: runs(Stage::Encode).then(|| self.encode(arena)).transpose()?,
             tx: runs(Stage::Tx).then(|| self.tx()).transpose()?,
+            follow: None,
+            flags,
+            shared: self.shared.clone(),
+        })
+    }
+
+    /// A venue on one lcore, fed by a journal.
+    fn following<'m>(&mut self, arena: &mut Arena<'m>, flags: Flags) -> Result<SegmentParts<'m>, LaunchError> {
+        let follow = self.options.follow.as_ref().map(|follow| -> Result<FollowParts<'m>, LaunchError> {
+            let (at, beginning) = follow.venue(&self.venue.name)?;
+            *self.beginning = beginning;
+            Ok(FollowParts {
+                entries: follow.journal.entries(at),
+                messages: follow.messages(self.venue)?,
+                feed: Feed::new(&feed_config(self.venue), arena)?,
+                until: follow.until(&self.venue.name),
+                changed: follow.changed(&self.venue.name),
+            })
+        });
+        let follow = follow.transpose()?;
+        self.wiring.journal = Some(Journal::kept());
+        Ok(SegmentParts {
+            rx: None,
+            parse: None,
+            strategy: Some(self.strategy(arena)?),
+            encode: Some(self.encode(arena)?),
+            tx: Some(self.tx()?),
+            follow,
             flags,
             shared: self.shared.clone(),
         })
@@ -953,12 +1041,14 @@ impl Builder<'_> {
                 InstrumentSpec { symbol: crate::market::Symbol([b' '; 8]), lot: 100, tick: crate::market::Price(100) },
             ),
         };
+        // The journal says what the gate read: what is sent again is nobody else's to stop.
+        let kill = if self.options.follow.is_some() { Kill::default() } else { self.kill.clone() };
         let parts = StrategyParts {
             input: self.wiring.links.parse_strategy.1.take(),
             out: self.wiring.links.strategy_encode.0.take(),
             events: self.wiring.links.tx_strategy.1.take(),
             books: Books::new(&config, arena)?,
-            gate: Gate::new(venue.risk.config.clone(), self.kill.clone(), book.instruments, arena)?,
+            gate: Gate::new(venue.risk.config.clone(), kill, book.instruments, arena)?,
             states: OrderStates::new(&venue.risk.states(book.instruments), arena)?,
             touched: arena.slice("touched instruments", instruments)?,
             specs,
@@ -974,15 +1064,19 @@ impl Builder<'_> {
             },
             // Each venue has one strategy.
             changes: self.wiring.changes.take().unwrap_or_else(|| changes(1).1),
+            journal: self.wiring.journal.take(),
         };
         let limits = venue.orders.session_protocol.limits();
-        let mut orders = Orders::new(ORDERS_A_PACKET, instruments).within(limits);
+        if self.options.follow.is_none() {
+            *self.beginning = VenueBeginning { first_id: 1, last_id: limits.id, assumed: venue.risk.assumed };
+        }
         if let Some(session) = venue.orders.session.as_ref().filter(|_| self.has_session()) {
             let ids = OrderIds::reserve(Path::new(&session.ids), limits.id)?;
-            orders = orders.from(ids.first).within(OrderLimits { id: ids.last, ..limits });
+            (self.beginning.first_id, self.beginning.last_id) = (ids.first, ids.last);
             self.ids.push(ids);
         }
-        Ok((parts, orders))
+        let limits = OrderLimits { id: self.beginning.last_id, ..limits };
+        Ok((parts, Orders::new(ORDERS_A_PACKET, instruments).from(self.beginning.first_id).within(limits)))
     }
 
     fn encode<'m>(&mut self, arena: &mut Arena<'m>) -> Result<Encode<'m>, LaunchError> {
@@ -1103,6 +1197,9 @@ pub(super) fn before(stage: Stage) -> Option<Stage> {
 
 fn open_captures(plan: &Plan, options: &Options) -> Result<BTreeMap<(usize, u16), CaptureSource>, LaunchError> {
     let mut sources = BTreeMap::new();
+    if options.follow.is_some() {
+        return Ok(sources);
+    }
     for (port, queue, _) in plan.venues.iter().flat_map(queues) {
         let PortCapture { name, files } = match capture_of(plan, options, port)? {
             Some(capture) => capture,
@@ -1217,12 +1314,16 @@ struct Serving {
 /// The run's first trace file and its interval log, in `folder`.
 fn open_trace(folder: &str, plan: &Plan, header: Header) -> Result<(Writer, Hlog), TraceError> {
     let folder = Path::new(folder);
-    let max_age = Duration::from_secs(plan.record.file_seconds);
     let run = header.run.clone();
-    let writer = Writer::create(folder, header, Rotation { max_bytes: plan.record.file_bytes, max_age })?;
+    let writer = Writer::create(folder, header, rotation(plan))?;
     let path = folder.join(format!("{run}.hlog"));
     let log = Hlog::create(&path, &run).map_err(|err| TraceError::Io { doing: "create", path, err })?;
     Ok((writer, log))
+}
+
+/// When a file of the recorder's is followed by the next.
+fn rotation(plan: &Plan) -> Rotation {
+    Rotation { max_bytes: plan.record.file_bytes, max_age: Duration::from_secs(plan.record.file_seconds) }
 }
 
 /// What an ordinary thread does first: move to the main lcore's CPUs, away from the stages. Where the kernel refuses,

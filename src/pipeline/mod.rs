@@ -8,6 +8,8 @@ pub mod diff;
 pub mod eal_args;
 pub mod file;
 #[cfg(feature = "dpdk")]
+pub mod follow;
+#[cfg(feature = "dpdk")]
 mod guard;
 pub mod host;
 #[cfg(feature = "dpdk")]

@@ -14,6 +14,7 @@ use crate::arena;
 use crate::book::BookConfig;
 use crate::dpdk::sizes::{HEADROOM, PRIVATE_BYTES, pool_bytes, ring_bytes};
 use crate::feed::{self, Feed, FeedConfig};
+use crate::journal::Slot;
 use crate::latency::budget::{Allowance, Budget};
 use crate::latency::hop::Hop;
 use crate::latency::record::Record;
@@ -144,6 +145,9 @@ pub struct VenuePlan {
     pub arenas: ArenasPlan,
     /// Rings from the strategy and the tx stage to the recorder.
     pub records: [RingPlan; 2],
+    /// Ring of the journal from the strategy stage to the recorder, where one is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<RingPlan>,
     /// What its hops may take.
     pub budget: Budget,
 }
@@ -153,6 +157,9 @@ pub struct VenuePlan {
 pub struct RecordPlan {
     /// Folder of trace files; `None` writes none.
     pub trace: Option<String>,
+    /// A journal is kept beside them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub journal: bool,
     /// Bytes after which a trace file is followed by the next.
     pub file_bytes: u64,
     /// Seconds after which it is.
@@ -594,9 +601,8 @@ impl Plan {
 
         let mut pools = Vec::new();
         let mut venues = Vec::new();
-        let depth = file.record.ring_depth.value();
         for (v, venue) in file.venues.iter().enumerate() {
-            venues.push(plan_venue(v, venue, request.mode, &ports, &node_of, &home, &mut pools, depth));
+            venues.push(plan_venue(v, venue, request.mode, &ports, &node_of, &home, &mut pools, &file.record));
         }
         for lcore in &mut lcores {
             lcore.arena_bytes = arena_bytes(&venues, lcore.id);
@@ -964,7 +970,7 @@ fn plan_venue(
     node_of: &BTreeMap<u32, u32>,
     home: &dyn Fn(u32) -> u32,
     pools: &mut Vec<PoolPlan>,
-    record_depth: u32,
+    record: &RecordFile,
 ) -> VenuePlan {
     let book = plan_book(venue);
     let instruments = plan_instruments(&venue.instruments);
@@ -1070,14 +1076,23 @@ fn plan_venue(
             Mode::Run => venue.rings.rx_parse.when_full,
         },
         records: [("strategy", strategy), ("tx", tx)].map(|(stage, lcore)| {
-            // Where it is written: the recorder is in no hurry.
-            let (element_bytes, bytes) = ring_size::<Record>(record_depth as usize);
-            let (depth, node) = (record_depth, home(node_of[&lcore]));
-            let (element_bytes, bytes) = (element_bytes as u32, bytes as u64);
-            RingPlan { name: format!("tp{v}.{stage}_records"), depth, element_bytes, node, bytes }
+            let depth = record.ring_depth.value();
+            recorder_ring::<Record>(format!("tp{v}.{stage}_records"), depth, home(node_of[&lcore]))
         }),
+        journal: record
+            .journal
+            .then(|| recorder_ring::<Slot>(format!("tp{v}.journal"), JOURNAL_SLOTS, home(node_of[&strategy]))),
         budget: plan_budget(&venue.budget, &venue.stages.lcores()),
     }
+}
+
+/// Slots of a journal's ring: a packet takes one, so at four million packets a second the recorder may be away for 30 ms.
+const JOURNAL_SLOTS: u32 = (1 << 17) - 1;
+
+/// A ring to the recorder. It lies where it is written: the recorder is in no hurry.
+fn recorder_ring<T>(name: String, depth: u32, node: u32) -> RingPlan {
+    let (element_bytes, bytes) = ring_size::<T>(depth as usize);
+    RingPlan { name, depth, element_bytes: element_bytes as u32, node, bytes: bytes as u64 }
 }
 
 /// A venue's budget: what the file says, or the reference figures of a well-tuned host. Those are ranges of a hop's typical
@@ -1111,6 +1126,7 @@ fn plan_budget(file: &BudgetFile, lcores: &[u32; 5]) -> Budget {
 fn plan_record(file: &RecordFile, mode: Mode, main_cpus: &[u32]) -> RecordPlan {
     RecordPlan {
         trace: file.trace.clone(),
+        journal: file.journal,
         file_bytes: u64::from(file.file_megabytes.value()) * 1_000_000,
         file_seconds: u64::from(file.file_minutes.value()) * 60,
         sample_every: file.sample_every.value(),
@@ -1434,7 +1450,7 @@ fn memory_by_node(venues: &[VenuePlan], lcores: &[LcorePlan], pools: &[PoolPlan]
             on(ring.node, &|m| m.rings += ring.bytes);
         }
     }
-    for ring in venues.iter().flat_map(|v| &v.records) {
+    for ring in venues.iter().flat_map(|v| v.records.iter().chain(&v.journal)) {
         on(ring.node, &|m| m.rings += ring.bytes);
     }
     for lcore in lcores {

@@ -39,6 +39,7 @@ pub fn header(plan: &Plan, options: &Options, clock: &Clock, fingerprint: Finger
         },
         oversubscribed: plan.oversubscribed,
         fingerprint,
+        journal: None,
     }
 }
 

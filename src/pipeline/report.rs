@@ -7,7 +7,7 @@ use crate::latency::hops::{HopRow, HopTable, ns_of};
 use crate::latency::snapshot::RecorderSnapshot;
 use crate::market::OrderKind;
 use crate::report::text::count as grouped;
-use crate::stages::{Encode, Ledger, Parse, Rx, StrategyStage, Tx};
+use crate::stages::{Encode, Followed, Ledger, Parse, Rx, StrategyStage, Tx};
 use crate::strategy::Strategy;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -52,6 +52,8 @@ pub struct VenueReport {
     pub books: Vec<String>,
     /// Levels a side wanted in `books`; 0 gathers none.
     pub book_levels: usize,
+    /// What came of following a journal, where one was followed.
+    pub followed: Option<Followed>,
 }
 
 impl VenueReport {
@@ -135,10 +137,28 @@ impl VenueReport {
         });
         self.strategy.insert("orders refused by collector".to_owned(), stage.refused_by_collector());
         self.strategy.insert("orders the session cannot say".to_owned(), stage.unsayable());
+        if let Some((entries, lost)) = stage.journaled().filter(|_| self.followed.is_none()) {
+            self.strategy.insert("journal entries".to_owned(), entries);
+            if lost > 0 {
+                self.warnings.push(format!(
+                    "the journal of venue {} ends after {entries} entries: the way to the recorder was full",
+                    self.name
+                ));
+            }
+        }
         self.positions = stage.positions();
         if self.book_levels > 0 {
             self.books = stage.book_lines(&self.name, self.book_levels);
         }
+    }
+
+    /// What came of following a journal, before the stages report.
+    pub fn followed(&mut self, followed: &Followed, packets_applied: u64) {
+        self.packets = followed.packets;
+        // No parse made them: the journal did.
+        self.elements[0] = packets_applied;
+        self.warnings.extend(followed.warnings.iter().cloned());
+        self.followed = Some(followed.clone());
     }
 
     /// What encode counted.
@@ -212,6 +232,9 @@ pub struct Summary {
     pub mean_burst: BTreeMap<String, f64>,
     /// Shares held at the end, short negative, by venue and symbol; what was filled, so nothing in a replay.
     pub positions: BTreeMap<String, BTreeMap<String, i64>>,
+    /// What came of following a journal, by venue.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub journal: BTreeMap<String, Followed>,
     /// Everything else that was counted, by venue.
     pub counters: BTreeMap<String, BTreeMap<String, u64>>,
     /// Arguments as EAL got them.
@@ -305,6 +328,7 @@ impl Summary {
             hops: venues.iter().map(|v| (v.name.clone(), v.hops.rows(clock, &v.budget))).collect(),
             mean_burst: venues.iter().map(|v| (v.name.clone(), v.hops.mean_burst())).collect(),
             positions: venues.iter().map(|v| (v.name.clone(), v.positions.clone())).collect(),
+            journal: venues.iter().filter_map(|v| Some((v.name.clone(), v.followed.clone()?))).collect(),
             counters: venues.iter().map(|v| (v.name.clone(), by_venue(v))).collect(),
             eal_argv: facts.eal_argv,
             plan_hash: facts.plan_hash,
@@ -382,6 +406,9 @@ impl fmt::Display for Text<'_> {
 
 fn venue_text(f: &mut fmt::Formatter<'_>, v: &VenueReport, s: &Summary) -> fmt::Result {
     writeln!(f, "venue {}", v.name)?;
+    if let Some(followed) = &v.followed {
+        write!(f, "{followed}")?;
+    }
     let packets = v.packets.max(1) as f64;
     writeln!(
         f,

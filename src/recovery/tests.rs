@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::arena::{Arena, heap};
-use crate::feed::{Arbitration, Feed, FeedConfig, HealConfig, Moment, Protocol, Verdict, Window};
-use crate::market::{Element, Packet};
+use crate::feed::session_mark;
+use crate::feed::{Arbitration, Carried, Feed, FeedConfig, HealConfig, MAX_LINES, Moment, Protocol, Verdict, Window};
+use crate::journal::is_kept;
+use crate::market::{Element, Instrument, Packet};
 use crate::wire::{moldudp64, soupbin};
+use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::sync::atomic::AtomicBool;
@@ -140,12 +143,19 @@ struct Bench<'m> {
     window: Window,
     now: u64,
     said: Vec<Said>,
+    elements: Vec<Element>,
+    /// Messages of the packets that lines brought, by session and number.
+    captured: HashMap<(u16, u64), Vec<u8>>,
     frames: [u64; 2],
 }
 
 impl Bench<'_> {
     fn packet(&mut self, payload: &[u8]) {
         self.settle();
+        let Carried { session, sequence, messages, .. } = Carried::by(Protocol::Itch50, payload).unwrap();
+        for (message, n) in messages.into_iter().zip(sequence..) {
+            self.captured.insert((session_mark(session, 0), n), message.to_vec());
+        }
         let head = Packet { arrival_ns: self.now, ..Packet::default() };
         let verdict = self.feed.packet(payload, &head, &mut self.window, |_, _| {});
         self.frames[0] += 1;
@@ -166,7 +176,33 @@ impl Bench<'_> {
             Element::Healed => Some(Said::Healed),
             _ => None,
         }));
+        self.elements.extend(self.window.rest());
         self.window.take(self.window.rest().len());
+    }
+
+    /// A journal and a capture give the same elements: what the one has not, the other has.
+    fn is_found_again(&self, feed: &mut Feed<'_>) {
+        let (mut window, mut rest) = (Window::new(0), &self.elements[..]);
+        while let Some((Element::Packet(head), behind)) = rest.split_first() {
+            let (events, behind) = behind.split_at(head.count.into());
+            let (mut decoded, mut next) = (VecDeque::new(), head.sequence);
+            for event in events {
+                if head.line == MAX_LINES as u8 || is_kept(event) {
+                    feed.learn(event);
+                    continue;
+                }
+                while decoded.is_empty() {
+                    feed.message(&self.captured[&(head.session, next)], &mut window);
+                    next += 1;
+                    decoded.extend(window.rest().iter().filter(|element| !is_kept(element)));
+                    window.take(window.rest().len());
+                }
+                assert_eq!(decoded.pop_front(), Some(*event), "message {next}");
+            }
+            assert!(decoded.is_empty(), "message {next}");
+            rest = behind;
+        }
+        assert!(rest.is_empty());
     }
 
     /// Let time pass until this was said.
@@ -229,9 +265,19 @@ fn with(limits: Limits, servers: &[&Served], snapshot: Option<&Served>, test: im
     let heal =
         HealConfig { stale_after_ns: STALE_AFTER, largest_gap: limits.largest_gap, snapshot: snapshot.is_some() };
     let feed = Feed::new(&config, &mut Arena::new(&mut region)).unwrap().healed_by(link, heal);
-    let mut desk = Bench { feed, window: Window::new(0), now: 0, said: Vec::new(), frames: [0; 2] };
+    let mut desk = Bench {
+        feed,
+        window: Window::new(0),
+        now: 0,
+        said: Vec::new(),
+        elements: Vec::new(),
+        captured: HashMap::new(),
+        frames: [0; 2],
+    };
     test(&mut desk);
     desk.balances();
+    let mut region = heap(Feed::bytes(&config));
+    desk.is_found_again(&mut Feed::new(&config, &mut Arena::new(&mut region)).unwrap());
     drop(thread);
 }
 
@@ -247,6 +293,24 @@ fn what_no_line_brought_is_asked_for_and_takes_its_place() {
         assert_eq!(desk.orders(), Vec::from_iter(1..=12));
         assert_eq!((desk.counter("recovered_messages"), desk.counter("recovery_requests")), (7, 3));
         assert_eq!((desk.counter("gaps"), desk.counter("recovery_refused")), (0, 0));
+    });
+}
+
+#[test]
+fn a_locate_that_only_a_server_named_is_told() {
+    let server = rerequests(|first, count| vec![packet(first, count)]);
+    with(ROOMY, &[&server], None, |desk| {
+        // An execution has the locate alone.
+        let executed = [&b"E\0\x01\0\0\0\0\0\0\0\0"[..], &2u64.to_be_bytes(), &[0, 0, 0, 5], &[0; 8]].concat();
+        let mut bytes = [0; ROOM];
+        let mut builder = moldudp64::Builder::new(&mut bytes, SESSION, 3).unwrap();
+        builder.push(&executed).unwrap();
+        let length = builder.finish();
+        desk.packet(&bytes[..length]);
+        desk.until(Said::Healed);
+        let instrument = Instrument(0);
+        assert!(desk.elements.contains(&Element::Named { instrument, locate: 1 }));
+        assert!(desk.elements.contains(&Element::Execute { order: 2, instrument, qty: 5 }));
     });
 }
 

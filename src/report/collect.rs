@@ -15,9 +15,11 @@ use crate::latency::hops::{HopTable, percentiles};
 use crate::latency::interval::Interval;
 use crate::latency::profile::note_once;
 use crate::latency::record::{Kind, Record, StampDomain};
-use crate::latency::trace::{Block, ClockFit, Damage, Found, Header, Losses, Run, TraceError, VenueHeader};
+use crate::latency::trace::{
+    Block, ClockFit, Damage, Found, Header, Losses, Reader, Run, TraceError, VenueHeader, journal_of,
+};
 use hdrhistogram::Histogram;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Fewer values have no 99th percentile to speak of.
 const ENOUGH_FOR_P99: u64 = 100;
@@ -44,7 +46,7 @@ fn read_run(run: &Run, slowest: usize) -> Result<RunReport, TraceError> {
             Block::Records(records) => records.iter().for_each(|record| collector.record(record)),
             Block::Interval(interval) => collector.interval(interval),
             Block::Clock(fit) => collector.clock = fit,
-            Block::End => {}
+            Block::Journal(_) | Block::End => {}
         }
     }
     let losses = reader.losses();
@@ -193,6 +195,7 @@ impl<'h> Collector<'h> {
         let venues: Vec<VenueReport> =
             header.venues.iter().zip(&self.venues).map(|(h, v)| venue(h, v, header, clock)).collect();
         let slowest = self.slowest.sorted();
+        let again = again(run);
         let loss_counts = LossCounts {
             recorder: self.recorder_lost,
             unwritten: losses.damage.records_unwritten,
@@ -225,7 +228,7 @@ impl<'h> Collector<'h> {
             records: self.counts,
             losses: loss_counts,
             venues,
-            slowest: slowest.iter().map(|slow| trade(slow, header, &clock, seconds)).collect(),
+            slowest: slowest.iter().map(|slow| trade(slow, header, &clock, seconds, again.as_deref())).collect(),
             evidence: self.evidence.points(seconds),
             fingerprint: header.fingerprint.0.clone(),
         }
@@ -423,7 +426,29 @@ fn venue_caveats(venues: &[VenueReport], out: &mut Vec<String>) {
     }
 }
 
-fn trade(slow: &Slow, header: &Header, clock: &ClockFit, seconds: impl Fn(u64) -> f64) -> Trade {
+/// The command that makes the decisions of a run again, up to the order's id; `None` without a journal beside the trace.
+fn again(run: &Run) -> Option<String> {
+    let path = journal_of(run)?;
+    let header = Reader::open(&path).ok()?.header().clone();
+    let captures: BTreeSet<&str> = header.captures.iter().map(|capture| capture.name.as_str()).collect();
+    let captures = match captures.is_empty() {
+        true => "CAPTURE…".to_owned(),
+        false => captures.into_iter().map(quoted).collect::<Vec<_>>().join(" "),
+    };
+    let [file, path] = [&*header.journal?.file, &*path.to_string_lossy()].map(quoted);
+    Some(format!("tickpath replay {file} {captures} --journal {path} --order "))
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+fn trade(slow: &Slow, header: &Header, clock: &ClockFit, seconds: impl Fn(u64) -> f64, again: Option<&str>) -> Trade {
     const RINGS: [&str; 4] = ["rx→parse", "parse→strategy", "strategy→encode", "encode→tx"];
     let record = &slow.record;
     let ns = |ticks: u64| ticks as f64 / clock.tsc_hz * 1e9;
@@ -451,6 +476,7 @@ fn trade(slow: &Slow, header: &Header, clock: &ClockFit, seconds: impl Fn(u64) -
         burst_position: record.burst_position,
         rings: rings.filter_map(|((name, waiting), slots)| Some((name, waiting, slots?))).collect(),
         near: interval,
+        replay: again.map(|again| format!("{again}{}:{}", venue.name, record.order_id)),
     }
 }
 

@@ -288,6 +288,8 @@ pub struct Trade {
     pub rings: Vec<(&'static str, u16, u32)>,
     /// What the host did in the interval in which it was sent; `None` where the trace has none.
     pub near: Option<Near>,
+    /// The command that decides it again and shows what on; `None` without a journal beside the trace.
+    pub replay: Option<String>,
 }
 
 /// What happened to the lcores of one order's venue in one interval.

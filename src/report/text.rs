@@ -192,6 +192,7 @@ pub(super) fn around(trade: &Trade) -> Vec<String> {
         }
         Some(near) => lines.extend(near.facts.iter().cloned()),
     }
+    lines.extend(trade.replay.iter().map(|command| format!("again: {command}")));
     lines
 }
 

@@ -7,6 +7,8 @@
 mod change;
 mod dock;
 mod encode;
+mod follow;
+mod journal;
 mod ledger;
 mod links;
 mod parse;
@@ -18,6 +20,8 @@ mod tx;
 pub use change::{Change, Inbox, Outbox, changes};
 pub use dock::{Berth, Dock, Held, Placed};
 pub use encode::{Encode, EncodeParts};
+pub use follow::{Follow, FollowParts, Followed};
+pub use journal::Journal;
 pub use ledger::Ledger;
 pub use links::{Ends, Flags, Links, Loose};
 pub use parse::{Group, Listening, Parse, ParseCounters, ParseParts, Verify};

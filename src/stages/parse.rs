@@ -345,6 +345,7 @@ impl<'m> Parse<'m> {
             stamp: arrival.stamp,
             stamp_domain: arrival.stamp_domain,
             waiting: *waiting,
+            session: 0,
         };
         counters.tally(parts.feed.packet(payload, &head, window, ahead));
         true

@@ -8,10 +8,11 @@
 //! order without room comes back as a local reject in the same poll, or (in a replay, which is lossless) waits here
 //! and stops the intake of elements.
 
-use super::{Change, Down, Inbox, Ledger, Links, Stamps};
+use super::{Change, Down, Inbox, Journal, Ledger, Links, Stamps};
 use crate::book::Books;
 use crate::dpdk::ring::{Consumer, Producer};
-use crate::feed::MAX_PACKET_ELEMENTS;
+use crate::feed::{MAX_LINES, MAX_PACKET_ELEMENTS};
+use crate::journal::is_kept;
 use crate::latency::board::{Account, Count, Entry};
 use crate::latency::outlet::Outlet;
 use crate::latency::record::{Kind, Record};
@@ -65,6 +66,8 @@ pub struct StrategyParts<'m> {
     pub sampler: Option<Sampler>,
     /// Changes that control asks for while it runs.
     pub changes: Inbox,
+    /// What decisions depend on, and they, to the recorder.
+    pub journal: Option<Journal>,
 }
 
 /// Tells the recorder of one in so many packets that cause no order.
@@ -90,6 +93,8 @@ pub struct StrategyStage<'m, S> {
     changes: usize,
     epoch: u32,
     remaining: u16,
+    /// Every element of this packet goes into the journal.
+    whole: bool,
     intake: Box<[Element]>,
     taken: usize,
     filled: usize,
@@ -104,6 +109,8 @@ pub struct StrategyStage<'m, S> {
     paused: bool,
     /// Nothing stands that a pause has to pull.
     pulled: bool,
+    /// The strategy was asked to cancel what stands.
+    stopped: bool,
     /// Packets until the next one is sampled.
     unsampled: u32,
     /// Orders decided before this packet.
@@ -139,6 +146,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             changes: 0,
             epoch: 0,
             remaining: 0,
+            whole: false,
             intake: vec![Element::SessionStart; INTAKE].into_boxed_slice(),
             taken: 0,
             filled: 0,
@@ -149,6 +157,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             change_from: u64::MAX,
             paused: false,
             pulled: false,
+            stopped: false,
             unsampled: parts.sampler.as_ref().map_or(u32::MAX, |sampler| sampler.every),
             decided_before: 0,
             packets: 0,
@@ -164,6 +173,9 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     #[inline]
     pub fn poll(&mut self, down: &mut Down<'_, '_>) -> usize {
         let mut work = self.flush(down);
+        if let Some(journal) = &mut self.parts.journal {
+            journal.flush();
+        }
         self.look_for_change();
         if self.change_from == 0 && self.remaining == 0 {
             self.change(0);
@@ -211,6 +223,9 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     /// Apply elements in order until they end or an order has no room. Returns how many were applied.
     #[inline]
     pub fn apply(&mut self, elements: &[Element], down: &mut Down<'_, '_>) -> usize {
+        if self.parts.lossless && self.parts.journal.as_mut().is_some_and(|journal| !journal.has_room()) {
+            return 0;
+        }
         for element in elements.iter().take(LEVELS_AHEAD) {
             self.parts.books.prefetch_levels(element);
         }
@@ -250,6 +265,9 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
 
     /// A response or local event, for the strategy if it is real.
     pub fn order_event(&mut self, event: &OrderEvent, down: &mut Down<'_, '_>) {
+        if let Some(journal) = &mut self.parts.journal {
+            journal.event(self.remaining, event);
+        }
         let verdict = self.parts.states.apply(event);
         if !matches!(verdict, Verdict::Real | Verdict::Ended) {
             return;
@@ -274,17 +292,59 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     /// somebody answers, the last order's end was answered.
     pub fn close(&mut self, down: &mut Down<'_, '_>) -> bool {
         if self.closed || !self.parts.cancel_at_end {
-            return true;
+            return self.is_journaled();
         }
         // What finds no room waits: nothing comes after it. No packet is the cause.
         self.parts.lossless = true;
+        let asked = self.stop(down);
+        let states = &self.parts.states;
+        self.closed = !asked && (states.assumed() || states.venue().orders == 0);
+        if let Some(journal) = &mut self.parts.journal {
+            journal.flush();
+        }
+        self.closed && self.is_journaled()
+    }
+
+    /// Have what stands cancelled, as far as there is room. Whether the strategy asked for anything.
+    pub(super) fn stop(&mut self, down: &mut Down<'_, '_>) -> bool {
         self.orders.begin(&Packet { arrival_ns: self.orders.arrival_ns(), ..Packet::default() });
         self.strategy.on_stop(&mut self.orders);
         let asked = !self.orders.pending().is_empty();
+        if let Some(journal) = &mut self.parts.journal
+            && (asked || !self.stopped)
+        {
+            // It is asked until the last answer has come: times that made nothing are left out.
+            journal.stop();
+        }
+        self.stopped = true;
         self.hand_down(down);
-        let states = &self.parts.states;
-        self.closed = !asked && (states.assumed() || states.venue().orders == 0);
-        self.closed
+        asked
+    }
+
+    /// Its journal, if it keeps one.
+    pub(super) fn journal(&mut self) -> Option<&mut Journal> {
+        self.parts.journal.as_mut()
+    }
+
+    /// Entries that the journal took and that it lost, if there is one.
+    pub fn journaled(&self) -> Option<(u64, u64)> {
+        self.parts.journal.as_ref().map(Journal::entries)
+    }
+
+    /// Parameters were changed to those in `json`, as the `number`th change: at this place among packets and order events.
+    pub fn journal_parameters(&mut self, number: u32, json: &[u8]) {
+        if let Some(journal) = &mut self.parts.journal {
+            journal.parameters(self.remaining, number, json);
+        }
+    }
+
+    /// No order waits for room.
+    pub(super) fn is_clear(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn is_journaled(&self) -> bool {
+        self.parts.journal.as_ref().is_none_or(Journal::is_flushed)
     }
 
     /// See [`super::Segment::swap_ends`].
@@ -300,6 +360,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             && self.taken == self.filled
             && self.parts.input.as_ref().is_none_or(Consumer::is_empty)
             && self.parts.events.as_ref().is_none_or(Consumer::is_empty)
+            && self.is_journaled()
     }
 
     /// Orders decided = handed to encode + refused, by reason + held.
@@ -404,6 +465,8 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             if let Some(trading) = change.trading {
                 (self.paused, self.pulled) = (!trading, false);
             }
+            // What it changes to is control's: a journal is followed to here and no further.
+            self.journal_parameters(change.number as u32, b"");
             self.parts.changes.done(change);
             self.look_for_change();
         }
@@ -425,6 +488,10 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         if head.sequence >= self.change_from {
             self.change(head.sequence);
         }
+        if let Some(journal) = &mut self.parts.journal {
+            journal.packet(head);
+            self.whole = head.line == MAX_LINES as u8;
+        }
         self.orders.begin(head);
         self.decided_before = self.decided;
         self.remaining = head.count;
@@ -434,6 +501,9 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
 
     #[inline(always)]
     fn event(&mut self, element: &Element, down: &mut Down<'_, '_>) {
+        if self.whole {
+            self.journal_element(element);
+        }
         match element {
             Element::Status { instrument, status } => {
                 self.parts.gate.status(*instrument, *status);
@@ -446,7 +516,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             | Element::Collar { .. }
             | Element::Late
             | Element::Healed => self.rarely(element, down),
-            Element::Packet(_) | Element::Trade { .. } => {}
+            Element::Packet(_) | Element::Named { .. } | Element::Trade { .. } => {}
             _ => {
                 if let Some(instrument) = self.parts.books.apply(element) {
                     self.touch(instrument);
@@ -473,7 +543,18 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
 
     #[cold]
     #[inline(never)]
+    fn journal_element(&mut self, element: &Element) {
+        if let Some(journal) = &mut self.parts.journal {
+            journal.element(self.remaining, element);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
     fn rarely(&mut self, element: &Element, down: &mut Down<'_, '_>) {
+        if !self.whole && is_kept(element) {
+            self.journal_element(element);
+        }
         match element {
             Element::Define { instrument, symbol } => {
                 let known = &mut self.known[instrument.0 as usize];
@@ -594,8 +675,15 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
                 order.book_tsc = decided_tsc;
             }
             let order = *order;
-            let StrategyParts { books, gate, states, out, lossless, .. } = &mut self.parts;
+            let StrategyParts { books, gate, states, out, lossless, journal, .. } = &mut self.parts;
             self.decided += 1;
+            // Following a run: what the kill word was, and whether there was room, nothing else can tell.
+            let told = journal.as_mut().and_then(Journal::told);
+            match told {
+                Some(Some(Refusal::Killed)) => drop(gate.kill().trip(KillReason::Before)),
+                Some(_) => gate.kill().clear(),
+                None => {}
+            }
             let touch = match order.kind {
                 OrderKind::Cancel => Touch::default(),
                 OrderKind::Enter | OrderKind::Replace => Touch::of(&books.book(order.instrument)),
@@ -605,6 +693,9 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
                 false => gate.check(&order, &touch, states),
             };
             let passed = checked.and_then(|()| {
+                if told == Some(Some(Refusal::NoRoom)) {
+                    return Err(Refusal::NoRoom);
+                }
                 if self.waiting.is_empty() && pass(out, down, &order) {
                     self.sent += 1;
                 } else if *lossless && self.waiting.len() < self.waiting.capacity() {
@@ -614,6 +705,9 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
                 }
                 Ok(())
             });
+            if let Some(journal) = journal {
+                journal.decision(&order, passed.err());
+            }
             match passed {
                 Ok(()) => self.answers.extend(states.sent(&order)),
                 Err(refusal) => {

@@ -46,6 +46,18 @@ pub enum TraceError {
         /// The folder.
         path: PathBuf,
     },
+    /// There is no journal.
+    #[error("no journal in {}", path.display())]
+    NoJournal {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// Journals of several runs where one was expected.
+    #[error("{} has journals of several runs", path.display())]
+    Several {
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 impl TraceError {
@@ -57,6 +69,8 @@ impl TraceError {
             TraceError::Foreign { .. } | TraceError::Nothing { .. } => {
                 "name trace files (*.tptrace) or the folder that --trace wrote"
             }
+            TraceError::NoJournal { .. } => "name a journal (*.tpjournal), or the folder of one",
+            TraceError::Several { .. } => "name a file of the run that is meant (*.tpjournal)",
             TraceError::Newer { .. } => "read it with the tickpath that wrote it, or a later one",
             TraceError::Head { .. } => {
                 "every file of a run has a head of its own: leave this one out and read the others"

@@ -92,6 +92,8 @@ pub mod kind {
     pub const END: u16 = 3;
     /// A `ClockFit` as JSON that replaces the header's.
     pub const CLOCK: u16 = 4;
+    /// Entries of a journal: `docs/journal.md`.
+    pub const JOURNAL: u16 = 5;
 }
 
 /// A block's head.

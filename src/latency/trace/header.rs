@@ -32,6 +32,35 @@ pub struct Header {
     pub oversubscribed: bool,
     /// Program and host.
     pub fingerprint: Fingerprint,
+    /// In a journal's files, what decisions depended on from the beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<JournalHeader>,
+}
+
+/// What the decisions of a run depended on from its beginning.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JournalHeader {
+    /// Version of the entries: [`crate::journal::VERSION`].
+    pub version: u32,
+    /// The pipeline file, as it was named on the command line.
+    pub file: String,
+    /// The pipeline file itself.
+    pub pipeline: String,
+    /// Of each venue, in the order of `venues`.
+    pub venues: Vec<VenueBeginning>,
+}
+
+/// How a venue began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VenueBeginning {
+    /// Id of its first order.
+    pub first_id: u64,
+    /// The last id that it might use.
+    pub last_id: u64,
+    /// Nobody answered its orders: they counted as accepted when they were handed down.
+    pub assumed: bool,
 }
 
 /// How stamps become time.

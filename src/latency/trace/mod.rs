@@ -11,7 +11,7 @@ mod run;
 mod writer;
 
 pub use error::TraceError;
-pub use header::{CaptureId, ClockFit, Header, VenueHeader};
+pub use header::{CaptureId, ClockFit, Header, JournalHeader, VenueBeginning, VenueHeader};
 pub use reader::{Block, Damage, Reader};
-pub use run::{Found, Losses, Run, RunFile, RunReader, runs};
+pub use run::{Found, Losses, Run, RunFile, RunReader, journal_of, journals, runs};
 pub use writer::{Counters, HOLD, Rotation, Writer};

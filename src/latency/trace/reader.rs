@@ -27,6 +27,8 @@ pub enum Block<'a> {
     Interval(Interval),
     /// A better fit of the clock than the header's.
     Clock(ClockFit),
+    /// Entries of a journal, as [`crate::journal`] writes them.
+    Journal(Vec<u8>),
     /// The run ended in order: nothing follows.
     End,
 }
@@ -219,6 +221,7 @@ impl<R: Read> Reader<R> {
                 }
                 kind::INTERVAL => serde_json::from_slice(bytes).ok().map(Block::Interval),
                 kind::CLOCK => serde_json::from_slice(bytes).ok().map(Block::Clock),
+                kind::JOURNAL => Some(Block::Journal(bytes.to_vec())),
                 kind::END => {
                     self.ended = true;
                     Some(Block::End)

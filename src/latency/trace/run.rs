@@ -4,6 +4,11 @@ use super::{Block, Damage, Header, Reader, TraceError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// What the name of a trace file ends with.
+pub(super) const TRACE: &str = "tptrace";
+/// What that of a journal's does.
+pub(super) const JOURNAL: &str = "tpjournal";
+
 /// What a command line named.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -56,8 +61,11 @@ pub fn runs(paths: &[PathBuf]) -> Result<Found, TraceError> {
     let mut found = Found::default();
     let mut files: BTreeMap<(String, u32), (RunFile, Header)> = BTreeMap::new();
     for path in paths {
-        let here = if path.is_dir() { inside(path)? } else { vec![path.clone()] };
+        let here = if path.is_dir() { inside(path, TRACE)? } else { vec![path.clone()] };
         for file in here {
+            if file.extension().is_some_and(|extension| extension == JOURNAL) {
+                return Err(TraceError::Foreign { path: file, found: "it is a journal".to_owned() });
+            }
             match Reader::open(&file) {
                 Ok(reader) => {
                     let header = reader.header().clone();
@@ -86,12 +94,53 @@ pub fn runs(paths: &[PathBuf]) -> Result<Found, TraceError> {
     Ok(found)
 }
 
-fn inside(folder: &Path) -> Result<Vec<PathBuf>, TraceError> {
+/// The run whose journal `path` is: one of its files, or a folder with that of one run.
+///
+/// # Errors
+/// What is there is no journal, cannot be read, or is of several runs.
+pub fn journals(path: &Path) -> Result<Run, TraceError> {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let wanted = if path.is_dir() { None } else { Some(Reader::open(path)?.header().run.clone()) };
+    let mut run: Option<Run> = None;
+    let files = match inside(folder, JOURNAL) {
+        Err(TraceError::Nothing { .. }) => Vec::new(),
+        found => found?,
+    };
+    for path in files {
+        let reader = match Reader::open(&path) {
+            Err(_) if wanted.is_some() => continue,
+            opened => opened?,
+        };
+        let header = reader.header();
+        if wanted.as_ref().is_some_and(|wanted| *wanted != header.run) {
+            continue;
+        }
+        let file = RunFile { path, file: header.file, first_index: reader.first_index() };
+        match &mut run {
+            Some(run) if run.id == header.run => run.files.push(file),
+            Some(_) => return Err(TraceError::Several { path: folder.to_owned() }),
+            None => {
+                let header = header.clone();
+                run = Some(Run { id: header.run.clone(), files: vec![file], missing: Vec::new(), header });
+            }
+        }
+    }
+    run.filter(|run| run.header.journal.is_some()).ok_or_else(|| TraceError::NoJournal { path: path.to_owned() })
+}
+
+/// The first file of the journal that lies beside a trace, if there is one.
+pub fn journal_of(trace: &Run) -> Option<PathBuf> {
+    let folder = trace.files.first()?.path.parent()?;
+    Some(folder.join(format!("{}-0000.{JOURNAL}", trace.id))).filter(|path| path.is_file())
+}
+
+fn inside(folder: &Path, wanted: &str) -> Result<Vec<PathBuf>, TraceError> {
     let refused = |err| TraceError::Io { doing: "read", path: folder.to_owned(), err };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(refused)? {
         let path = entry.map_err(refused)?.path();
-        if path.extension().is_some_and(|extension| extension == "tptrace") {
+        if path.extension().is_some_and(|extension| extension == wanted) {
             paths.push(path);
         }
     }
@@ -104,9 +153,9 @@ fn inside(folder: &Path) -> Result<Vec<PathBuf>, TraceError> {
 
 impl Run {
     /// Read all its files as one.
-    pub fn read(&self) -> RunReader<'_> {
+    pub fn read(&self) -> RunReader {
         RunReader {
-            files: &self.files,
+            files: self.files.clone().into_iter(),
             reader: None,
             expected: 0,
             losses: Losses { unfinished: true, ..Losses::default() },
@@ -116,15 +165,15 @@ impl Run {
 
 /// Reads a run. See [`Run::read`].
 #[derive(Debug)]
-pub struct RunReader<'r> {
-    files: &'r [RunFile],
+pub struct RunReader {
+    files: std::vec::IntoIter<RunFile>,
     reader: Option<Reader>,
     /// Index that the next file's first record should have.
     expected: u64,
     losses: Losses,
 }
 
-impl RunReader<'_> {
+impl RunReader {
     /// The next good block; `None` behind the last.
     ///
     /// # Errors
@@ -132,8 +181,7 @@ impl RunReader<'_> {
     #[expect(clippy::should_implement_trait, reason = "a block borrows the reader's buffer")]
     pub fn next(&mut self) -> Result<Option<Block<'_>>, TraceError> {
         while !self.step()? {
-            let Some((next, rest)) = self.files.split_first() else { return Ok(None) };
-            self.files = rest;
+            let Some(next) = self.files.next() else { return Ok(None) };
             let reader = Reader::open(&next.path)?;
             let missing = reader.first_index().saturating_sub(self.expected);
             self.losses.records_missing = self.losses.records_missing.saturating_add(missing);

@@ -5,6 +5,7 @@
 //! process loses the block that was gathering, a host without power what the kernel had not written yet.
 
 use super::format::{BlockHead, HEAD_BYTES, MAX_HEADER, MAX_PAYLOAD, RECORD_BYTES, file_head, kind};
+use super::run::{JOURNAL, TRACE};
 use super::{ClockFit, Header, TraceError};
 use crate::latency::interval::Interval;
 use crate::latency::record::Record;
@@ -45,7 +46,7 @@ pub struct Counters {
     pub files: u64,
     /// Records that could not be written.
     pub lost: u64,
-    /// Intervals and clock fits that could not be written.
+    /// Intervals, clock fits and pieces of a journal that could not be written.
     pub evidence_lost: u64,
 }
 
@@ -53,6 +54,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Writer {
     folder: PathBuf,
+    extension: &'static str,
     header: Header,
     rotation: Rotation,
     file: File,
@@ -81,18 +83,31 @@ impl Writer {
     /// # Errors
     /// The folder or the file cannot be made, or holds a file of this run already.
     pub fn create(folder: &Path, header: Header, rotation: Rotation) -> Result<Writer, TraceError> {
+        Writer::files(folder, TRACE, header, rotation)
+    }
+
+    /// The same, of the run's journal: files of their own beside the trace.
+    ///
+    /// # Errors
+    /// As [`Writer::create`].
+    pub fn journal(folder: &Path, header: Header, rotation: Rotation) -> Result<Writer, TraceError> {
+        Writer::files(folder, JOURNAL, header, rotation)
+    }
+
+    fn files(folder: &Path, extension: &'static str, header: Header, rotation: Rotation) -> Result<Writer, TraceError> {
         let refused = |doing, path: &Path| {
             let path = path.to_owned();
             move |err| TraceError::Io { doing, path, err }
         };
         std::fs::create_dir_all(folder).map_err(refused("create", folder))?;
         let header = Header { file: 0, ..header };
-        let path = folder.join(file_name(&header));
-        let (file, head_bytes) = begin(folder, &header, 0).map_err(refused("create", &path))?;
+        let path = folder.join(file_name(&header, extension));
+        let (file, head_bytes) = begin(&path, &header, 0).map_err(refused("create", &path))?;
         let mut block = Vec::with_capacity(HEAD_BYTES + BLOCK_RECORDS * RECORD_BYTES);
         block.resize(HEAD_BYTES, 0);
         Ok(Writer {
             folder: folder.to_owned(),
+            extension,
             header,
             rotation,
             file,
@@ -128,13 +143,13 @@ impl Writer {
     /// Take the evidence of an interval, behind every record taken so far.
     pub fn interval(&mut self, interval: &Interval) {
         // Strings, numbers and maps with string keys: nothing in it can fail to become JSON.
-        self.evidence(kind::INTERVAL, &serde_json::to_vec(interval).expect("an interval is plain data"));
+        self.block(kind::INTERVAL, &serde_json::to_vec(interval).expect("an interval is plain data"));
     }
 
     /// Take a better fit of the clock: readers use the last of the run.
     pub fn clock(&mut self, fit: &ClockFit) {
         // As above.
-        self.evidence(kind::CLOCK, &serde_json::to_vec(fit).expect("a fit is plain data"));
+        self.block(kind::CLOCK, &serde_json::to_vec(fit).expect("a fit is plain data"));
         // The files to come begin with it.
         self.header.clock = *fit;
     }
@@ -163,7 +178,7 @@ impl Writer {
 
     /// The file that is being written.
     pub fn path(&self) -> PathBuf {
-        self.folder.join(file_name(&self.header))
+        self.folder.join(file_name(&self.header, self.extension))
     }
 
     fn tick_at(&mut self, now: Instant) {
@@ -194,14 +209,20 @@ impl Writer {
         self.block = block;
     }
 
-    fn evidence(&mut self, kind: u16, json: &[u8]) {
+    /// Take a piece of a journal, behind everything taken so far. False when it is not in the file.
+    pub fn entries(&mut self, payload: &[u8]) -> bool {
+        self.block(kind::JOURNAL, payload)
+    }
+
+    /// A block of another kind than records, behind every record taken so far.
+    fn block(&mut self, kind: u16, payload: &[u8]) -> bool {
         self.flush();
-        let mut block = BlockHead::of(kind, self.index, 0, json).bytes().to_vec();
-        block.extend_from_slice(json);
+        let mut block = BlockHead::of(kind, self.index, 0, payload).bytes().to_vec();
+        block.extend_from_slice(payload);
         // A reader would take a longer one for damage.
-        if json.len() > MAX_PAYLOAD || !self.write(&block, self.index) {
-            self.counters.evidence_lost += 1;
-        }
+        let written = payload.len() <= MAX_PAYLOAD && self.write(&block, self.index);
+        self.counters.evidence_lost += u64::from(!written);
+        written
     }
 
     /// One block, whole or not at all: whether it lies in the file. `behind` is the index behind its last record.
@@ -233,7 +254,8 @@ impl Writer {
     /// The next file. Where none can be made, the one that is there goes on, and the next block tries again.
     fn rotate(&mut self) {
         let header = Header { file: self.header.file + 1, ..self.header.clone() };
-        let Ok((file, head_bytes)) = begin(&self.folder, &header, self.accounted) else { return };
+        let path = self.folder.join(file_name(&header, self.extension));
+        let Ok((file, head_bytes)) = begin(&path, &header, self.accounted) else { return };
         self.header = header;
         self.file = file;
         self.length = head_bytes;
@@ -250,25 +272,24 @@ impl Drop for Writer {
     }
 }
 
-/// `<run>-<file>.tptrace`.
-fn file_name(header: &Header) -> String {
-    format!("{}-{:04}.tptrace", header.run, header.file)
+/// `<run>-<file>.tptrace`, or `.tpjournal`.
+fn file_name(header: &Header, extension: &str) -> String {
+    format!("{}-{:04}.{extension}", header.run, header.file)
 }
 
 /// A new file with its head, or none.
-fn begin(folder: &Path, header: &Header, first_index: u64) -> io::Result<(File, u64)> {
+fn begin(path: &Path, header: &Header, first_index: u64) -> io::Result<(File, u64)> {
     let head = file_head(header, first_index);
     if head.len() > HEAD_BYTES + MAX_HEADER {
         return Err(io::Error::new(ErrorKind::InvalidInput, "its header is longer than 4 MiB"));
     }
-    let path = folder.join(file_name(header));
     // Appending: a write begins where the file ends, also after a torn block was cut off.
-    let mut file = OpenOptions::new().append(true).create_new(true).open(&path)?;
+    let mut file = OpenOptions::new().append(true).create_new(true).open(path)?;
     match write_once(&mut file, &head) {
         Ok(written) if written == head.len() => Ok((file, head.len() as u64)),
         outcome => {
             // A file without a whole head is of no use to anybody.
-            let _ = std::fs::remove_file(&path);
+            let _ = std::fs::remove_file(path);
             Err(outcome.err().unwrap_or_else(|| ErrorKind::StorageFull.into()))
         }
     }
