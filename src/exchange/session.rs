@@ -22,7 +22,8 @@ const CONNECTIONS: usize = 64;
 const DATAGRAM: usize = 1 << 16;
 
 /// What order entry speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "dpdk", derive(clap::ValueEnum))]
 pub enum Protocol {
     /// OUCH 5.0 over SoupBinTCP.
     #[default]
@@ -59,7 +60,8 @@ pub trait Dialect: Send {
     /// Cuts the message at the front of a stream.
     fn cut(&self, stream: &[u8]) -> Cut;
 
-    /// What a whole message means. `is_in`: from the client that is logged in; `may_order`: from one that needs no login.
+    /// What a whole message means. `is_in`: from the client that is logged in, whose numbers count; `may_order`: from it, or
+    /// from one that needs no login.
     ///
     /// # Errors
     /// It is no message of the protocol, or none that may come now.
@@ -374,11 +376,10 @@ impl OrderSession {
     /// One message of peer number `at`.
     fn hear(&mut self, at: usize, message: &[u8], now: Instant) -> Result<Option<Request>, Parting> {
         let Peer { connection, is_logged_in } = &mut self.peers[at];
-        let is_in = *is_logged_in;
-        // A lab's datagrams may come without a login.
-        let may_order = is_in || connection.is_udp();
+        let (is_in, is_udp) = (*is_logged_in, connection.is_udp());
         let mut out = Batch::default();
-        let heard = self.dialect.hear(message, is_in, may_order, &self.config.credentials, &mut out);
+        // A lab's datagrams come without a login, and some of them not at all: their numbers and names bind nobody.
+        let heard = self.dialect.hear(message, is_in && !is_udp, is_in || is_udp, &self.config.credentials, &mut out);
         out.iter().for_each(|message| connection.send_raw(message, now));
         match heard.map_err(|_| Parting::Broken)? {
             Heard::Nothing => {}
@@ -446,6 +447,42 @@ impl OrderSession {
                 }
                 peer.connection.close_when_sent();
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_are_taken_without_a_login_whatever_their_numbers() {
+        let boe = [&b"\xba\xba\x1d\0\x39\0\x01\0\0\0"[..], b"7", &[0; 20]].concat();
+        let fix = b"8=FIX.4.2\x019=32\x0135=F\x0134=1\x0149=A\x0156=B\x0111=7C1\x0141=7\x0110=185\x01".to_vec();
+        for (protocol, message) in [(Protocol::Boe20, boe), (Protocol::Fix42, fix)] {
+            let config = SessionConfig {
+                protocol,
+                session: *b"SESSION1  ",
+                credentials: Credentials::new("ALICE", "secret").unwrap(),
+                heartbeat: Duration::from_secs(1),
+                idle: Duration::from_secs(15),
+                cancel_after: None,
+            };
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let [udp, client] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+            listener.set_nonblocking(true).unwrap();
+            udp.set_nonblocking(true).unwrap();
+            let (address, now) = (udp.local_addr().unwrap(), Instant::now());
+            let mut session = OrderSession::new(config, listener, Some(udp));
+            for _ in 0..3 {
+                client.send_to(&message, address).unwrap();
+                let heard = (0..1_000_000).find_map(|_| {
+                    session.receive(now);
+                    session.next_order(now)
+                });
+                assert_eq!(heard, Some(Request::Cancel { urn: 7, qty: 0 }), "{protocol:?}");
+            }
+            assert_eq!((session.counts().logins, session.counts().broken), (1, 0), "{protocol:?}");
         }
     }
 }

@@ -146,6 +146,8 @@ const WANTED: [(u8, [u8; 5]); 3] = [
     (kind::MODIFIED, [0x04, 0, 0, 0, 0x03]),
     (kind::RESTATED, [0, 0, 0, 0, 0x02]),
 ];
+/// Why a cancel is refused of an order that the exchange does not know.
+const NOT_FOUND: u8 = b'O';
 /// Bytes of one such parameter group.
 const GROUP: usize = 5 + 5;
 
@@ -316,8 +318,11 @@ impl BoeClient {
         for unit in units {
             let last = u32::from_le_bytes([unit[1], unit[2], unit[3], unit[4]]);
             if let Some(known) = self.units.get_mut(usize::from(unit[0]).wrapping_sub(1)) {
-                // What is known stays: the rest is replayed.
-                known.get_or_insert(last);
+                // What is known stays: the rest is replayed. An exchange that has sent less than came begins anew.
+                let known = *known.get_or_insert(last);
+                if last < known {
+                    return Err(Broken::Sequence { expected: known.into(), found: last.into() });
+                }
             }
         }
         self.received = login.last_received();
@@ -414,14 +419,15 @@ fn read(message: &[u8], rx_tsc: u64, live: &mut Live) -> Option<Response> {
             (one(OrderEvent { qty: m.qty(), price, match_id, ..event }), false)
         }
         _ => {
-            let reason = boe20::Rejected::prefix(body).ok()?.reason().into();
+            let reason = boe20::Rejected::prefix(body).ok()?.reason();
             // An order whose acknowledgement would have come before: it never stood, and its refusal was lost.
-            if kind == kind::CANCEL_REJECTED && order.known {
+            let never_stood = !order.known && reason == NOT_FOUND;
+            if kind == kind::CANCEL_REJECTED && !never_stood {
                 live.cancel_refused(event.id);
                 (one(event), true)
             } else {
                 live.ended(event.id);
-                (one(OrderEvent { kind: Rejected, reason, ..event }), true)
+                (one(OrderEvent { kind: Rejected, reason: reason.into(), ..event }), true)
             }
         }
     };
@@ -431,6 +437,7 @@ fn read(message: &[u8], rx_tsc: u64, live: &mut Live) -> Option<Response> {
 #[cfg(test)]
 mod tests {
     use super::super::encoder::tests::order;
+    use super::super::live::LiveOrder;
     use super::*;
     use crate::arena::heap;
     use crate::market::Instrument;
@@ -520,6 +527,8 @@ mod tests {
         let n = client.login(5, &mut out);
         let units = b"\x0f\0\x80\x01\x02\x01\x2f\0\0\0\x02\0\0\0\0";
         assert_eq!(out[..n], [&b"\xba\xba\x48\0"[..], head, units, groups].concat());
+        let behind = take(&mut client, &login_response());
+        assert_eq!(behind, Err(Broken::Sequence { expected: 47, found: 46 }), "it would number 47 again");
     }
 
     #[test]
@@ -532,6 +541,23 @@ mod tests {
         client.login(0, &mut out);
         take(&mut client, &login_response()).unwrap();
         assert_eq!(client.received(), Received::AllBut { lost: 31..=31, refusals_too: true });
+    }
+
+    #[test]
+    fn a_refused_cancel_ends_only_an_order_that_the_exchange_never_had() {
+        let (instrument, side, qty) = (Instrument(1), Side::Buy, 100);
+        let asked = LiveOrder { instrument, side, qty, leaving: true, known: false, replaced_by: 0, sent: 3, left: 5 };
+        let mut live = Live::new(4);
+        assert!(live.insert(7, asked));
+        let mut told = |reason: u8| {
+            let body = [&[0u8; 8][..], &boe20::client_id(7), &[reason], &[0; 61]].concat();
+            match response(&message(kind::CANCEL_REJECTED, 0, 0, &body), 1, &mut live) {
+                Response::Order { events, .. } => (events[0].kind, live.len()),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(told(b'J'), (OrderEventKind::CancelRejected, 1), "too late to cancel");
+        assert_eq!(told(b'O'), (OrderEventKind::Rejected, 0));
     }
 
     #[test]

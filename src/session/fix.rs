@@ -539,6 +539,15 @@ pub fn response(message: &[u8], rx_tsc: u64, live: &mut Live) -> Response {
 /// Execution Report.
 fn report(message: &Message<'_>, rx_tsc: u64, live: &mut Live) -> Option<Response> {
     use OrderEventKind::{Accepted, CancelPending, Cancelled, Filled, Rejected, Replaced};
+    match message.field(tag::EXEC_TRANS_TYPE) {
+        None | Some(b"0") => {}
+        // An execution undone or corrected: positions are not what they are thought to be.
+        Some(b"1" | b"2") => {
+            return Some(Response::Unknown { id: message.number(tag::CL_ORD_ID).unwrap_or(0), executed: true });
+        }
+        // A status.
+        Some(_) => return Some(Response::Other),
+    }
     let exec_type = match message.field(tag::EXEC_TYPE)? {
         &[exec_type] => exec_type,
         _ => return Some(Response::Other),
@@ -777,20 +786,36 @@ mod tests {
         assert_eq!(low, Err(Broken::Sequence { expected: 7, found: 6 }));
     }
 
+    const STANDING: LiveOrder = LiveOrder {
+        instrument: crate::market::Instrument(1),
+        side: Side::Buy,
+        qty: 100,
+        leaving: true,
+        known: true,
+        replaced_by: 0,
+        sent: 3,
+        left: 5,
+    };
+
+    #[test]
+    fn an_execution_that_is_undone_or_corrected_is_no_fill() {
+        let mut live = Live::new(4);
+        assert!(live.insert(7, STANDING));
+        let mut told = |trans_type: char| {
+            let fields = format!("11=7|17=5|20={trans_type}|150=2|151=0|32=100|31=1.0|60=20140901-02:07:17.077|");
+            response(&theirs('8', 9, &fields), 1, &mut live)
+        };
+        assert_eq!(told('1'), Response::Unknown { id: 7, executed: true });
+        assert_eq!(told('2'), Response::Unknown { id: 7, executed: true });
+        assert_eq!(told('3'), Response::Other);
+        assert!(matches!(told('0'), Response::Order { .. }));
+        assert!(live.is_empty());
+    }
+
     #[test]
     fn what_was_not_understood_was_refused() {
         let mut live = Live::new(4);
-        let standing = LiveOrder {
-            instrument: crate::market::Instrument(1),
-            side: Side::Buy,
-            qty: 100,
-            leaving: true,
-            known: true,
-            replaced_by: 0,
-            sent: 3,
-            left: 5,
-        };
-        assert!(live.insert(7, standing) && live.insert(8, LiveOrder { sent: 4, left: 0, ..standing }));
+        assert!(live.insert(7, STANDING) && live.insert(8, LiveOrder { sent: 4, left: 0, ..STANDING }));
         let mut told = |bytes: Vec<u8>| match response(&bytes, 1, &mut live) {
             Response::Order { events, .. } => events.iter().map(|e| (e.kind, e.id)).collect::<Vec<_>>(),
             other => panic!("{other:?}"),

@@ -235,11 +235,11 @@ impl Live {
         slots.map(|(at, slot)| (at, *slot)).find(|(_, slot)| doubtful(slot)).map(|(at, slot)| (at, slot.id, slot.order))
     }
 
-    /// The order that the message with this number was about, and whether that was its cancel.
+    /// The order that the message with this number was about, and whether that was its cancel. 0 is no message's.
     #[cold]
     pub fn numbered(&self, number: u32) -> Option<(u64, bool)> {
-        let slot =
-            self.slots.iter().find(|slot| slot.id != 0 && [slot.order.sent, slot.order.left].contains(&number))?;
+        let mut slots = self.slots.iter().filter(|slot| slot.id != 0 && number != 0);
+        let slot = slots.find(|slot| [slot.order.sent, slot.order.left].contains(&number))?;
         Some((slot.id, slot.order.left == number))
     }
 
@@ -340,6 +340,13 @@ mod tests {
         assert_eq!(live.next_to_cancel(), None);
         live.forget_refused_cancels();
         assert_eq!(live.next_to_cancel(), Some(1));
+    }
+
+    #[test]
+    fn an_order_is_found_by_the_number_of_its_message_and_none_by_0() {
+        let mut live = Live::new(8);
+        assert!(live.insert(1, LiveOrder { sent: 3, ..order(5) }));
+        assert_eq!((live.numbered(3), live.numbered(0)), (Some((1, false)), None));
     }
 
     #[test]

@@ -68,9 +68,9 @@ counters! {
     heartbeats,
     /// Responses about orders.
     responses,
-    /// Responses about orders that are not known here.
+    /// Responses that no order here takes: it is not known, or an execution of it was undone or corrected (FIX).
     unknown_orders,
-    /// Of those: executions.
+    /// Of those: about executions.
     unknown_executions,
     /// Messages that are none of the protocol.
     malformed,
@@ -256,12 +256,7 @@ impl OrderSession {
                     }
                 };
                 match message {
-                    Happening::Nothing => {
-                        let mut out = [0; LONGEST_SENT];
-                        while let Some(n) = client.owed(rx_tsc, &mut out) {
-                            tcp.send(&out[..n]);
-                        }
-                    }
+                    Happening::Nothing => answer(client, tcp, rx_tsc),
                     Happening::Ended => {}
                     Happening::Up => {
                         counters.logins += 1;
@@ -439,7 +434,7 @@ impl OrderSession {
                 self.counters.silent_server += 1;
                 self.drop_connection(now);
             }
-            Phase::Up if self.closing == Closing::Wanted && self.live.is_empty() => {
+            Phase::Up if self.closing == Closing::Wanted && self.live.is_empty() && self.tcp.has_room(LONGEST_SENT) => {
                 let n = self.client.logout(now, &mut out);
                 self.tcp.send(&out[..n]);
                 self.tcp.close();
@@ -450,7 +445,10 @@ impl OrderSession {
                     self.retried_at = now;
                     self.live.forget_refused_cancels();
                 }
-                if let Some(n) = self.client.heartbeat(now, &mut out) {
+                answer(&mut self.client, &mut self.tcp, now);
+                if self.tcp.has_room(LONGEST_SENT)
+                    && let Some(n) = self.client.heartbeat(now, &mut out)
+                {
                     self.tcp.send(&out[..n]);
                     self.counters.heartbeats += 1;
                 }
@@ -459,7 +457,7 @@ impl OrderSession {
                 self.tcp.close();
                 self.retry_at = now + 10 * self.retry;
             }
-            Phase::LoggingIn => {}
+            Phase::LoggingIn => answer(&mut self.client, &mut self.tcp, now),
         }
     }
 
@@ -494,7 +492,10 @@ impl OrderSession {
                 if order.known {
                     break (id, order);
                 }
-                // It stands, or was refused: the answer to a cancel tells.
+                // It stands, or was refused: the answer to a cancel tells, once there is room for that.
+                if !self.tcp.has_room(LONGEST_SENT) {
+                    return None;
+                }
                 self.cancel(id, now);
             }
             self.doubt.settling = Some((last, at + 1));
@@ -532,6 +533,16 @@ impl Doubt {
             self.bounds.pop();
         }
         self.bounds.push(last);
+    }
+}
+
+/// Say what has to be said to what was taken, as far as there is room: what is not sent must not take a number.
+fn answer(client: &mut Client, tcp: &mut Tcp, now: u64) {
+    let mut out = [0; LONGEST_SENT];
+    while tcp.has_room(LONGEST_SENT)
+        && let Some(n) = client.owed(now, &mut out)
+    {
+        tcp.send(&out[..n]);
     }
 }
 
