@@ -1,5 +1,6 @@
 //! The kernel's parameters for a subject: the whole line to paste, and what of it the running kernel was not given.
 
+use super::Finding;
 use super::host::{Host, without};
 use crate::host::ranges::ranges;
 use serde::Serialize;
@@ -14,8 +15,10 @@ pub struct Boot {
 }
 
 impl Boot {
-    pub(super) fn of(host: &Host<'_>) -> Boot {
-        let wanted = wanted(host);
+    pub(super) fn of(host: &Host<'_>, findings: &[Finding]) -> Boot {
+        // Not to be declared reliable where it is known not to be.
+        let trusted = !findings.iter().any(|finding| matches!(finding.id, "clock.tsc_flags" | "clock.unstable"));
+        let wanted = wanted(host, trusted);
         let missing = wanted.iter().filter(|(name, value, kind)| !given(host, name, value, *kind));
         Boot {
             missing: missing.map(|(name, value, _)| written(name, value)).collect(),
@@ -35,7 +38,8 @@ enum Kind {
     Any,
 }
 
-fn wanted(host: &Host<'_>) -> Vec<(&'static str, String, Kind)> {
+/// `trusted`: nothing speaks against the TSC.
+fn wanted(host: &Host<'_>, trusted: bool) -> Vec<(&'static str, String, Kind)> {
     let hot = ranges(host.hot());
     let mut wanted = vec![
         ("isolcpus", format!("managed_irq,domain,{hot}"), Kind::Cpus),
@@ -59,10 +63,12 @@ fn wanted(host: &Host<'_>) -> Vec<(&'static str, String, Kind)> {
         ("nmi_watchdog", "0"),
         ("audit", "0"),
         ("mce", "ignore_ce"),
-        ("tsc", "reliable"),
-        ("clocksource", "tsc"),
     ];
     wanted.extend(plain.map(|(name, value)| (name, value.to_owned(), Kind::Text)));
+    if trusted {
+        wanted.push(("tsc", "reliable".into(), Kind::Text));
+        wanted.push(("clocksource", "tsc".into(), Kind::Text));
+    }
     if host.subject.ports.iter().any(|port| crate::host::files::pci_address(&port.device).is_some()) {
         if host.intel {
             wanted.push(("intel_iommu", "on".into(), Kind::Text));

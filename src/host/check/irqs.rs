@@ -86,7 +86,20 @@ fn irqs(host: &Host<'_>) -> Result<Vec<Irq>, String> {
 
 fn delivered(host: &Host<'_>) -> Look {
     let hits = irqs(host)?.into_iter().filter(|irq| !among(&irq.delivered, host.hot()).is_empty());
-    Ok(told(host, hits.collect(), "delivered to", "effective_affinity_list", |irq| &irq.delivered))
+    let (queues, others): (Vec<Irq>, Vec<Irq>) = hits.partition(|irq| idle(host, irq));
+    let mut found = told(host, others, "delivered to", "effective_affinity_list", |irq| &irq.delivered);
+    found.extend(told(host, queues, IDLE, "smp_affinity_list", |irq| &irq.allowed));
+    Ok(found)
+}
+
+/// A queue's that the kernel gave to hot CPUs alone, as it does for each CPU of NVMe and of cards of many queues, and
+/// that has not come to any of them.
+fn idle(host: &Host<'_>, irq: &Irq) -> bool {
+    // A count for each possible CPU, from 0.
+    let counts = host.line(&format!("sys/kernel/irq/{}/per_cpu_count", irq.number)).unwrap_or_default();
+    let counts: Vec<&str> = counts.split(',').collect();
+    without(&irq.allowed, host.hot()).is_empty()
+        && host.hot().iter().all(|cpu| counts.get(*cpu as usize).is_some_and(|count| *count == "0"))
 }
 
 fn allowed(host: &Host<'_>) -> Look {
@@ -96,6 +109,9 @@ fn allowed(host: &Host<'_>) -> Look {
     });
     Ok(told(host, hits.collect(), "allowed on", "smp_affinity_list", |irq| &irq.allowed))
 }
+
+/// See [`idle`].
+const IDLE: &str = "bound to, and never came to,";
 
 /// One finding for all: IRQs by the hot CPUs they reach.
 fn told(host: &Host<'_>, irqs: Vec<Irq>, verb: &str, file: &str, reach: fn(&Irq) -> &Vec<u32>) -> Vec<Found> {
@@ -114,8 +130,14 @@ fn told(host: &Host<'_>, irqs: Vec<Irq>, verb: &str, file: &str, reach: fn(&Irq)
         let path = format!("proc/irq/{}/{file}", numbers[0]);
         let housekeeping = ranges(&host.housekeeping());
         let severity = if verb == "delivered to" { Found::warning } else { Found::information };
-        severity(format!("{noun} {}{who} {is} {verb} {}", ranges(&numbers), named(cpus)))
-            .read(&path, host.line(&path).unwrap_or_default())
+        let found = severity(format!("{noun} {}{who} {is} {verb} {}", ranges(&numbers), named(cpus)))
+            .read(&path, host.line(&path).unwrap_or_default());
+        if verb == IDLE {
+            return found
+                .read(format!("sys/kernel/irq/{}/per_cpu_count", numbers[0]), format!("0 on {}", named(host.hot())))
+                .for_good("nothing: it stays away while nothing on these CPUs asks its device for anything");
+        }
+        found
             .now(format!(
                 "for i in {}; do echo {housekeeping} | sudo tee /proc/irq/$i/smp_affinity_list; done   # a managed one \
                  refuses: isolcpus=managed_irq",

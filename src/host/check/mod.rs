@@ -228,7 +228,7 @@ pub fn check(root: &Path, sensors: Sensors, subject: &Subject) -> Report {
         }
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    let boot = (!subject.hot_cpus.is_empty()).then(|| Boot::of(&host));
+    let boot = (!subject.hot_cpus.is_empty()).then(|| Boot::of(&host, &findings));
     let tuned = Tuned::of(&host, &findings);
     Report { subject: subject.clone(), findings, unread, boot, tuned, effect: None }
 }

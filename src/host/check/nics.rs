@@ -95,6 +95,13 @@ pub(super) fn all(root: &Path) -> Vec<(String, String)> {
     found
 }
 
+/// The kernel's driver keeps the port's card, and DPDK drives it beside.
+pub(super) fn bifurcated(host: &Host<'_>, port: &Port) -> bool {
+    let Some(address) = files::pci_address(&port.device) else { return false };
+    let driver = files::link_name(&host.root.join(DEVICES).join(address).join("driver"));
+    driver.is_some_and(|name| BIFURCATED.contains(&name.as_str()))
+}
+
 /// A port's card: the port, its address, its folder.
 struct Card<'a> {
     port: &'a Port,

@@ -1,7 +1,7 @@
 //! What this process may do, where it is about to become the path: locked memory and capabilities.
 
 use super::host::Host;
-use super::{About, Check, Found, Look};
+use super::{About, Check, Found, Look, nics};
 use crate::host::files;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -25,6 +25,8 @@ pub(super) const CHECKS: &[Check] = &[
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_NET_RAW: u32 = 13;
 const CAP_IPC_LOCK: u32 = 14;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_BPF: u32 = 39;
 
 fn effective(host: &Host<'_>) -> Option<u64> {
     let status = files::text(host.root, "proc/self/status")?;
@@ -57,15 +59,23 @@ fn memlock(host: &Host<'_>) -> Look {
 }
 
 fn capabilities(host: &Host<'_>) -> Look {
-    let kept: Vec<&super::Port> = host.subject.ports.iter().filter(|port| port.interface.is_some()).collect();
+    let ports = host.subject.ports.iter().filter(|port| port.interface.is_some() || nics::bifurcated(host, port));
+    let kept: Vec<&super::Port> = ports.collect();
     if !host.subject.starting || kept.is_empty() {
         return Ok(Vec::new());
     }
     let mask = effective(host).ok_or("/proc/self/status")?;
+    let held = |bit: u32| mask >> bit & 1 == 1;
     let xdp = kept.iter().any(|port| port.device.starts_with("net_af_xdp"));
-    let needs = [(CAP_NET_RAW, "CAP_NET_RAW", true), (CAP_NET_ADMIN, "CAP_NET_ADMIN", xdp)];
+    // CAP_BPF came with Linux 5.8; CAP_SYS_ADMIN, which did for it before, still does.
+    let old = host.number("proc/sys/kernel/cap_last_cap").is_some_and(|last| last < u64::from(CAP_BPF));
+    let needs = [
+        ("CAP_NET_RAW", true, held(CAP_NET_RAW)),
+        ("CAP_NET_ADMIN", xdp, held(CAP_NET_ADMIN)),
+        (if old { "CAP_SYS_ADMIN" } else { "CAP_BPF" }, xdp, held(CAP_BPF) || held(CAP_SYS_ADMIN)),
+    ];
     let missing: Vec<&str> =
-        needs.iter().filter(|(bit, _, needed)| *needed && mask >> bit & 1 == 0).map(|(_, name, _)| *name).collect();
+        needs.iter().filter(|(_, needed, held)| *needed && !*held).map(|(name, ..)| *name).collect();
     if missing.is_empty() {
         return Ok(Vec::new());
     }

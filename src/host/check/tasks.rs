@@ -36,6 +36,8 @@ pub(super) const CHECKS: &[Check] = &[
 
 /// Flag of `proc_pid_stat(5)`'s field 9: a thread of the kernel.
 const PF_KTHREAD: u64 = 0x0020_0000;
+/// The same field: nobody may change the CPUs it is allowed on.
+const PF_NO_SETAFFINITY: u64 = 0x0400_0000;
 /// Threads told by name.
 const NAMED: usize = 4;
 
@@ -47,14 +49,22 @@ fn processes(host: &Host<'_>) -> Look {
         !thread.kernel && (pinned || (thread.running && isolated))
     };
     let found: Vec<&Thread> = threads.iter().filter(meant).collect();
-    Ok(told(&found, "run there or are pinned there", "taskset -pc HOUSEKEEPING TID", host))
+    let manager =
+        format!("CPUAffinity={} in the [Manager] section of /etc/systemd/system.conf", ranges(&host.housekeeping()));
+    Ok(told(&found, "run there or are pinned there", "taskset -pc HOUSEKEEPING TID", host, manager))
 }
 
 fn kernel_threads(host: &Host<'_>) -> Look {
     let threads = on_hot_cpus(host)?;
-    let meant = |thread: &&Thread| thread.kernel && thread.allowed.len() > 1 && host.nohz_full.contains(&thread.cpu);
+    let meant = |thread: &&Thread| {
+        let movable = !thread.fixed && thread.allowed.len() > 1;
+        thread.kernel && movable && host.nohz_full.contains(&thread.cpu)
+    };
     let found: Vec<&Thread> = threads.iter().filter(meant).collect();
-    Ok(told(&found, "could run elsewhere and run there", "sudo taskset -pc HOUSEKEEPING TID", host))
+    let hot = ranges(host.hot());
+    // Since Linux 5.9 `nohz_full` keeps kernel threads that ask for no CPU or node away; the scheduler's domains the rest.
+    let parameters = format!("kernel parameter isolcpus=managed_irq,domain,{hot} nohz_full={hot}");
+    Ok(told(&found, "could run elsewhere and run there", "sudo taskset -pc HOUSEKEEPING TID", host, parameters))
 }
 
 fn workqueues(host: &Host<'_>) -> Look {
@@ -72,7 +82,7 @@ fn workqueues(host: &Host<'_>) -> Look {
     Ok(vec![found])
 }
 
-fn told(found: &[&Thread], what: &str, command: &str, host: &Host<'_>) -> Vec<Found> {
+fn told(found: &[&Thread], what: &str, command: &str, host: &Host<'_>, permanent: String) -> Vec<Found> {
     let Some(first) = found.first() else { return Vec::new() };
     let names: Vec<String> =
         found.iter().take(NAMED).map(|t| format!("{} ({}, CPU {})", t.name, t.tid, t.cpu)).collect();
@@ -88,7 +98,7 @@ fn told(found: &[&Thread], what: &str, command: &str, host: &Host<'_>) -> Vec<Fo
         Found::warning(text)
             .read(format!("proc/{}/task/{}/stat", first.pid, first.tid), format!("processor {}", first.cpu))
             .now(command)
-            .for_good(format!("CPUAffinity={housekeeping} in the [Manager] section of /etc/systemd/system.conf")),
+            .for_good(permanent),
     ]
 }
 
@@ -98,6 +108,7 @@ struct Thread {
     tid: u64,
     name: String,
     kernel: bool,
+    fixed: bool,
     running: bool,
     cpu: u32,
     allowed: Vec<u32>,
@@ -132,13 +143,15 @@ fn thread(task: &Path, pid: u64, tid: u64, hot: &[u32]) -> Option<Thread> {
     if !hot.contains(&cpu) {
         return None;
     }
+    let flags: u64 = fields.get(9 - 3)?.parse().ok()?;
     let status = files::text(task, "status")?;
     let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
     Some(Thread {
         pid,
         tid,
         name: name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
-        kernel: fields.get(9 - 3)?.parse::<u64>().ok()? & PF_KTHREAD != 0,
+        kernel: flags & PF_KTHREAD != 0,
+        fixed: flags & PF_NO_SETAFFINITY != 0,
         running: fields.first() == Some(&"R"),
         cpu,
         allowed: parse_ranges(allowed.trim())?,

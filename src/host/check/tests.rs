@@ -97,7 +97,9 @@ fn tuned() -> Tree {
         .file("sys/kernel/irq/25/actions", "\n")
         .file("proc/sys/vm/stat_interval", "120\n")
         .process(1, "systemd", 'S', 0x400100, 0, "0-1,6-15")
-        .process(40, "migration/2", 'S', 0x0420_8040, 2, "2");
+        .process(40, "migration/2", 'S', 0x0420_8040, 2, "2")
+        // PF_NO_SETAFFINITY: it could run elsewhere, and nobody may send it there.
+        .process(41, "kworker/u32:1", 'I', 0x0420_8060, 3, "0-15");
     for (name, value) in
         [("nmi_watchdog", "0"), ("soft_watchdog", "0"), ("watchdog_cpumask", "0-1,6-15"), ("numa_balancing", "0")]
     {
@@ -177,6 +179,14 @@ fn subject() -> Subject {
     }
 }
 
+/// CPU 3's queue of a disk, which came to each CPU so often.
+fn idle_queue(host: &Tree, counts: &str) {
+    host.file("proc/irq/31/smp_affinity_list", "3\n")
+        .file("proc/irq/31/effective_affinity_list", "3\n")
+        .file("sys/kernel/irq/31/actions", "nvme0q4\n")
+        .file("sys/kernel/irq/31/per_cpu_count", format!("{counts}\n"));
+}
+
 /// A check's id, how bad, and what is done to the tuned host.
 type Fault = (&'static str, Severity, fn(&Tree));
 
@@ -215,6 +225,8 @@ const FAULTS: &[Fault] = &[
     ("irq.delivered", Warning, |t| {
         t.file("proc/irq/24/smp_affinity_list", "0-3").file("proc/irq/24/effective_affinity_list", "3");
     }),
+    ("irq.delivered", Warning, |t| idle_queue(t, "0,0,0,5,0,0")),
+    ("irq.delivered", Information, |t| idle_queue(t, "9,9,0,0,0,0")),
     ("irq.allowed", Information, |t| _ = t.file("proc/irq/24/smp_affinity_list", "0-3\n")),
     ("irq.default", Information, |t| _ = t.file("proc/irq/default_smp_affinity", "ffff\n")),
     ("irq.irqbalance", Warning, |t| _ = t.process(90, "irqbalance", 'S', 0, 0, "0-1")),
@@ -349,6 +361,42 @@ fn irqbalance_is_an_error_where_nothing_spares_the_hot_cpus() {
         host.file("etc/default/irqbalance", format!("# settings\n{ban}\n"));
         assert_eq!(of(&host), None, "{ban}");
     }
+}
+
+#[test]
+fn a_tsc_that_is_in_doubt_is_not_to_be_declared_reliable() {
+    let line = |host: &Tree| host.look(&subject()).boot.unwrap().line;
+    assert!(line(&tuned()).contains("tsc=reliable clocksource=tsc"));
+    for (id, _, harm) in FAULTS.iter().filter(|fault| matches!(fault.0, "clock.tsc_flags" | "clock.unstable")) {
+        let host = tuned();
+        harm(&host);
+        assert!(!line(&host).contains("tsc"), "{id}");
+    }
+}
+
+#[test]
+fn what_a_port_needs_of_the_kernel_is_missed_by_name() {
+    let host = tuned();
+    let lacks = |starts: &Subject, capabilities: u64| {
+        host.file("proc/self/status", format!("CapEff:\t{capabilities:016x}\n"));
+        let found = host.look(starts).findings.into_iter().find(|finding| finding.id == "rights.capabilities");
+        found.and_then(|finding| finding.permanent)
+    };
+    let named = |names: &str| Some(format!("AmbientCapabilities={names} in the unit of systemd"));
+    // capabilities(7): CAP_NET_ADMIN 12, CAP_NET_RAW 13, CAP_SYS_ADMIN 21, CAP_BPF 39.
+    let mut card = subject();
+    card.ports.truncate(1);
+    assert_eq!(lacks(&card, 0), None);
+    host.link(&format!("{CARD}/driver"), "../../../../bus/pci/drivers/mlx5_core");
+    assert_eq!(lacks(&card, 0), named("CAP_NET_RAW"));
+    assert_eq!(lacks(&card, 1 << 13), None);
+    let mut xdp = subject();
+    xdp.ports[1].device = "net_af_xdp0".into();
+    assert_eq!(lacks(&xdp, 1 << 13), named("CAP_NET_ADMIN CAP_BPF"));
+    assert_eq!(lacks(&xdp, 1 << 12 | 1 << 13 | 1 << 39), None);
+    assert_eq!(lacks(&xdp, 1 << 12 | 1 << 13 | 1 << 21), None);
+    host.file("proc/sys/kernel/cap_last_cap", "37\n");
+    assert_eq!(lacks(&xdp, 1 << 12 | 1 << 13), named("CAP_SYS_ADMIN"));
 }
 
 #[test]
