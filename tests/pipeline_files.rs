@@ -469,7 +469,6 @@ fn errors_name_the_path_what_was_found_and_the_nearest_word() {
         ("/ports/1/name", json!("a b"), "ports[1].name: \"a b\" is not a name", ""),
         ("/ports/0/driver", json!("ethdev"), "ports[0]: the driver `ethdev` needs a device", "net_null0"),
         ("/ports/0/device", json!("net_null0"), "ports[0]: a capture has no device", "make the driver `ethdev`"),
-        ("/lcores", json!([{"lcore": 9}]), "lcores[0].lcore: no stage runs on lcore 9", "stages run on lcores 1, 2"),
         ("/lcores", json!([{"lcore": 1}, {"lcore": 1}]), "lcores[1].lcore: `1` is already the lcore of lcores[0]", ""),
         ("/lcores", json!([{"lcore": 1, "idle": "sleep"}]), "lcores[0].idle: unknown value `sleep`", "known here: spin, pause, yield"),
     ];

@@ -182,12 +182,13 @@ fn two_venues_on_the_same_lcores_do_not_notice_each_others_moves() {
 fn what_needs_a_restart_is_refused_by_its_name_and_nothing_is_left_behind() {
     let folder = tempfile::tempdir().unwrap();
     let (capture, _) = synth(folder.path(), "in.pcap", "--messages 2000 --symbols 10");
-    let changes: [(&str, &dyn Fn(&mut Value)); 5] = [
-        ("instruments", &|file| file["venues"][0]["instruments"] = json!(["S00001"])),
-        ("lcore 6 is none of this run's (1-5)", &|file| file["venues"][0]["stages"]["tx"]["lcore"] = json!(6)),
-        ("book.instruments", &|file| file["venues"][0]["book"]["instruments"] = json!(600)),
-        ("mbufs: 8191 → 9000", &|file| file["venues"][0]["pools"]["feed"] = json!(9000)),
-        ("venues come and go", &|file| file["venues"][0]["name"] = json!("iex")),
+    type Edit = fn(&mut Value);
+    let changes: [(&str, Edit); 5] = [
+        ("instruments", |file| file["venues"][0]["instruments"] = json!(["S00001"])),
+        ("lcore 6 is none of this run's (1-5)", |file| file["venues"][0]["stages"]["tx"]["lcore"] = json!(6)),
+        ("book.instruments", |file| file["venues"][0]["book"]["instruments"] = json!(600)),
+        ("mbufs: 8191 → 9000", |file| file["venues"][0]["pools"]["feed"] = json!(9000)),
+        ("venues come and go", |file| file["venues"][0]["name"] = json!("iex")),
     ];
     let first = write_json(folder.path(), "first.json", &pipeline(FUSED, 1));
     for (said, change) in changes {
@@ -219,9 +220,28 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn signal(child: &Child, signal: libc::c_int) {
-    // SAFETY: a signal to a child that has not been waited for.
-    unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+/// A child that does not outlive a test that fails.
+struct Started(Option<Child>);
+
+impl Started {
+    fn signal(&self, signal: libc::c_int) {
+        let child = self.0.as_ref().unwrap();
+        // SAFETY: a signal to a child that has not been waited for.
+        unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+    }
+
+    fn wait(mut self) -> std::process::Output {
+        replay::wait(self.0.take().unwrap()).expect("it hangs")
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 #[test]
@@ -234,23 +254,23 @@ fn a_hangup_has_the_file_read_again_and_one_with_an_error_changes_nothing() {
     let mut command = tickpath();
     command.arg("replay").arg(&file).arg(&capture).arg("--orders").arg(&orders).args(["--speed", "1x"]);
     let log = std::fs::File::create(&said).unwrap();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let child = Started(Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()));
     let has_said = |words: &str| std::fs::read_to_string(&said).unwrap().matches(words).count();
     // The handler is there once EAL's arguments have been printed and something is written.
     until("it starts", || has_said("EAL arguments") == 1 && folder.path().join("orders.pcap.part").exists());
     std::thread::sleep(Duration::from_millis(300));
     for (turn, lcores) in LAYOUTS.into_iter().enumerate().take(5) {
         write_json(folder.path(), "p.json", &pipeline(lcores, 1));
-        signal(&child, libc::SIGHUP);
+        child.signal(libc::SIGHUP);
         until("it moves", || {
             assert_eq!(has_said("nothing changed"), 0, "{}", std::fs::read_to_string(&said).unwrap());
             has_said("moved; its intake paused for") == turn + 1
         });
     }
     std::fs::write(&file, "{ \"ports\": [").unwrap();
-    signal(&child, libc::SIGHUP);
+    child.signal(libc::SIGHUP);
     until("it refuses", || has_said("nothing changed") == 1);
-    let output = replay::wait(child).expect("it hangs");
+    let output = child.wait();
     assert!(output.status.success(), "{}", std::fs::read_to_string(&said).unwrap());
     assert!(std::fs::read(orders).unwrap() == expected.orders[0], "the orders differ");
 }
@@ -278,7 +298,8 @@ fn a_run_pauses_resumes_and_takes_new_parameters_by_command() {
     command.args(["run", "--metrics", "off"]).arg(&path).arg("--").args(replay::eal());
     command.arg(format!("--vdev=net_pcap0,rx_pcap={}", capture.display()));
     command.arg(format!("--vdev=net_pcap1,tx_pcap={}", out.display()));
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = Started(Some(command.spawn().unwrap()));
     let ctl = |words: &[&str]| {
         let mut command = tickpath();
         command.arg("ctl").arg("--json").arg(&socket).args(words);
@@ -311,8 +332,8 @@ fn a_run_pauses_resumes_and_takes_new_parameters_by_command() {
     let (code, _, said) = ctl(&["reload"]);
     assert!(code == Some(2) && said.contains("nothing changed"), "{said}");
 
-    signal(&child, libc::SIGTERM);
-    let output = replay::wait(child).expect("it hangs after the signal");
+    child.signal(libc::SIGTERM);
+    let output = child.wait();
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     // Ethernet, IPv4 and UDP take 42 bytes, the head of a SoupBinTCP packet 3; then the type of the OUCH message.
     let kinds: Vec<u8> = oracle::frames(&out).iter().map(|frame| frame.bytes[45]).collect();

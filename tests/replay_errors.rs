@@ -140,8 +140,6 @@ fn a_pipeline_file_that_is_wrong_is_refused_with_its_json_path() {
     bench.replay_refused(&variant, &[c], &["venues[0].feed.lines[0].port", "`fed`", "did you mean `feed`?"]);
     let variant = bench.variant(|file| file["venues"][0]["orders"]["port"] = json!("feed"));
     bench.replay_refused(&variant, &[c], &["venues[0].orders.queue", "already polled by rx", "help: "]);
-    let variant = bench.variant(|file| file["lcores"] = json!([{ "lcore": 9, "idle": "yield" }]));
-    bench.replay_refused(&variant, &[c], &["lcores[0].lcore", "no stage runs on lcore 9", "help: "]);
     let variant = bench.variant(|file| file["venues"][0]["stages"]["rx"]["burst"] = json!(65));
     bench.replay_refused(&variant, &[c], &["venues[0].stages.rx.burst", "65", "64"]);
     let variant = bench.variant(|file| file["venues"][0]["stages"].as_object_mut().unwrap().clear());

@@ -173,9 +173,9 @@ fn a_lost_session_and_a_silent_feed_trip_the_switch_where_that_is_wanted() {
     });
     let variables = [
         ("TICKPATH_DEMO_PIPELINE", file.as_str()),
-        ("TICKPATH_DEMO_EXCHANGE", "--disconnect-at 50 --silent-at 80000 --silent-for 4s"),
+        ("TICKPATH_DEMO_EXCHANGE", "--disconnect-at 50 --silent-at 50000 --silent-for 4s"),
     ];
-    let day = Day::trade_and(14, &variables, |at| {
+    let day = Day::trade_and(18, &variables, |at| {
         let state = until(at, "the session was lost", |state| !state.killed.is_empty());
         assert_eq!(state.killed, ["session lost"]);
         assert!(ask(&at.join("control"), "clear").unwrap().error.is_none());

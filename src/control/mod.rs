@@ -9,13 +9,13 @@ pub use client::{ClientError, ask};
 
 use crate::latency::snapshot::Snapshot;
 use crate::risk::{Kill, KillFile, KillReason};
-use crate::stages::{SessionState, Shared};
+use crate::stages::{SessionState, Shared, Trading};
 use crate::sys::socket::private_listener;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,6 +26,10 @@ const LONGEST: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the main thread may take for what it is asked: less than who asks waits.
 const LONGEST_CHANGE: Duration = Duration::from_secs(4);
+/// How long a strategy may take to hear that it is to pause, before it is said how it is.
+const HEARD: Duration = Duration::from_millis(500);
+/// Connections at a time; more wait.
+const CONNECTIONS: usize = 16;
 /// How often the thread looks whether it is wanted.
 const PERIOD: Duration = Duration::from_millis(20);
 
@@ -130,8 +134,8 @@ pub struct VenueHandle {
     pub session: bool,
     /// Where a trip is remembered.
     pub kill_file: Option<Mutex<KillFile>>,
-    /// It was told to pause.
-    pub paused: AtomicBool,
+    /// Whether it is to trade, and does.
+    pub trading: Arc<Trading>,
 }
 
 impl VenueHandle {
@@ -172,27 +176,18 @@ pub struct Reach {
     /// Set to end the run.
     pub stop: &'static AtomicBool,
     /// What the recorder published last.
-    pub latest: Box<dyn Fn() -> Option<Arc<Snapshot>> + Send>,
+    pub latest: Box<dyn Fn() -> Option<Arc<Snapshot>> + Send + Sync>,
     /// To the main thread, which changes what runs.
     pub requests: mpsc::Sender<Request>,
 }
 
-/// What the main thread is asked for, which alone changes what runs.
+/// What the main thread is asked for, which alone changes what runs: to read the file again.
 #[derive(Debug)]
 pub struct Request {
-    /// What.
-    pub what: Wanted,
+    /// It is to hold from the first packet of this sequence or a later one; 0: at once.
+    pub from_sequence: u64,
     /// Where the answer goes: what changed, a line each, or why nothing did.
     pub answer: mpsc::SyncSender<Result<Vec<String>, String>>,
-}
-
-/// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Read the file again, and let it hold from the first packet of this sequence or a later one; 0: at once.
-    Reload(u64),
-    /// Let the venue of this index trade, or pull what stands and trade no more.
-    Trade(usize, bool),
 }
 
 /// The socket and its thread; both end with it.
@@ -261,16 +256,29 @@ impl Drop for Control {
     }
 }
 
+/// Each connection has a thread of its own: a kill does not wait for a reload.
 fn serve(listener: &UnixListener, reach: &Reach, over: &AtomicBool) {
-    while !over.load(Ordering::Relaxed) {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                // A connection that breaks off has itself to blame.
-                let _ = converse(stream, reach);
+    let open = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        while !over.load(Ordering::Relaxed) {
+            if open.load(Ordering::Acquire) >= CONNECTIONS {
+                std::thread::sleep(PERIOD);
+                continue;
             }
-            Err(_) => std::thread::sleep(PERIOD),
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    open.fetch_add(1, Ordering::AcqRel);
+                    let open = &open;
+                    scope.spawn(move || {
+                        // A connection that breaks off has itself to blame.
+                        let _ = converse(stream, reach);
+                        open.fetch_sub(1, Ordering::AcqRel);
+                    });
+                }
+                Err(_) => std::thread::sleep(PERIOD),
+            }
         }
-    }
+    });
 }
 
 fn converse(stream: UnixStream, reach: &Reach) -> io::Result<()> {
@@ -336,7 +344,7 @@ fn answer(line: &str, reach: &Reach) -> Answer {
     }
     let mut changes = Vec::new();
     if command == Command::Reload {
-        match ask_main(reach, Wanted::Reload(from_sequence)) {
+        match ask_main(reach, from_sequence) {
             Ok(lines) => changes = lines,
             Err(why) => return refuse(format!("nothing changed: {why}")),
         }
@@ -344,13 +352,7 @@ fn answer(line: &str, reach: &Reach) -> Answer {
     for handle in &chosen {
         match command {
             Command::Status | Command::Reload => {}
-            Command::Pause | Command::Resume => {
-                // It was chosen from these.
-                let at = reach.venues.iter().position(|v| std::ptr::eq(v, *handle)).unwrap_or_default();
-                if let Err(why) = ask_main(reach, Wanted::Trade(at, command == Command::Resume)) {
-                    return refuse(format!("venue {}: {why}", handle.name));
-                }
-            }
+            Command::Pause | Command::Resume => handle.trading.set(command == Command::Resume),
             Command::Kill => {
                 handle.kill.trip(KillReason::Command);
                 handle.remember();
@@ -372,10 +374,18 @@ fn answer(line: &str, reach: &Reach) -> Answer {
             log::info!("{} {}: asked for on the control socket", command.name(), handle.name);
         }
     }
+    if matches!(command, Command::Pause | Command::Resume) {
+        // Strategy hears of it between two packets; one that does not is said to be as it is.
+        let until = Instant::now() + HEARD;
+        let wanted = command == Command::Pause;
+        while chosen.iter().any(|handle| handle.trading.is_paused() != wanted) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
     let latest = (reach.latest)();
     let state = |handle: &&VenueHandle| VenueState {
         name: handle.name.clone(),
-        paused: handle.paused.load(Ordering::Relaxed),
+        paused: handle.trading.is_paused(),
         killed: handle.kill.reasons().map(|reason| reason.name().to_owned()).collect(),
         frames: handle.shared.frames(),
         orders: handle.shared.orders(),
@@ -386,12 +396,16 @@ fn answer(line: &str, reach: &Reach) -> Answer {
     Answer { error: None, venues: chosen.iter().map(state).collect(), privileges, changes }
 }
 
-/// Have the main thread do it.
-fn ask_main(reach: &Reach, what: Wanted) -> Result<Vec<String>, String> {
+/// Have the main thread read the file again.
+fn ask_main(reach: &Reach, from_sequence: u64) -> Result<Vec<String>, String> {
     let (answer, answered) = mpsc::sync_channel(1);
-    let gone = "the run is ending".to_owned();
-    reach.requests.send(Request { what, answer }).map_err(|_| gone.clone())?;
-    answered.recv_timeout(LONGEST_CHANGE).unwrap_or(Err(gone))
+    let gone = || "the run is ending".to_owned();
+    reach.requests.send(Request { from_sequence, answer }).map_err(|_| gone())?;
+    match answered.recv_timeout(LONGEST_CHANGE) {
+        Ok(said) => said,
+        Err(mpsc::RecvTimeoutError::Timeout) => Err("so far, but it is still under way: see the log".to_owned()),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(gone()),
+    }
 }
 
 /// What the ledger of a venue said last, what is not 0.
@@ -419,7 +433,7 @@ mod tests {
             kill: Kill::default(),
             shared: Arc::default(),
             session: name == "nasdaq",
-            paused: AtomicBool::new(false),
+            trading: Arc::default(),
             kill_file: None,
         };
         Arc::new(vec![handle("nasdaq"), handle("iex")])

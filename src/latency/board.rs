@@ -64,13 +64,16 @@ pub struct Ask(Arc<Padded>);
 #[repr(align(128))]
 struct Padded(AtomicU64);
 
+/// The boards of an lcore's segments, in their order: index of the venue, and the board.
+pub type Shown = Vec<(usize, Arc<Board>)>;
+
 /// Where an lcore shows its numbers to who asks.
 #[derive(Clone, Debug, Default)]
 pub struct Boards {
     /// Its own.
     pub lcore: Arc<LcoreBoard>,
-    /// Those of its segments, in their order: index of the venue, and the board. They change when stages move.
-    pub segments: Arc<ArcSwap<Vec<(usize, Arc<Board>)>>>,
+    /// Those of its segments. They change when stages move.
+    pub segments: Arc<ArcSwap<Shown>>,
 }
 
 /// One lcore's numbers and thread.

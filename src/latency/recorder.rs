@@ -64,14 +64,17 @@ const INTAKE: usize = 256;
 /// Looks at one ring before the next has its turn.
 const TURNS: usize = 32;
 
+/// Rings between stages: venue's name, link's name, the ring.
+pub type Gauges = Arc<ArcSwap<Vec<(String, &'static str, Gauge)>>>;
+
 /// What the recorder watches.
 pub struct RecorderParts {
     /// By venue.
     pub venues: Vec<VenueParts>,
     /// By lcore.
     pub lcores: Vec<LcoreParts>,
-    /// Rings between stages: venue's name, link's name, the ring. They change when stages move.
-    pub links: Arc<ArcSwap<Vec<(String, &'static str, Gauge)>>>,
+    /// They change when stages move.
+    pub links: Gauges,
     /// Pools of frames.
     pub pools: Vec<Mempool>,
     /// Devices, by the port's name in the file.
@@ -178,28 +181,32 @@ const POSITIONS: usize = 32;
 
 /// What the fills of one venue amount to.
 #[derive(Default)]
-struct Positions(BTreeMap<u32, (Symbol, i64)>);
+struct Positions(BTreeMap<u32, (Option<Symbol>, i64)>);
 
 impl Positions {
     /// An order's symbol, or a fill's shares.
     fn record(&mut self, record: &Record) {
         match record.kind() {
             Some(Kind::Sent) if record.symbol != [0; 8] => {
-                self.0.entry(record.instrument).or_insert((Symbol(record.symbol), 0));
+                self.0.entry(record.instrument).or_default().0 = Some(Symbol(record.symbol));
             }
             Some(Kind::Filled) => {
-                let (_, shares) = self.0.entry(record.instrument).or_insert((Symbol([b'?'; 8]), 0));
+                let (_, shares) = self.0.entry(record.instrument).or_default();
                 *shares += if record.side == Side::Buy as u8 { 1 } else { -1 } * i64::from(record.qty);
             }
             _ => {}
         }
     }
 
-    /// The largest, by symbol; and how many there are.
+    /// The largest, by symbol, or `?` and the instrument's index where its orders' records were lost; and how many there
+    /// are.
     fn largest(&self) -> (BTreeMap<String, i64>, u64) {
-        let mut held: Vec<&(Symbol, i64)> = self.0.values().filter(|held| held.1 != 0).collect();
-        held.sort_by_key(|held| Reverse(held.1.unsigned_abs()));
-        let shown = held.iter().take(POSITIONS).map(|(symbol, shares)| (symbol.to_string(), *shares));
+        let mut held: Vec<(u32, Option<Symbol>, i64)> =
+            self.0.iter().map(|(i, (symbol, n))| (*i, *symbol, *n)).collect();
+        held.retain(|(.., shares)| *shares != 0);
+        held.sort_by_key(|(.., shares)| Reverse(shares.unsigned_abs()));
+        let name = |i: u32, symbol: Option<Symbol>| symbol.map_or_else(|| format!("?{i}"), |symbol| symbol.to_string());
+        let shown = held.iter().take(POSITIONS).map(|(i, symbol, shares)| (name(*i, *symbol), *shares));
         (shown.collect(), held.len() as u64)
     }
 }
@@ -614,4 +621,26 @@ fn device(name: &str, port: &Port) -> Option<PortEvidence> {
     let stats = port.stats().ok()?;
     let (missed, no_mbuf, errors) = (stats.imissed, stats.rx_nombuf, stats.ierrors);
     Some(PortEvidence { port: name.to_owned(), missed, no_mbuf, errors })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_whose_orders_were_not_seen_stay_apart_and_are_named_when_the_symbol_is_known() {
+        let bought = |instrument, qty| {
+            let (kind, side) = (Kind::Filled as u8, Side::Buy as u8);
+            Record { kind, instrument, qty, side, ..Record::default() }
+        };
+        let mut positions = Positions::default();
+        positions.record(&bought(7, 100));
+        positions.record(&bought(9, 40));
+        let unnamed = BTreeMap::from([("?7".to_owned(), 100), ("?9".to_owned(), 40)]);
+        assert_eq!(positions.largest(), (unnamed, 2));
+        let symbol = *b"AAPL    ";
+        positions.record(&Record { kind: Kind::Sent as u8, instrument: 7, symbol, ..Record::default() });
+        let named = BTreeMap::from([("AAPL".to_owned(), 100), ("?9".to_owned(), 40)]);
+        assert_eq!(positions.largest(), (named, 2));
+    }
 }

@@ -7,7 +7,7 @@
 use super::file::{Check, ChecksumPolicy, Driver, FeedProtocol, WhenFull as WhenFullFile};
 use super::follow::{FollowError, Following};
 use super::guard::{Guard, Heart};
-use super::layout::{Gauges, Layout, idle};
+use super::layout::{Layout, idle};
 use super::plan::{LcorePlan, LinePlan, Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
 use super::record;
 use super::reload::{CHANGES, Reloads, Scripted};
@@ -15,7 +15,7 @@ use super::report::{RunFacts, Summary, VenueReport};
 use super::session::{self, LoginError};
 use crate::arena::{Arena, ArenaFull};
 use crate::book::{BookConfig, Books};
-use crate::control::{Control, ControlError, Reach, Request, VenueHandle, Wanted};
+use crate::control::{Control, ControlError, Reach, Request, VenueHandle};
 use crate::dpdk::ring::{Consumer, spsc};
 use crate::dpdk::sizes::HEADROOM;
 use crate::dpdk::{DpdkError, Eal, Lcore, Mempool, Region, Socket, ethdev, lcore};
@@ -30,14 +30,14 @@ use crate::latency::journaling::Journaling;
 use crate::latency::outlet::{Lost, Outlet};
 use crate::latency::profile::Profile;
 use crate::latency::record::Record;
-use crate::latency::recorder::{LcoreParts, Recorder, RecorderParts, VenueParts};
+use crate::latency::recorder::{Gauges, LcoreParts, Recorder, RecorderParts, VenueParts};
 use crate::latency::trace::{Header, JournalHeader, Rotation, TraceError, VenueBeginning, Writer};
 use crate::market::OrderLimits;
 use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions, Speed};
 use crate::port::{self, FeedPort, OrderPort};
 use crate::program::Program;
 use crate::recovery::{self, Login, Recovery};
-use crate::risk::{Gate, Kill, KillFile};
+use crate::risk::{Gate, Kill, KillFile, KillReason};
 use crate::serve::{Metrics, ServeError, Server, telemetry};
 use crate::session::{
     Encoder, EncoderConfig, Endpoint, IdsError, OrderIds, OrderSession, OrderStates, TCP_HEADERS, UDP_HEADERS,
@@ -77,7 +77,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How often the control thread looks.
 const LOOK: Duration = Duration::from_millis(5);
 /// The longest wait for a change that waits for no packet, before who asked for it is answered.
-const HAPPENS: Duration = Duration::from_millis(500);
+const HAPPENS: Duration = Duration::from_millis(200);
 
 /// The longest wait for captures to fill their windows before the first poll.
 const HEAD_START: Duration = Duration::from_secs(2);
@@ -424,17 +424,18 @@ pub fn launch(
         docks.insert(lcore.id, Dock::new(idle(lcore.idle), placed));
     }
 
-    let handle = |(venue, shared): (&VenuePlan, &Arc<Shared>)| -> Result<VenueHandle, LaunchError> {
+    let handle = |((venue, shared), outbox): ((&VenuePlan, &Arc<Shared>), &Outbox)| -> Result<_, LaunchError> {
         Ok(VenueHandle {
             name: venue.name.clone(),
             kill: shared.kill().clone(),
             shared: shared.clone(),
             session: plan.mode == Mode::Run && venue.orders.session.is_some(),
-            paused: AtomicBool::new(false),
+            trading: outbox.trading().clone(),
             kill_file: open_kill_file(venue, shared.kill())?.map(Mutex::new),
         })
     };
-    let handles: Vec<VenueHandle> = plan.venues.iter().zip(&shared).map(handle).collect::<Result<_, _>>()?;
+    let handles = plan.venues.iter().zip(&shared).zip(&outboxes).map(handle);
+    let handles: Vec<VenueHandle> = handles.collect::<Result<_, _>>()?;
     let handles = Arc::new(handles);
     let (requests, requested) = mpsc::channel();
     let _control = match &plan.control {
@@ -510,7 +511,6 @@ pub fn launch(
         layout: Layout::new(&eal, &docks, &boards, &shared, links, flags),
         reloads,
         requested,
-        handles: &handles,
         controls,
         guard: Guard::new(plan, &shared, hearts.collect(), metrics),
     };
@@ -585,7 +585,6 @@ struct Running<'a, 'm> {
     layout: Layout<'a, 'm>,
     reloads: Reloads<'a>,
     requested: mpsc::Receiver<Request>,
-    handles: &'a [VenueHandle],
     controls: &'a Controls<'a>,
     guard: Guard<'a>,
 }
@@ -599,13 +598,8 @@ impl Running<'_, '_> {
                 Err(why) => log::error!("reload: nothing changed: {why}"),
             }
         }
-        while let Ok(Request { what, answer }) = self.requested.try_recv() {
-            let said = match what {
-                Wanted::Reload(from_sequence) => self.reload(from_sequence, wake),
-                Wanted::Trade(venue, trading) => self.reloads.trade(venue, trading).inspect(|_| {
-                    self.handles[venue].paused.store(!trading, Ordering::Relaxed);
-                }),
-            };
+        while let Ok(Request { from_sequence, answer }) = self.requested.try_recv() {
+            let said = self.reload(from_sequence, wake);
             // Who asked may have gone.
             let _ = answer.try_send(said);
         }
@@ -626,6 +620,8 @@ impl Running<'_, '_> {
         // Mostly the change has happened by then, and the answer can tell of the move.
         let until = Instant::now() + HAPPENS;
         while from_sequence == 0 && self.reloads.pending() > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+            self.guard.look(Instant::now(), false);
             lines.extend(self.move_stages(wake));
         }
         Ok(lines)
@@ -660,12 +656,16 @@ fn run_lcores(
         }
         let mut wake = |id: u32| {
             // It has left its dock and is on its way back to EAL.
-            while scope.running().contains(&Lcore::new(id)) {
+            let until = Instant::now() + GRACE;
+            while scope.running().contains(&Lcore::new(id)) && Instant::now() < until {
                 std::thread::yield_now();
             }
             if let Err(err) = launch(id) {
-                log::error!("lcore {id} does not start again: {err}");
-                shared.iter().for_each(|shared| shared.abort());
+                log::error!("lcore {id} does not start again, and the run ends: {err}");
+                for shared in shared {
+                    shared.kill().trip(KillReason::LcoreStuck);
+                    shared.abort();
+                }
             }
         };
         let began = Instant::now();

@@ -7,22 +7,20 @@
 //! lcores wait for as long as a list is changed.
 
 use super::plan::{LcorePlan, Link, LinksPlan, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
-use crate::dpdk::ring::{Gauge, spsc};
+use crate::dpdk::ring::spsc;
 use crate::dpdk::{DpdkError, Eal, Socket};
 use crate::latency::board::{Board, Boards};
+use crate::latency::recorder::Gauges;
 use crate::risk::KillReason;
 use crate::stages::{Dock, Ends, Flags, Idle, Links, Loose, Placed, Segment, Shared};
-use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a venue may take to come to rest before its layout is left as it is.
-const SETTLE: Duration = Duration::from_secs(1);
-
-/// Rings between stages, for who watches them: venue's name, link's name, the ring.
-pub type Gauges = Arc<ArcSwap<Vec<(String, &'static str, Gauge)>>>;
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// What the segments of a venue set when they have drained, by their last stage.
 pub type Drained = BTreeMap<Stage, Arc<AtomicBool>>;
@@ -48,12 +46,15 @@ pub struct Prepared(Links);
 pub enum Restless {
     /// Something stays between its stages.
     #[error(
-        "venue {0}: not at rest within a second, so its stages stay where they are; see whether its order port takes frames"
+        "venue {0}: not at rest in time, so its stages stay where they are; see whether its order port takes frames"
     )]
     Unsettled(String),
     /// An lcore that does not finish its round.
-    #[error("venue {0}: an lcore of its is stuck, so its stages stay where they are")]
+    #[error("venue {0}: an lcore is stuck, so its stages stay where they are")]
     Stuck(String),
+    /// One of its stages panicked.
+    #[error("venue {0}: a stage panicked, so its stages stay where they are")]
+    Failed(String),
 }
 
 impl<'d, 'm> Layout<'d, 'm> {
@@ -125,14 +126,19 @@ impl<'d, 'm> Layout<'d, 'm> {
         let wanted = &to.venues[venue];
         let began = Instant::now();
         shared.pause_intake();
-        let (mut taken, stuck) = self.take(venue);
-        if stuck || !settle(&mut taken) {
+        let targets = to.lcores.iter().filter(|lcore| lcore.segments.iter().any(|segment| segment.venue == venue));
+        let (mut taken, stuck) = self.take(venue, &targets.map(|lcore| lcore.id).collect::<Vec<_>>());
+        if stuck || shared.failed() || !settle(&mut taken) {
             for (lcore, placed) in taken {
                 self.place(lcore, placed, wake);
             }
             shared.resume_intake();
             let name = from.name.clone();
-            return Err(if stuck { Restless::Stuck(name) } else { Restless::Unsettled(name) });
+            return Err(match stuck {
+                true => Restless::Stuck(name),
+                false if shared.failed() => Restless::Failed(name),
+                false => Restless::Unsettled(name),
+            });
         }
         let (stages, core, links) = apart(taken, prepared, &from.links, &wanted.links);
         self.watch(&from.name, &links);
@@ -158,12 +164,13 @@ impl<'d, 'm> Layout<'d, 'm> {
         }
     }
 
-    /// The venue's segments, and whether some could not be had.
-    fn take(&self, venue: usize) -> (Vec<(u32, Placed<'m>)>, bool) {
+    /// The venue's segments, and whether an lcore that has some, or is to get some, is stuck.
+    fn take(&self, venue: usize, targets: &[u32]) -> (Vec<(u32, Placed<'m>)>, bool) {
         let (mut taken, mut stuck) = (Vec::new(), false);
         for (lcore, dock) in self.docks {
             let Some(mut berth) = dock.hold() else {
-                stuck |= self.boards[lcore].segments.load().iter().any(|(of, _)| *of == venue);
+                stuck |=
+                    targets.contains(lcore) || self.boards[lcore].segments.load().iter().any(|(of, _)| *of == venue);
                 continue;
             };
             let (mine, others) = std::mem::take(&mut berth.placed).into_iter().partition(|p| p.venue == venue);
@@ -176,12 +183,10 @@ impl<'d, 'm> Layout<'d, 'm> {
     fn place(&self, lcore: u32, placed: Placed<'m>, wake: &mut dyn FnMut(u32)) {
         // The diff let no lcore through that has no dock.
         let Some(mut berth) = self.docks[&lcore].hold() else {
-            // Half a venue cannot go on, and what it has sent is to be cancelled by who still can.
-            log::error!("lcore {lcore} is stuck, and stages were to move there: the run ends");
-            for shared in self.shared {
-                shared.kill().trip(KillReason::LcoreStuck);
-                shared.abort();
-            }
+            // It was not a moment ago. Half a venue cannot go on; the others can.
+            log::error!("lcore {lcore} is stuck, and a stage was to move there: its venue ends");
+            self.shared[placed.venue].kill().trip(KillReason::LcoreStuck);
+            self.shared[placed.venue].abort();
             return;
         };
         berth.placed.push(placed);
@@ -230,11 +235,21 @@ fn stays(from: &Link, to: &Link) -> bool {
     }
 }
 
-/// Poll until nothing is between the segments. False when that takes too long.
+/// Poll until nothing is between the segments. False when that takes too long, or one panics: its lcore does then what is
+/// to be done with it.
 fn settle(taken: &mut [(u32, Placed<'_>)]) -> bool {
     let until = Instant::now() + SETTLE;
     loop {
-        let work: usize = taken.iter_mut().map(|(_, placed)| placed.segment.poll()).sum();
+        let mut work = 0;
+        for (_, placed) in taken.iter_mut() {
+            match catch_unwind(AssertUnwindSafe(|| placed.segment.poll())) {
+                Ok(n) => work += n,
+                Err(_) => {
+                    placed.over = !placed.segment.fail();
+                    return false;
+                }
+            }
+        }
         // What a poll passes on may be there only for the next segment's.
         if work == 0 && taken.iter().all(|(_, placed)| placed.segment.is_settled()) {
             return true;

@@ -70,10 +70,8 @@ impl<'a> Reloads<'a> {
             let limits = (!venue.limits.is_empty()).then(|| Box::new(LimitSet::new(wanted.risk.config.clone())));
             // Also for a move alone: it waits for its packet behind this.
             if !venue.is_kept() {
-                if !outbox.has_room() {
-                    return Err(format!("venue {}: {CHANGES} changes still wait for their packet", venue.venue));
-                }
-                changes.push((at, Change { number: 0, from_sequence, parameters, limits, trading: None }));
+                outbox.refuses(from_sequence).map_err(|why| format!("venue {}: {why}", venue.venue))?;
+                changes.push((at, Change { from_sequence, parameters, limits }));
             }
         }
         for (at, change) in changes {
@@ -86,18 +84,6 @@ impl<'a> Reloads<'a> {
         }
         self.plan = plan;
         Ok(diff.to_string().lines().map(str::to_owned).collect())
-    }
-
-    /// Let venue number `venue` trade or not.
-    ///
-    /// # Errors
-    /// Too many changes on their way.
-    pub fn trade(&mut self, venue: usize, trading: bool) -> Result<Vec<String>, String> {
-        let change = Change { number: 0, from_sequence: 0, parameters: None, limits: None, trading: Some(trading) };
-        if !self.outboxes[venue].send(change) {
-            return Err(format!("{CHANGES} changes still wait for their packet"));
-        }
-        Ok(Vec::new())
     }
 
     /// The plan that the stages lie by now.
@@ -131,10 +117,7 @@ impl<'a> Reloads<'a> {
         for at in (0..plan.venues.len()).filter(moving) {
             match layout.prepare(&self.laid_out.venues[at], &plan.venues[at]) {
                 Ok(rings) => prepared.push((at, rings)),
-                Err(err) => {
-                    self.stay();
-                    return vec![format!("stages stay where they are: {err}")];
-                }
+                Err(err) => return self.stay(vec![format!("stages stay where they are: {err}")]),
             }
         }
         let mut said = Vec::new();
@@ -149,13 +132,14 @@ impl<'a> Reloads<'a> {
                     said.push(format!("venue {}: moved; its intake paused for {paused:.1?}", plan.venues[at].name));
                 }
                 Err(err) => {
-                    self.stay();
                     said.push(err.to_string());
-                    return said;
+                    return self.stay(said);
                 }
             }
         }
-        layout.set_idle(&plan);
+        if !diff.idle.is_empty() {
+            layout.set_idle(&plan);
+        }
         for (was, lcore) in self.laid_out.lcores.iter_mut().zip(&plan.lcores) {
             was.idle = lcore.idle;
         }
@@ -163,11 +147,17 @@ impl<'a> Reloads<'a> {
     }
 
     /// The stages stay where they lie, whatever was wanted: what comes next is a change from there.
-    fn stay(&mut self) {
-        self.waiting.clear();
+    fn stay(&mut self, mut said: Vec<String>) -> Vec<String> {
+        if !self.waiting.is_empty() {
+            said.push(format!("{} later layouts are given up with it", self.waiting.len()));
+            self.waiting.clear();
+        }
+        self.plan.lcores.clone_from(&self.laid_out.lcores);
         for (venue, laid_out) in self.plan.venues.iter_mut().zip(&self.laid_out.venues) {
             (venue.stages, venue.links) = (laid_out.stages, laid_out.links.clone());
+            venue.budget.clone_from(&laid_out.budget);
         }
+        said
     }
 }
 

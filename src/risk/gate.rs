@@ -14,6 +14,7 @@ use crate::cpu;
 use crate::market::{Instrument, Order, OrderKind, Price, Refusal, Side, Status, Symbol};
 use crate::session::{OrderStates, worth};
 use bytemuck::{Pod, Zeroable};
+use std::collections::BTreeMap;
 
 /// The gate of one venue.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Gate<'m> {
 pub struct LimitSet {
     /// Of every instrument without its own first, then of single ones.
     limits: Box<[Limits]>,
+    /// Which of them are whose, and whether it is restricted, by symbol.
+    own: BTreeMap<[u8; 8], (u32, bool)>,
     config: RiskConfig,
 }
 
@@ -141,7 +144,12 @@ impl LimitSet {
     /// The limits of `config`.
     pub fn new(config: RiskConfig) -> LimitSet {
         let limits = std::iter::once(config.limits).chain(config.instruments.iter().map(|own| own.1)).collect();
-        LimitSet { limits, config }
+        let mut own: BTreeMap<[u8; 8], (u32, bool)> =
+            config.instruments.iter().zip(1..).map(|((symbol, _), at)| (symbol.0, (at, false))).collect();
+        for symbol in &config.restricted {
+            own.entry(symbol.0).or_default().1 = true;
+        }
+        LimitSet { limits, own, config }
     }
 }
 
@@ -170,11 +178,11 @@ impl<'m> Gate<'m> {
     }
 
     /// From now on these limits hold; `set` has the old ones then. Every instrument has to be [defined](Gate::define)
-    /// again. The rate goes on from what was used of the old one.
-    pub fn swap_limits(&mut self, set: &mut LimitSet) {
+    /// again. The rate goes on from what was used of the old one at `now_ns`, at worst with nothing left.
+    pub fn swap_limits(&mut self, set: &mut LimitSet, now_ns: u64) {
         std::mem::swap(&mut self.set, set);
-        let due_ns = self.bucket.due_ns;
-        self.bucket = Bucket { due_ns, ..self.set.config.rate.map(Bucket::new).unwrap_or_default() };
+        let bucket = self.set.config.rate.map(Bucket::new).unwrap_or_default();
+        self.bucket = Bucket { due_ns: self.bucket.due_ns.min(bucket.empty(now_ns)), ..bucket };
     }
 
     /// Ask for the memory that a check of `instrument` will want.
@@ -186,13 +194,13 @@ impl<'m> Gate<'m> {
     /// `instrument` goes by this symbol, and trades in these lots and ticks.
     pub fn define(&mut self, instrument: Instrument, symbol: Symbol, lot: u32, tick: Price) {
         let Some(terms) = self.terms.get_mut(instrument.0 as usize) else { return };
-        let own = self.set.config.instruments.iter().position(|limits| limits.0 == symbol);
-        terms.limits = own.map_or(0, |own| own as u32 + 1);
+        let (own, restricted) = self.set.own.get(&symbol.0).copied().unwrap_or_default();
+        terms.limits = own;
         terms.lot = Step::of(lot);
         terms.tick_units = u32::try_from(tick.0).unwrap_or(0);
         terms.tick = Step::of(terms.tick_units);
         terms.flags &= !RESTRICTED;
-        if self.set.config.restricted.contains(&symbol) {
+        if restricted {
             terms.flags |= RESTRICTED;
         }
     }

@@ -7,19 +7,17 @@ use crate::risk::LimitSet;
 use rtrb::RingBuffer;
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A change, and where in the feed it is to happen.
 pub struct Change {
-    /// Counts the changes of a venue from 1.
-    pub number: u64,
     /// At the first packet of this sequence or a later one; 0: at once.
     pub from_sequence: u64,
     /// The strategy's `Parameters`.
     pub parameters: Option<Box<dyn Any + Send>>,
     /// New limits; the old ones on the way back.
     pub limits: Option<Box<LimitSet>>,
-    /// Trade, or pull what stands and send nothing but cancels.
-    pub trading: Option<bool>,
 }
 
 /// Control's end.
@@ -29,6 +27,8 @@ pub struct Outbox {
     done: rtrb::Consumer<Change>,
     sent: u64,
     applied: u64,
+    last_sequence: u64,
+    trading: Arc<Trading>,
 }
 
 /// Strategy's end.
@@ -36,28 +36,69 @@ pub struct Outbox {
 pub struct Inbox {
     from: rtrb::Consumer<Change>,
     done: rtrb::Producer<Change>,
+    trading: Arc<Trading>,
+}
+
+/// Whether a venue is to trade, and whether it does: beside the changes, because it waits for none of them.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Trading {
+    pause_wanted: AtomicBool,
+    paused: AtomicBool,
+}
+
+impl Trading {
+    /// Let it trade, or not.
+    pub fn set(&self, trade: bool) {
+        self.pause_wanted.store(!trade, Ordering::Relaxed);
+    }
+
+    /// What strategy heard last.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
 }
 
 /// Both ends, for at most `capacity` changes on their way.
 pub fn changes(capacity: usize) -> (Outbox, Inbox) {
     let (to, from) = RingBuffer::new(capacity);
     let (back, done) = RingBuffer::new(capacity);
-    (Outbox { to, done, sent: 0, applied: 0 }, Inbox { from, done: back })
+    let trading = Arc::<Trading>::default();
+    let inbox = Inbox { from, done: back, trading: trading.clone() };
+    (Outbox { to, done, sent: 0, applied: 0, last_sequence: 0, trading }, inbox)
 }
 
 impl Outbox {
-    /// Whether another change can be sent: what is on its way has room on its way back.
-    pub fn has_room(&mut self) -> bool {
-        self.collect();
-        self.sent - self.applied < self.to.buffer().capacity() as u64
+    /// Whether the venue is to trade.
+    pub fn trading(&self) -> &Arc<Trading> {
+        &self.trading
     }
 
-    /// Send `change`, numbered. False when too many are on their way.
+    /// Why a change that is to happen at `from_sequence` cannot be sent: too many are on their way, or one that happens
+    /// later.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn refuses(&mut self, from_sequence: u64) -> Result<(), String> {
+        let waiting = self.sent - self.applied();
+        // What is on its way has room on its way back.
+        if waiting == self.to.buffer().capacity() as u64 {
+            return Err(format!("{waiting} changes still wait for their packet"));
+        }
+        if waiting > 0 && from_sequence < self.last_sequence {
+            return Err(format!("a change still waits for sequence {}, and none overtakes it", self.last_sequence));
+        }
+        Ok(())
+    }
+
+    /// Send `change`. False, and it is gone, where [`Outbox::refuses`] does.
     pub fn send(&mut self, change: Change) -> bool {
-        if !self.has_room() || self.to.push(Change { number: self.sent + 1, ..change }).is_err() {
+        let from_sequence = change.from_sequence;
+        if self.refuses(from_sequence).is_err() || self.to.push(change).is_err() {
             return false;
         }
         self.sent += 1;
+        self.last_sequence = from_sequence;
         true
     }
 
@@ -66,24 +107,19 @@ impl Outbox {
         self.sent
     }
 
-    /// Changes that have happened so far.
+    /// Changes that have happened so far. What came back is freed here.
     pub fn applied(&mut self) -> u64 {
-        self.collect();
-        self.applied
-    }
-
-    /// What came back is freed here.
-    fn collect(&mut self) {
         while self.done.pop().is_ok() {
             self.applied += 1;
         }
+        self.applied
     }
 }
 
 impl Inbox {
     /// The next change, if there is one.
     #[inline]
-    pub fn next(&mut self) -> Option<Change> {
+    pub fn take(&mut self) -> Option<Change> {
         self.from.pop().ok()
     }
 
@@ -92,15 +128,22 @@ impl Inbox {
         // As many fit as can be on their way.
         let _ = self.done.push(change);
     }
+
+    /// Whether the venue is to pause.
+    #[inline]
+    pub fn pause_wanted(&self) -> bool {
+        self.trading.pause_wanted.load(Ordering::Relaxed)
+    }
+
+    /// Say that it is paused, or trades.
+    pub fn say_paused(&self, paused: bool) {
+        self.trading.paused.store(paused, Ordering::Relaxed);
+    }
 }
 
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Change")
-            .field("number", &self.number)
-            .field("from_sequence", &self.from_sequence)
-            .field("trading", &self.trading)
-            .finish_non_exhaustive()
+        f.debug_struct("Change").field("from_sequence", &self.from_sequence).finish_non_exhaustive()
     }
 }
 
@@ -109,21 +152,38 @@ mod tests {
     use super::*;
 
     fn change(from_sequence: u64) -> Change {
-        Change { number: 0, from_sequence, parameters: None, limits: None, trading: Some(true) }
+        Change { from_sequence, parameters: None, limits: None }
     }
 
     #[test]
     fn no_more_changes_are_on_their_way_than_fit_on_the_way_back() {
         let (mut out, mut inbox) = changes(2);
         assert!(out.send(change(10)) && out.send(change(20)) && !out.send(change(30)));
-        let first = inbox.next().unwrap();
+        let first = inbox.take().unwrap();
         // It is still on its way: taken, and not done.
-        assert_eq!((first.number, first.from_sequence, out.send(change(30))), (1, 10, false));
+        assert_eq!((first.from_sequence, out.send(change(30))), (10, false));
         inbox.done(first);
         assert_eq!((out.applied(), out.sent()), (1, 2));
         assert!(out.send(change(30)));
-        assert_eq!(inbox.next().map(|c| c.number), Some(2));
-        assert_eq!(inbox.next().map(|c| c.number), Some(3));
-        assert!(inbox.next().is_none());
+        assert_eq!(inbox.take().map(|c| c.from_sequence), Some(20));
+        assert_eq!(inbox.take().map(|c| c.from_sequence), Some(30));
+        assert!(inbox.take().is_none());
+    }
+
+    #[test]
+    fn a_change_never_waits_behind_one_that_happens_later_and_a_pause_behind_none() {
+        let (mut out, mut inbox) = changes(8);
+        assert!(out.send(change(10)) && out.send(change(10)));
+        assert!(!out.send(change(9)) && !out.send(change(0)));
+        assert!(out.refuses(0).unwrap_err().contains("sequence 10"));
+        out.trading().set(false);
+        assert!(inbox.pause_wanted() && !out.trading().is_paused());
+        inbox.say_paused(true);
+        assert!(out.trading().is_paused());
+        for _ in 0..2 {
+            let change = inbox.take().unwrap();
+            inbox.done(change);
+        }
+        assert!(out.send(change(0)), "a new session counts from 1 again");
     }
 }

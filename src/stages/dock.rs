@@ -52,9 +52,9 @@ impl<'m> Placed<'m> {
 }
 
 impl<'m> Dock<'m> {
-    /// A dock with these segments, its lcore not launched yet.
+    /// A dock with these segments, for an lcore that is about to be launched.
     pub fn new(idle: Idle, placed: Vec<Placed<'m>>) -> Dock<'m> {
-        Dock { wanted: Padded::default(), berth: Mutex::new(Berth { idle, placed, asleep: true }) }
+        Dock { wanted: Padded::default(), berth: Mutex::new(Berth { idle, placed, asleep: false }) }
     }
 
     /// For control: what lies there, taken from the lcore at the end of its round, for as long as the answer lives. Every

@@ -151,10 +151,9 @@ impl Source<'_> {
             Item::Event(_, event) => strategy.order_event(event, down),
             Item::Stop => drop(strategy.stop(down)),
             Item::Parameters(_, piece) => {
-                return Err(Halt::Differs(format!(
-                    "the journal changes parameters here (change {}), which cannot be done again yet",
-                    piece.number
-                )));
+                let why = "before a reload, a pause or a resumption, which no journal can do again";
+                self.followed.end = Some(format!("{why} (change {})", piece.number));
+                return Err(Halt::Done);
             }
             // `read` stops before an input.
             Item::Element(..) | Item::Order(_) => {}

@@ -17,7 +17,7 @@ mod stamp;
 mod strategy;
 mod tx;
 
-pub use change::{Change, Inbox, Outbox, changes};
+pub use change::{Change, Inbox, Outbox, Trading, changes};
 pub use dock::{Berth, Dock, Held, Placed};
 pub use encode::{Encode, EncodeParts};
 pub use follow::{Follow, FollowParts, Followed};
@@ -483,7 +483,9 @@ impl<S: Strategy> Account for Chain<'_, S> {
 /// With the panic of a segment, after everything is over: until then the others go on, and what is left of that one
 /// cancels what stands.
 pub fn run(dock: &Dock<'_>, ask: &Ask, board: &LcoreBoard) {
-    let mut round = Round::default();
+    // An lcore that is launched again counts on.
+    let (polls, empty) = board.polls();
+    let mut round = Round { polls, empty, ..Round::default() };
     let mut panicked = None;
     loop {
         let mut berth = dock.enter();
@@ -497,8 +499,9 @@ pub fn run(dock: &Dock<'_>, ask: &Ask, board: &LcoreBoard) {
             }
             // What a panic left half done is never polled again, except tx.
             Err(panic) => {
-                let placed = &mut berth.placed[round.at];
-                placed.over = !placed.segment.fail();
+                if let Some(placed) = berth.placed.get_mut(round.at) {
+                    placed.over = !placed.segment.fail();
+                }
                 panicked.get_or_insert(panic);
             }
         }

@@ -109,6 +109,8 @@ pub struct StrategyStage<'m, S> {
     paused: bool,
     /// Nothing stands that a pause has to pull.
     pulled: bool,
+    /// Changes that a journal cannot do again.
+    changed_so_far: u32,
     /// The strategy was asked to cancel what stands.
     stopped: bool,
     /// Packets until the next one is sampled.
@@ -157,6 +159,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             change_from: u64::MAX,
             paused: false,
             pulled: false,
+            changed_so_far: 0,
             stopped: false,
             unsampled: parts.sampler.as_ref().map_or(u32::MAX, |sampler| sampler.every),
             decided_before: 0,
@@ -177,6 +180,10 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             journal.flush();
         }
         self.look_for_change();
+        let pause = self.parts.changes.pause_wanted();
+        if pause != self.paused && self.remaining == 0 {
+            self.pause(pause);
+        }
         if self.change_from == 0 && self.remaining == 0 {
             self.change(0);
         }
@@ -438,7 +445,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     #[inline]
     fn look_for_change(&mut self) {
         if self.coming.is_none() {
-            self.coming = self.parts.changes.next();
+            self.coming = self.parts.changes.take();
             self.change_from = self.coming.as_ref().map_or(u64::MAX, |change| change.from_sequence);
         }
     }
@@ -449,7 +456,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     fn change(&mut self, sequence: u64) {
         while let Some(mut change) = self.coming.take_if(|change| change.from_sequence <= sequence) {
             if let Some(limits) = &mut change.limits {
-                self.parts.gate.swap_limits(limits);
+                self.parts.gate.swap_limits(limits, self.orders.arrival_ns());
                 for (i, known) in self.known.iter().enumerate() {
                     self.parts.gate.define(Instrument(i as u32), known.symbol, known.lot, known.tick);
                 }
@@ -462,14 +469,25 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
                     self.strategy.on_instrument(Instrument(i as u32), known);
                 }
             }
-            if let Some(trading) = change.trading {
-                (self.paused, self.pulled) = (!trading, false);
+            if change.limits.is_some() || change.parameters.is_some() {
+                self.journal_change();
             }
-            // What it changes to is control's: a journal is followed to here and no further.
-            self.journal_parameters(change.number as u32, b"");
             self.parts.changes.done(change);
             self.look_for_change();
         }
+    }
+
+    #[cold]
+    fn pause(&mut self, paused: bool) {
+        (self.paused, self.pulled) = (paused, false);
+        self.parts.changes.say_paused(paused);
+        self.journal_change();
+    }
+
+    /// What it changes to is control's: a journal is followed to here and no further.
+    fn journal_change(&mut self) {
+        self.changed_so_far += 1;
+        self.journal_parameters(self.changed_so_far, b"");
     }
 
     /// Paused: have what stands cancelled, in pieces. Returns the orders asked for.

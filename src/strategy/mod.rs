@@ -57,8 +57,9 @@ pub trait Strategy: Sized + Send + 'static {
     /// one packet's orders, so begin here and go on in [`on_packet`](Self::on_packet).
     fn on_books_lost(&mut self, why: BooksLost, orders: &mut Orders);
 
-    /// The venue closes: all that came has been decided on and nothing more will come. Cancel what stands, as far as there
-    /// is room; it is asked again until it asks for nothing. Not called at the end of a replay.
+    /// The venue closes or is paused. Cancel what stands, as far as there is room; it is asked again until it asks for
+    /// nothing. A paused venue may trade again: [`on_book`](Self::on_book), which is not called meanwhile, is called again
+    /// then. Not called at the end of a replay.
     fn on_stop(&mut self, orders: &mut Orders);
 
     /// The packet is done: the place for work in bounded pieces.

@@ -331,6 +331,8 @@ impl Strategy for Quoter {
                 return;
             }
             let instrument = Instrument(i as u32);
+            // After a pause the average is of another time.
+            quotes.flags &= !AVERAGED;
             self.counters.pulled_stop += quotes.pull(instrument, orders, &mut self.counters.cancelled);
         }
     }
