@@ -36,15 +36,16 @@ const TICKPATH: &str = env!("CARGO_BIN_EXE_tickpath");
 
 /// Waits for a state of the venue, for a minute at most.
 fn until(folder: &Path, what: &str, mut reached: impl FnMut(&VenueState) -> bool) -> VenueState {
-    let began = Instant::now();
-    loop {
-        let state = ask(&folder.join("control"), "status").ok().and_then(|mut answer| answer.venues.pop());
-        match state {
+    let (began, mut last) = (Instant::now(), None);
+    while began.elapsed() < Duration::from_secs(60) {
+        match ask(&folder.join("control"), "status").ok().and_then(|mut answer| answer.venues.pop()) {
             Some(state) if reached(&state) => return state,
-            _ => assert!(began.elapsed() < Duration::from_secs(60), "not in a minute: {what}, but {state:?}"),
+            state => last = state.or(last),
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+    let log = std::fs::read_to_string(folder.join("host.log")).unwrap_or_default();
+    panic!("not in a minute: {what}, but {last:?}; {log}");
 }
 
 fn standing(state: &VenueState) -> u64 {
@@ -173,7 +174,7 @@ fn a_lost_session_and_a_silent_feed_trip_the_switch_where_that_is_wanted() {
     });
     let variables = [
         ("TICKPATH_DEMO_PIPELINE", file.as_str()),
-        ("TICKPATH_DEMO_EXCHANGE", "--disconnect-at 50 --silent-at 50000 --silent-for 4s"),
+        ("TICKPATH_DEMO_EXCHANGE", "--disconnect-at 50 --silent-at 160000 --silent-for 8s"),
     ];
     let day = Day::trade_and(18, &variables, |at| {
         let state = until(at, "the session was lost", |state| !state.killed.is_empty());
