@@ -9,7 +9,7 @@ DEMO    := $(CARGO_TARGET_DIR)/demo
 CAPTURE := $(DEMO)/itch.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build replay demo test lint bench verdict callgrind fuzz clean
+.PHONY: help deps build replay demo soak test lint bench verdict callgrind fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ replay: build ## generate a synthetic capture, replay it into orders, print what
 demo: deps build ## trade against a simulated exchange over veth, as root, and report where the time went
 	@scripts/deps iproute2 ethtool tcpdump
 	scripts/demo $(BIN) $(CARGO_TARGET_DIR)/demo
+
+soak: deps ## the same for SOAK_SECONDS (default 150) with loss, disconnects and limits, and every check of the tests, as root
+	@scripts/deps iproute2 ethtool tcpdump tshark
+	TICKPATH_SOAK=$${SOAK_SECONDS:-150} $(CARGO) test --locked --test demo through_loss -- --nocapture
 
 test: deps ## run every test
 	$(CARGO) test --locked --workspace

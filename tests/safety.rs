@@ -67,16 +67,6 @@ fn moody(folder: &Path) -> PathBuf {
     program(folder, &format!("export {MOOD}={} {WORDS}=$(printf '%s\\n' \"$@\")\n{again}", folder.display()))
 }
 
-/// The demo's pipeline file, changed.
-fn pipeline(folder: &Path, change: impl FnOnce(&mut Value)) -> String {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/demo.json")).unwrap();
-    let mut file: Value = serde_json::from_str(&text).unwrap();
-    change(&mut file);
-    let path = folder.join("pipeline.json");
-    std::fs::write(&path, serde_json::to_vec_pretty(&file).unwrap()).unwrap();
-    path.to_str().unwrap().to_owned()
-}
-
 /// Types and ids of the OUCH messages that the exchange got over its first connection, in order.
 fn heard(day: &Day) -> Vec<(u8, u32)> {
     let mut command = Command::new("tshark");
@@ -107,7 +97,7 @@ fn what_stands_is_cancelled_though_the_strategy_hangs() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let file = pipeline(folder.path(), |file| {
+    let file = day::pipeline(folder.path(), |file| {
         file["venues"][0]["strategy"]["name"] = json!("moody");
         file["venues"][0]["risk"] = json!({ "kill_when": { "lcore_stuck_ms": 300 } });
         for stage in ["encode", "tx"] {
@@ -142,7 +132,7 @@ fn what_stands_is_cancelled_by_the_lcore_whose_strategy_panicked() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let file = pipeline(folder.path(), |file| file["venues"][0]["strategy"]["name"] = json!("moody"));
+    let file = day::pipeline(folder.path(), |file| file["venues"][0]["strategy"]["name"] = json!("moody"));
     let variables = [("TICKPATH_DEMO_PIPELINE", file.as_str()), ("TICKPATH_DEMO_STATUS", "1")];
     let day = Day::trade_with(&moody(folder.path()), 5, &variables, |at| {
         until(at, "forty orders stand", |state| standing(state) >= 40);
@@ -168,7 +158,7 @@ fn a_lost_session_and_a_silent_feed_trip_the_switch_where_that_is_wanted() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let file = pipeline(folder.path(), |file| {
+    let file = day::pipeline(folder.path(), |file| {
         file["venues"][0]["feed"]["silent_after_ms"] = json!(1500);
         file["venues"][0]["risk"] = json!({ "kill_when": { "session_lost_ms": 0, "alarms": ["feed"] } });
     });

@@ -40,6 +40,16 @@ pub struct Day {
     pub text: String,
 }
 
+/// The demo's pipeline file, changed: its path.
+pub fn pipeline(folder: &Path, change: impl FnOnce(&mut Value)) -> String {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/demo.json")).unwrap();
+    let mut file: Value = serde_json::from_str(&text).unwrap();
+    change(&mut file);
+    let path = folder.join("pipeline.json");
+    std::fs::write(&path, serde_json::to_vec_pretty(&file).unwrap()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 impl Day {
     pub fn trade(seconds: u32, variables: &[(&str, &str)]) -> Day {
         Day::trade_and(seconds, variables, |_| {})
