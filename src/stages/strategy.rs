@@ -230,7 +230,9 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     /// Apply elements in order until they end or an order has no room. Returns how many were applied.
     #[inline]
     pub fn apply(&mut self, elements: &[Element], down: &mut Down<'_, '_>) -> usize {
-        if self.parts.lossless && self.parts.journal.as_mut().is_some_and(|journal| !journal.has_room()) {
+        // What comes from a server comes faster than it can be journaled, while books are stale and nobody is in a hurry.
+        if (self.parts.lossless || self.whole) && self.parts.journal.as_mut().is_some_and(|journal| !journal.has_room())
+        {
             return 0;
         }
         for element in elements.iter().take(LEVELS_AHEAD) {
