@@ -2,8 +2,9 @@
 
 use tickpath::arena::{self, Arena, ArenaFull};
 use tickpath::book::{Book, BookConfig, Books};
+use tickpath::dpdk::ring::Producer;
 use tickpath::feed::{Arbitration, Feed, FeedConfig, Protocol, Window};
-use tickpath::market::{OrderEvent, Packet, Price, Symbol};
+use tickpath::market::{Order, OrderEvent, Packet, Price, Symbol};
 use tickpath::risk::{Gate, Kill, RiskConfig};
 use tickpath::session::{OrderStates, StatesConfig};
 use tickpath::stages::{Down, Stamps, StrategyParts, StrategyStage, changes};
@@ -70,14 +71,38 @@ impl<'m, S: Strategy> Driver<'m, S> {
     /// # Errors
     /// [`ArenaFull`] when fewer than [`Sizes::bytes`] are left.
     pub fn new(sizes: &Sizes, arena: &mut Arena<'m>, strategy: S) -> Result<Self, ArenaFull> {
+        Self::build(sizes, arena, strategy, None)
+    }
+
+    /// The same, whose orders go into a ring and are answered.
+    ///
+    /// # Errors
+    /// As above.
+    #[allow(dead_code)]
+    pub fn trading(
+        sizes: &Sizes,
+        arena: &mut Arena<'m>,
+        strategy: S,
+        orders: Producer<Order>,
+    ) -> Result<Self, ArenaFull> {
+        Self::build(sizes, arena, strategy, Some(orders))
+    }
+
+    fn build(
+        sizes: &Sizes,
+        arena: &mut Arena<'m>,
+        strategy: S,
+        out: Option<Producer<Order>>,
+    ) -> Result<Self, ArenaFull> {
         let instruments = sizes.books.instruments as usize;
+        let states = StatesConfig { assumed: out.is_none(), ..sizes.states() };
         let parts = StrategyParts {
             input: None,
-            out: None,
+            out,
             events: None,
             books: Books::new(&sizes.books, arena)?,
             gate: Gate::new(RiskConfig::default(), Kill::default(), sizes.books.instruments, arena)?,
-            states: OrderStates::new(&sizes.states(), arena)?,
+            states: OrderStates::new(&states, arena)?,
             touched: arena.slice("touched instruments", instruments)?,
             specs: Vec::new(),
             listed: 0,
@@ -100,14 +125,26 @@ impl<'m, S: Strategy> Driver<'m, S> {
     /// One burst, as `Parse::decode` and `Chain::poll` take it: decode what the window holds, then apply.
     #[inline]
     pub fn burst<'p>(&mut self, payloads: impl Iterator<Item = &'p [u8]>) {
+        self.burst_at(&Packet::default(), payloads);
+    }
+
+    /// The same, of packets that all say this of themselves.
+    #[inline]
+    pub fn burst_at<'p>(&mut self, head: &Packet, payloads: impl Iterator<Item = &'p [u8]>) {
         for payload in payloads {
             if !self.window.has_room() {
                 self.apply();
             }
             let Driver { feed, window, stage } = self;
-            feed.packet(payload, &Packet::default(), window, |instrument, order| stage.prefetch(instrument, order));
+            feed.packet(payload, head, window, |instrument, order| stage.prefetch(instrument, order));
         }
         self.apply();
+    }
+
+    /// What became of an order.
+    #[allow(dead_code)]
+    pub fn event(&mut self, event: &OrderEvent) {
+        self.stage.order_event(event, &mut Down::none());
     }
 
     /// The books.

@@ -11,8 +11,10 @@ mod path;
 mod ports;
 mod process;
 mod rings;
+mod sockets;
 mod stream;
 mod table;
+mod veth;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,7 +27,7 @@ struct Part {
     run: fn(&mut Context) -> Result<(), Failure>,
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     // First, because EAL leaves the process, and so what it starts, on one CPU.
     Part { name: "path", about: "the whole pipeline on one lcore, beside testpmd", run: path::throughput },
     Part { name: "hops", about: "receive to doorbell of packets that cause orders", run: path::latency },
@@ -35,6 +37,11 @@ const PARTS: [Part; 8] = [
     Part { name: "gate", about: "what the risk gate costs an order", run: gate::run },
     Part { name: "rings", about: "what a hop between stages costs, beside rtrb", run: rings::run },
     Part { name: "ports", about: "a packet received and freed: captures beside net_pcap", run: ports::run },
+    Part {
+        name: "veth",
+        about: "tick to order over veth, beside kernel sockets, as the exchange sees it; as root",
+        run: veth::run,
+    },
 ];
 
 /// What parts share.
@@ -97,6 +104,11 @@ impl Context {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if let [sockets::WORD, cpu] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        let Err(failure) = sockets::trade(cpu);
+        eprintln!("{failure}");
+        return ExitCode::FAILURE;
+    }
     let quick = arguments.iter().any(|a| a == "--quick");
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
     if let Some(unknown) = wanted.iter().find(|w| !PARTS.iter().any(|p| p.name == w.as_str())) {

@@ -26,7 +26,7 @@ fn allowed() -> &'static CpuSet {
 }
 
 /// Do `work`, which starts a process, on all CPUs: a process inherits its parent's.
-fn on_all_cpus<R>(work: impl FnOnce() -> R) -> R {
+pub fn on_all_cpus<R>(work: impl FnOnce() -> R) -> R {
     let before = affinity::current();
     let _ = affinity::set(allowed());
     let result = work();
