@@ -184,8 +184,13 @@ impl Port {
         }
         let rx_offloads = if checksum { CHECKSUM_OFFLOADS } else { 0 }
             | if timestamp { dpdk_sys::SHIM_RX_OFFLOAD_TIMESTAMP } else { 0 };
-        self.configure(config, rx_offloads)?;
-        self.set_up_queues(config, rx_offloads)?;
+        let mut all = config.clone();
+        if self.driver() == "net_af_xdp" {
+            // It takes as many queues out as in; what nobody asked for stays unused.
+            all.tx.resize(config.tx.len().max(config.rx.len()), 0);
+        }
+        self.configure(&all, rx_offloads)?;
+        self.set_up_queues(&all, rx_offloads)?;
         let id = self.0.id;
         // SAFETY: a configured port.
         self.done("did not start", unsafe { dpdk_sys::rte_eth_dev_start(id) })?;

@@ -775,6 +775,10 @@ pub fn plan_hash(file: &PipelineFile) -> u64 {
 
 const DESCRIPTORS: u32 = 1024;
 
+/// Frames that net_af_xdp holds for the kernel to fill, whatever the descriptors (libxdp's
+/// XSK_RING_PROD__DEFAULT_NUM_DESCS).
+const XDP_FILL: u32 = 2048;
+
 fn plan_ports(file: &PipelineFile, host: &HostFacts, request: &Request) -> Result<Vec<PortPlan>, PlanError> {
     let names = || file.ports.iter().map(|p| p.name.as_str());
     if let Some(stranger) = request.capture_ports.iter().find(|bound| !names().any(|n| n == bound.as_str())) {
@@ -790,8 +794,9 @@ fn plan_ports(file: &PipelineFile, host: &HostFacts, request: &Request) -> Resul
         }
         let live = driver == Driver::Ethdev;
         let device = port.device.clone().filter(|_| live);
+        let is_xdp = device.as_ref().is_some_and(|device| device.starts_with("net_af_xdp"));
         let descriptors = |set: Option<super::file::Descriptors>| match live {
-            true => set.map_or(DESCRIPTORS, |d| d.value()),
+            true => set.map_or(DESCRIPTORS, |d| d.value()).max(if is_xdp { XDP_FILL } else { 0 }),
             false => 0,
         };
         let feeds =

@@ -55,7 +55,10 @@ fn interface(host: &Host<'_>) -> Look {
                     .read("sys/class/net", host.entries("sys/class/net").join(" "))
                     .for_good("correct iface= of its --vdev in the EAL arguments"),
             );
-        } else if host.line(&format!("{folder}/operstate")).as_deref() == Some("down") {
+        } else if host.line(&format!("{folder}/operstate")).as_deref() == Some("down")
+            // The state follows its carrier up to a second later.
+            && host.line(&format!("{folder}/carrier")).as_deref() != Some("1")
+        {
             found.push(
                 Found::error(format!("port {port}: interface {name} is down"))
                     .read(format!("{folder}/operstate"), "down")
