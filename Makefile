@@ -9,10 +9,10 @@ DEMO    := $(CARGO_TARGET_DIR)/demo
 CAPTURE := $(DEMO)/itch.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build replay demo soak test lint bench verdict callgrind fuzz clean
+.PHONY: help deps build replay demo soak test test-vm lint bench verdict callgrind fuzz clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install what is missing (as root), or say what to install
 	@scripts/deps
@@ -36,6 +36,9 @@ soak: deps ## the same for SOAK_SECONDS (default 150) with loss, disconnects and
 
 test: deps ## run every test
 	$(CARGO) test --locked --workspace
+
+test-vm: build ## prove in an emulated guest what needs two NUMA nodes and a network card, as root; some minutes
+	scripts/test-vm $(BIN) $(CARGO_TARGET_DIR)/vm
 
 lint: deps ## formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check
