@@ -89,7 +89,7 @@ fn live(name: &str) -> Value {
 #[test]
 fn every_shipped_file_plans_for_replay_and_on_live_ports_for_run() {
     let names = all_shipped();
-    assert_eq!(names.len(), 10);
+    assert_eq!(names.len(), 11);
     for name in names {
         let file = PipelineFile::parse(&shipped(&name)).unwrap_or_else(|err| panic!("{name}: {err}"));
         assert!(file.about.is_some(), "{name} says what it is for");

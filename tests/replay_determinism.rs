@@ -6,7 +6,7 @@ mod common;
 #[path = "common/replay.rs"]
 mod replay;
 
-use replay::{Replayed, in_bursts, number, on_lcores, replay_with, shipped, synth, with_pools, with_rings};
+use replay::{Replayed, alone, in_bursts, number, on_lcores, replay_with, shipped, synth, with_pools, with_rings};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -268,16 +268,6 @@ fn last_stamp(pcap: &[u8]) -> u64 {
         at += 16 + word(at + 8) as usize;
     }
     stamp
-}
-
-/// One venue of a file, with the ports it uses.
-fn alone(file: &Value, venue: usize) -> Value {
-    let mut file = file.clone();
-    let venue = file["venues"][venue].clone();
-    let used = [venue["feed"]["lines"][0]["port"].clone(), venue["orders"]["port"].clone()];
-    file["ports"].as_array_mut().unwrap().retain(|port| used.contains(&port["name"]));
-    file["venues"] = json!([venue]);
-    file
 }
 
 /// The frames of a pcap file dealt out to several: `of` says which (index and bytes of the frame in).

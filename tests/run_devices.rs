@@ -9,12 +9,23 @@ mod oracle;
 #[path = "common/replay.rs"]
 mod replay;
 
-use replay::{check, number, shipped, synth, text, tickpath, two_cpus, write_json};
+use replay::{check, number, shipped, synth, text, tickpath, two_cpus, wait_until_polling, write_json};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
+
+/// Run a pipeline with these virtual devices, stop it with `signal` after it has polled for `time`; its summary.
+fn run_for(file: &Value, vdevs: &[String], time: Duration, signal: libc::c_int) -> Value {
+    let program = |words: &[String]| {
+        let mut command = tickpath();
+        command.args(words);
+        command
+    };
+    let eal: Vec<String> = vdevs.iter().map(|vdev| format!("--vdev={vdev}")).collect();
+    replay::run_for(&program, file, &eal, time, signal)
+}
 
 /// The fused ITCH pipeline on two devices.
 fn on_devices(feed: &str, orders: &str) -> Value {
@@ -24,59 +35,6 @@ fn on_devices(feed: &str, orders: &str) -> Value {
         { "name": "orders", "driver": "ethdev", "device": orders },
     ]);
     file
-}
-
-/// Run a pipeline with these virtual devices, stop it with `signal` after it has polled for `time`; its summary.
-fn run_for(file: &Value, vdevs: &[String], time: Duration, signal: libc::c_int) -> Value {
-    let folder = tempfile::tempdir().unwrap();
-    let summary = folder.path().join("summary.json");
-    let mut command = tickpath();
-    command
-        .args(["run", "--metrics", "off"])
-        .arg(write_json(folder.path(), "pipeline.json", file))
-        .arg("--summary")
-        .arg(&summary)
-        .arg("--");
-    command.args(replay::eal()).args(vdevs.iter().map(|vdev| format!("--vdev={vdev}")));
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let polling = wait_until_polling(&mut child);
-    std::thread::sleep(time);
-    if polling {
-        // SAFETY: a signal to a child that has not been waited for.
-        unsafe { libc::kill(child.id() as libc::pid_t, signal) };
-    }
-    let output = replay::wait(child).expect("it hangs after the signal");
-    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-    assert!(polling, "it never polled: {said}");
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(text(&output.stdout).contains("ledger balanced"), "{said}");
-    let summary = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
-    check(&summary);
-    summary
-}
-
-/// Whether a worker of the child has come to poll: it takes CPU time, which a waiting one does not.
-fn wait_until_polling(child: &mut Child) -> bool {
-    let tasks = format!("/proc/{}/task", child.id());
-    let busy = |task: &Path| {
-        let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
-        // After the name: state, then 10 fields, then user time in ticks of 10 ms.
-        let user = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(11)?.parse::<u64>().ok());
-        let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
-        name.contains("worker") && user.is_some_and(|ticks| ticks >= 5)
-    };
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(60) {
-        let Ok(tasks) = std::fs::read_dir(&tasks) else { return false };
-        if child.try_wait().unwrap().is_some() {
-            return false;
-        }
-        if tasks.flatten().any(|task| busy(&task.path())) {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    false
 }
 
 #[test]

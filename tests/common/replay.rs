@@ -86,6 +86,17 @@ pub fn with_pools(mut file: Value, feed: u32, orders: u32) -> Value {
     file
 }
 
+/// One venue of a file, with the ports it uses.
+pub fn alone(file: &Value, venue: usize) -> Value {
+    let mut file = file.clone();
+    let mut venue = file["venues"][venue].clone();
+    venue["orders"]["queue"] = json!(0);
+    let used = [venue["feed"]["lines"][0]["port"].clone(), venue["orders"]["port"].clone()];
+    file["ports"].as_array_mut().unwrap().retain(|port| used.contains(&port["name"]));
+    file["venues"] = json!([venue]);
+    file
+}
+
 /// `file` under `folder`.
 pub fn write_json(folder: &Path, name: &str, file: &Value) -> PathBuf {
     let path = folder.join(name);
@@ -237,6 +248,65 @@ pub fn wait(mut child: Child) -> Option<Output> {
     let _ = child.kill();
     let _ = child.wait();
     None
+}
+
+/// Let `program`, given words for tickpath, run a pipeline with these EAL arguments more, and stop it with `signal` after it
+/// has polled for `time`; its summary, checked.
+pub fn run_for(
+    program: &dyn Fn(&[String]) -> Command,
+    file: &Value,
+    more: &[String],
+    time: Duration,
+    signal: libc::c_int,
+) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let summary = folder.path().join("summary.json");
+    let mut words = ["run", "--metrics", "off", "--summary"].map(str::to_owned).to_vec();
+    words.push(summary.display().to_string());
+    words.push(write_json(folder.path(), "pipeline.json", file).display().to_string());
+    words.push("--".to_owned());
+    words.extend(eal());
+    words.extend(more.iter().cloned());
+    let mut command = program(&words);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let polling = wait_until_polling(&mut child);
+    std::thread::sleep(time);
+    if polling {
+        // SAFETY: a signal to a child that has not been waited for.
+        unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+    }
+    let output = wait(child).expect("it hangs after the signal");
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(polling, "it never polled: {said}");
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(text(&output.stdout).contains("ledger balanced"), "{said}");
+    let summary = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
+    check(&summary);
+    summary
+}
+
+/// Whether a worker of the child has come to poll: it takes CPU time, which a waiting one does not.
+pub fn wait_until_polling(child: &mut Child) -> bool {
+    let tasks = format!("/proc/{}/task", child.id());
+    let busy = |task: &Path| {
+        let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+        // After the name: state, then 10 fields, then user time in ticks of 10 ms.
+        let user = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(11)?.parse::<u64>().ok());
+        let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+        name.contains("worker") && user.is_some_and(|ticks| ticks >= 5)
+    };
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(60) {
+        let Ok(tasks) = std::fs::read_dir(&tasks) else { return false };
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        if tasks.flatten().any(|task| busy(&task.path())) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
 }
 
 pub fn text(bytes: &[u8]) -> String {
