@@ -554,17 +554,78 @@ fn what_is_not_json_is_refused_with_its_place() {
     assert!(PipelineFile::parse(&"[".repeat(100_000)).is_err());
 }
 
-#[test]
-fn two_venues_cannot_share_a_queue_or_a_name() {
-    let mut file = value("two-venues");
+/// The feeds of two venues on one device.
+fn sharing() -> Value {
+    let mut file = live("two-venues");
     file["venues"][1]["feed"]["lines"][0]["port"] = json!("nasdaq-feed");
-    let err = parse(&file).unwrap_err().to_string();
+    file["ports"].as_array_mut().unwrap().remove(2);
+    file["ports"][0]["device"] = json!("0000:3b:00.0");
+    file
+}
+
+#[test]
+fn venues_on_one_device_have_one_lcore_that_receives_for_them() {
+    for queue in [0, 1] {
+        let mut file = sharing();
+        file["venues"][1]["feed"]["lines"][0]["queue"] = json!(queue);
+        let plan = Plan::new(&parse(&file).unwrap(), &server(), &run()).unwrap();
+        let receiver = plan.ports[0].receiver.as_ref().unwrap();
+        assert_eq!((receiver.lcore, receiver.burst), (1, 32), "where rx of the first is");
+        assert_eq!(receiver.queues, if queue == 0 { vec![0] } else { vec![0, 1] });
+        let shares: Vec<_> = receiver.shares.iter().map(|s| (s.venue, s.ring.name.as_str(), s.ring.depth)).collect();
+        assert_eq!(shares, [(0, "tp0.share0", 1024), (1, "tp1.share0", 1024)]);
+        let pools: Vec<_> = plan.pools.iter().map(|p| (p.name.as_str(), p.node, p.mbufs)).collect();
+        // The descriptors of each queue, a burst; of each venue its share, two bursts, 64 in parse; three lcores' caches: rx
+        // and parse are on one lcore, so there are two.
+        let mbufs = 1024 * (queue + 1) + 32 + 2 * (1024 + 64 + 64) + 2 * 384;
+        assert_eq!(pools[0], ("tp.port0", 1, mbufs), "{pools:?}");
+        assert!(pools[1..].iter().all(|pool| pool.0.ends_with("orders")), "{pools:?}");
+        assert!(plan.venues.iter().all(|venue| venue.feed.lines[0].pool == 0));
+        let said = table::render(&plan);
+        assert!(said.contains("port nasdaq-feed: lcore 1 receives for nasdaq, iex and gives each"), "{said}");
+        // Its captures are each venue's own.
+        let captures = ["nasdaq-feed", "nasdaq-orders", "iex-orders"].map(str::to_owned).into();
+        let plan =
+            Plan::new(&parse(&file).unwrap(), &server(), &Request { capture_ports: captures, ..replay() }).unwrap();
+        assert!(plan.ports[0].receiver.is_none());
+        assert_eq!(plan.capture_window_bytes, 512 << 20);
+    }
+    let mut file = sharing();
+    file["ports"][0]["receiver"] = json!({ "lcore": 9, "burst": 64, "depth": 100 });
+    let plan = Plan::new(&parse(&file).unwrap(), &server(), &run()).unwrap();
+    let receiver = plan.ports[0].receiver.as_ref().unwrap();
+    assert_eq!((receiver.lcore, receiver.burst, receiver.shares[1].ring.depth), (9, 64, 100));
+    let lcore = plan.lcore(9).unwrap();
+    assert_eq!((&lcore.receives[..], lcore.segments.len(), plan.venues_of(lcore)), (&[0][..], 0, vec![0, 1]));
+    assert_eq!(plan.eal_args, ["--lcores=0@0,1@1,2@2,3@3,9@9"]);
+}
+
+#[test]
+fn what_arrives_on_a_device_belongs_to_one_venue() {
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let mut file = sharing();
+        change(&mut file);
+        parse(&file).map_or_else(|err| err.to_string(), |_| "taken".to_owned())
+    };
+    assert_eq!(refused(&|_| {}), "taken");
+    let same = |file: &mut Value| file["venues"][1]["feed"]["lines"][0]["groups"][0] = json!("233.54.12.111:26477");
     assert_eq!(
-        err,
-        "venues[1].feed.lines[0].queue: queue 0 of port `nasdaq-feed` is already polled by rx of venue `nasdaq`"
+        refused(&same),
+        "venues[1].feed.lines[0].groups[0]: 233.54.12.111:26477 of port `nasdaq-feed` is already a group of venue `nasdaq`"
     );
-    file["venues"][1]["feed"]["lines"][0]["queue"] = json!(1);
-    assert!(parse(&file).is_ok());
+    let off = refused(&|file| file["venues"][1]["feed"]["addressing"] = json!("off"));
+    assert!(off.starts_with("venues[1].feed.addressing: with `off` nothing tells"), "{off}");
+    // A capture is read by each venue.
+    let mut capture = value("two-venues");
+    capture["venues"][1]["feed"]["lines"][0] = capture["venues"][0]["feed"]["lines"][0].clone();
+    assert!(parse(&capture).is_ok());
+    capture["ports"][0]["receiver"] = json!({});
+    assert!(parse(&capture).unwrap_err().to_string().starts_with("ports[0]: a capture has no device"));
+}
+
+#[test]
+fn a_name_is_one_venues() {
+    let mut file = value("two-venues");
     file["venues"][1]["name"] = json!("nasdaq");
     assert_eq!(parse(&file).unwrap_err().to_string(), "venues[1].name: `nasdaq` is already the name of venues[0]");
 }

@@ -245,6 +245,11 @@ impl Port {
         self.0.info.mac
     }
 
+    /// Receive queues it can have.
+    pub fn max_rx_queues(&self) -> u16 {
+        self.0.info.rx_queues_max
+    }
+
     /// Whether the device can verify IPv4 and UDP checksums.
     pub fn has_checksum(&self) -> bool {
         self.0.info.rx_offloads & CHECKSUM_OFFLOADS == CHECKSUM_OFFLOADS

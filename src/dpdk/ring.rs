@@ -208,10 +208,16 @@ impl<T: Send> Consumer<T> {
     /// Receive into the spare room of `burst`. Returns how many came.
     #[inline]
     pub fn pop_burst<const N: usize>(&mut self, burst: &mut ArrayVec<T, N>) -> usize {
+        self.pop_at_most(burst, N)
+    }
+
+    /// Receive at most `max` into the spare room of `burst`. Returns how many came.
+    #[inline]
+    pub fn pop_at_most<const N: usize>(&mut self, burst: &mut ArrayVec<T, N>, max: usize) -> usize {
         let len = burst.len();
         // SAFETY: N - len elements of room lie behind `len`, and those received are initialised.
         unsafe {
-            let received = self.receive(burst.as_mut_ptr().add(len), N - len);
+            let received = self.receive(burst.as_mut_ptr().add(len), max.min(N - len));
             burst.set_len(len + received);
             received
         }

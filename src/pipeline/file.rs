@@ -85,6 +85,23 @@ pub struct PortFile {
     /// Transmit descriptors of each queue. Only with the driver `ethdev`; 1024 unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tx_descriptors: Option<Descriptors>,
+    /// Who receives when feeds of several venues arrive on the port. Only with the driver `ethdev`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<ReceiverFile>,
+}
+
+/// Who receives for several venues: one lcore, which gives every packet to the venue that listens to its group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct ReceiverFile {
+    /// Its EAL lcore id. Unless set: that of rx of the first venue on the port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lcore: Option<LcoreId>,
+    /// Most frames a call to the port.
+    pub burst: Burst,
+    /// Frames that wait for each venue at most: what comes for it beyond that is dropped and counted.
+    pub depth: Depth,
 }
 
 /// What drives a port.
@@ -327,7 +344,8 @@ pub enum FeedProtocol {
 pub struct LineFile {
     /// The port it arrives on.
     pub port: Name,
-    /// The port's receive queue. The queues in use on a port are numbered from 0 without holes.
+    /// The port's receive queue. The queues in use on a port are numbered from 0 without holes. Venues may share one: on a
+    /// device, each group then belongs to one of them.
     #[serde(default)]
     pub queue: Queue,
     /// Multicast groups as `address:port`. Group i of every line carries channel i.
@@ -1007,6 +1025,7 @@ impl PipelineFile {
         check_ports(&file)?;
         check_venues(&file)?;
         check_queues(&file)?;
+        check_groups(&file)?;
         check_lcores(&file)?;
         Ok(file)
     }
@@ -1152,6 +1171,12 @@ impl Default for RecordFile {
     }
 }
 
+impl Default for ReceiverFile {
+    fn default() -> Self {
+        ReceiverFile { lcore: None, burst: burst_of_32(), depth: Within(1024) }
+    }
+}
+
 impl Default for LossyRingFile {
     fn default() -> Self {
         LossyRingFile { depth: Within(1024), when_full: WhenFull::Drop }
@@ -1196,10 +1221,12 @@ fn check_ports(file: &PipelineFile) -> Result<(), FileError> {
                 }
                 unique(&mut devices, device, i, "ports", "device")?;
             }
-            (Driver::Capture, None) if port.rx_descriptors.is_none() && port.tx_descriptors.is_none() => {}
+            (Driver::Capture, None)
+                if port.rx_descriptors.is_none() && port.tx_descriptors.is_none() && port.receiver.is_none() => {}
             (Driver::Capture, _) => {
-                let remedy = "remove device, rx_descriptors and tx_descriptors, or make the driver `ethdev`";
-                return invalid(format!("ports[{i}]"), "a capture has no device and no descriptors", remedy);
+                let remedy = "remove device, rx_descriptors, tx_descriptors and receiver, or make the driver `ethdev`";
+                let found = "a capture has no device, no descriptors and no receiver";
+                return invalid(format!("ports[{i}]"), found, remedy);
             }
         }
     }
@@ -1404,7 +1431,39 @@ fn check_risk(at: &str, venue: &VenueFile) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Every queue is polled by one venue's rx or tx, and a port's queues have no holes: a hole is a queue nobody empties.
+/// What arrives on a device goes to one venue, by its group.
+fn check_groups(file: &PipelineFile) -> Result<(), FileError> {
+    let mut owners: BTreeMap<(&Name, Group), usize> = BTreeMap::new();
+    let mut on_port: BTreeMap<&Name, BTreeSet<usize>> = BTreeMap::new();
+    let devices: BTreeSet<&Name> = file.ports.iter().filter(|p| p.driver == Driver::Ethdev).map(|p| &p.name).collect();
+    for (v, venue) in file.venues.iter().enumerate() {
+        for (l, line) in venue.feed.lines.iter().enumerate().filter(|(_, line)| devices.contains(&line.port)) {
+            on_port.entry(&line.port).or_default().insert(v);
+            for (g, group) in line.groups.iter().enumerate() {
+                let other = *owners.entry((&line.port, *group)).or_insert(v);
+                if other != v {
+                    let owner = &file.venues[other].name;
+                    let found = format!("{} of port `{}` is already a group of venue `{owner}`", group.0, line.port);
+                    let at = format!("venues[{v}].feed.lines[{l}].groups[{g}]");
+                    return invalid(at, found, "a group of a device belongs to one venue");
+                }
+            }
+        }
+    }
+    for venues in on_port.values().filter(|venues| venues.len() > 1) {
+        if let Some(v) = venues.iter().find(|v| file.venues[**v].feed.addressing == Check::Off) {
+            let found = "with `off` nothing tells its packets from those of other venues on the same device";
+            return invalid(
+                format!("venues[{v}].feed.addressing"),
+                found,
+                "make it `verify`, or give it a port of its own",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Every queue is polled for feeds or by one venue's tx, and a port's queues have no holes: a hole is a queue nobody empties.
 fn check_queues(file: &PipelineFile) -> Result<(), FileError> {
     let mut polled: BTreeMap<(&Name, u32), (usize, &'static str)> = BTreeMap::new();
     let mut claims = Vec::new();
@@ -1418,8 +1477,8 @@ fn check_queues(file: &PipelineFile) -> Result<(), FileError> {
     for (port, queue, who, at) in &claims {
         match polled.entry((*port, *queue)) {
             Entry::Vacant(free) => drop(free.insert(*who)),
-            // Lines A and B may share a queue: their groups tell them apart.
-            Entry::Occupied(taken) if taken.get() == who && who.1 == "rx" => {}
+            // Lines may share a queue: their groups tell them apart.
+            Entry::Occupied(taken) if (taken.get().1, who.1) == ("rx", "rx") => {}
             Entry::Occupied(taken) => {
                 let (other, stage) = *taken.get();
                 let found = format!(

@@ -30,7 +30,7 @@ pub struct Guard<'a> {
 pub struct Heart {
     id: u32,
     board: Arc<LcoreBoard>,
-    /// Whose segments it runs.
+    /// Whose segments it runs, and whom it receives for.
     venues: Vec<usize>,
     pulse: Pulse,
     stuck_for: Duration,
@@ -67,7 +67,7 @@ struct Absence {
 }
 
 impl Heart {
-    /// That of lcore `id`, which runs segments of these venues.
+    /// That of lcore `id`, which does something for these venues.
     pub fn new(id: u32, board: Arc<LcoreBoard>, venues: Vec<usize>) -> Heart {
         Heart { id, board, venues, pulse: Pulse::default(), stuck_for: Duration::ZERO }
     }
@@ -100,8 +100,7 @@ impl<'a> Guard<'a> {
     /// Stages have moved: they are where `plan` has them.
     pub fn moved(&mut self, plan: &Plan) {
         for heart in &mut self.hearts {
-            let segments = plan.lcore(heart.id).map_or(&[][..], |lcore| &lcore.segments);
-            heart.venues = segments.iter().map(|segment| segment.venue).collect();
+            heart.venues = plan.lcore(heart.id).map_or_else(Vec::new, |lcore| plan.venues_of(lcore));
         }
         for (venue, plan) in self.venues.iter_mut().zip(&plan.venues) {
             venue.strategy = plan.stage(Stage::Strategy).lcore;

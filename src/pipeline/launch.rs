@@ -8,11 +8,14 @@ use super::file::{Check, ChecksumPolicy, Driver, FeedProtocol, WhenFull as WhenF
 use super::follow::{FollowError, Following};
 use super::guard::{Guard, Heart};
 use super::layout::{Layout, idle};
-use super::plan::{LcorePlan, LinePlan, Link, Mode, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
+use super::plan::{
+    LcorePlan, LinePlan, Link, Mode, Plan, RingPlan, Segment as SegmentPlan, SharePlan, Stage, VenuePlan,
+};
 use super::record;
 use super::reload::{CHANGES, Reloads, Scripted};
-use super::report::{RunFacts, Summary, VenueReport};
+use super::report::{PortReport, RunFacts, Summary, VenueReport};
 use super::session::{self, LoginError};
+use super::table;
 use crate::arena::{Arena, ArenaFull};
 use crate::book::{BookConfig, Books};
 use crate::control::{Control, ControlError, Reach, Request, VenueHandle};
@@ -34,7 +37,7 @@ use crate::latency::recorder::{Gauges, LcoreParts, Recorder, RecorderParts, Venu
 use crate::latency::trace::{Header, JournalHeader, Rotation, TraceError, VenueBeginning, Writer};
 use crate::market::OrderLimits;
 use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions, Speed};
-use crate::port::{self, FeedPort, OrderPort};
+use crate::port::{self, FeedPort, Groups, OrderPort, Owner, Share};
 use crate::program::Program;
 use crate::recovery::{self, Login, Recovery};
 use crate::risk::{Gate, Kill, KillFile, KillReason};
@@ -45,8 +48,8 @@ use crate::session::{
 };
 use crate::stages::{
     Chain, Dock, Encode, EncodeParts, Ends, Flags, Follow, FollowParts, Group, Inbox, Journal, Links, Listening,
-    Outbox, Parse, ParseParts, Placed, Rx, RxParts, Sampler, Segment, SessionParts, Shared, Stamps, StrategyParts,
-    Transport, Tx, TxParts, Verify, WhenFull, changes,
+    Outbox, Parse, ParseParts, Placed, Receiver, ReceiverParts, Rx, RxParts, Sampler, Segment, SessionParts, Shared,
+    Stamps, StrategyParts, Transport, Tx, TxParts, Verify, WhenFull, changes,
 };
 use crate::strategy::{InstrumentSpec, Orders};
 use crate::sys::privileges::{self, Capability, Needs};
@@ -388,6 +391,10 @@ pub fn launch(
     let mut boards: BTreeMap<u32, Boards> = BTreeMap::new();
     let drained: BTreeMap<(usize, Stage), Arc<AtomicBool>> =
         plan.lcores.iter().flat_map(|l| &l.segments).map(|s| ((s.venue, s.last), Arc::default())).collect();
+    let (mut receivers, mut shares) = match options.follow {
+        None => receivers(plan, &eal, &mut devices, &shared, &clock, options)?,
+        Some(_) => Default::default(),
+    };
     for (lcore, arena) in plan.lcores.iter().zip(&mut arenas) {
         let mut placed = Vec::new();
         for segment in &lcore.segments {
@@ -402,6 +409,7 @@ pub fn launch(
                 sources: &mut sources,
                 sinks: &mut sinks,
                 devices: &mut devices,
+                shares: &mut shares,
                 ids: &mut ids,
                 beginning: &mut beginnings[segment.venue],
                 kill: shared[segment.venue].kill(),
@@ -421,7 +429,7 @@ pub fn launch(
         let shown: Vec<_> = placed.iter().map(|p| (p.venue, p.board.clone())).collect();
         let segments = Arc::new(ArcSwap::from_pointee(shown));
         boards.insert(lcore.id, Boards { lcore: Arc::default(), segments });
-        docks.insert(lcore.id, Dock::new(idle(lcore.idle), placed));
+        docks.insert(lcore.id, Dock::new(idle(lcore.idle), receivers.remove(&lcore.id).unwrap_or_default(), placed));
     }
 
     let handle = |((venue, shared), outbox): ((&VenuePlan, &Arc<Shared>), &Outbox)| -> Result<_, LaunchError> {
@@ -497,10 +505,8 @@ pub fn launch(
     let by_venue =
         |venue| drained.iter().filter(|(at, _)| at.0 == venue).map(|(at, flag)| (at.1, flag.clone())).collect();
     let flags = (0..plan.venues.len()).map(by_venue).collect();
-    let hearts = plan.lcores.iter().map(|lcore| {
-        let venues = lcore.segments.iter().map(|segment| segment.venue).collect();
-        Heart::new(lcore.id, boards[&lcore.id].lcore.clone(), venues)
-    });
+    let hearts =
+        plan.lcores.iter().map(|lcore| Heart::new(lcore.id, boards[&lcore.id].lcore.clone(), plan.venues_of(lcore)));
     let metrics = serving.as_ref().map(|serving| serving.metrics.clone());
     let mut running = Running {
         mode: plan.mode,
@@ -532,7 +538,11 @@ pub fn launch(
 
     let mut venues: Vec<VenueReport> =
         plan.venues.iter().map(|v| VenueReport::new(&v.name, options.book_levels)).collect();
-    let placed: Vec<Placed<'_>> = docks.into_values().flat_map(Dock::into_placed).collect();
+    let (mut placed, mut received) = (Vec::new(), Vec::new());
+    for berth in docks.into_values().map(Dock::into_berth) {
+        placed.extend(berth.placed);
+        received.extend(berth.receivers.iter().map(PortReport::new));
+    }
     for Placed { venue, segment, .. } in &placed {
         segment.report(&mut venues[*venue]);
     }
@@ -558,6 +568,7 @@ pub fn launch(
         plan_hash: format!("{:016x}", plan.hash),
         oversubscribed: plan.oversubscribed,
         mbufs_in_use,
+        ports: received,
         wall_seconds,
         recorder: recorded.last.recorder,
     };
@@ -816,10 +827,20 @@ impl Devices {
                     plan.venues.iter().map(|v| &v.orders).find(|o| o.port == at && u32::from(o.queue) == queue);
                 line.map(|l| l.pool).or(orders.map(|o| o.pool))
             };
-            let rx = (0..port.rx_queues)
+            let mut rx: Vec<_> = (0..port.rx_queues)
                 .filter_map(pool_of)
                 .map(|pool| ethdev::RxConfig { pool: pools[pool].clone(), descriptors: port.rx_descriptors as u16 })
                 .collect();
+            let opened = ethdev::Port::open(eal, device)?;
+            let queues = usize::from(opened.max_rx_queues());
+            if port.receiver.is_some() && queues < rx.len() {
+                log::warn!(
+                    "port {} ({device}) has {queues} receive queues of {}: all is received in them",
+                    port.name,
+                    rx.len()
+                );
+                rx.truncate(queues);
+            }
             let config = ethdev::PortConfig {
                 rx,
                 tx: (0..port.tx_queues).map(|_| port.tx_descriptors as u16).collect(),
@@ -828,7 +849,7 @@ impl Devices {
                 all_multicast: true,
                 ..ethdev::PortConfig::default()
             };
-            let started = ethdev::Port::open(eal, device)?.start(&config)?;
+            let started = opened.start(&config)?;
             let said = if started.checksum { "in the device" } else { "in software" };
             log::info!("port {} ({device}, {}): checksums verified {said}", port.name, started.port.driver());
             devices.rx.extend(started.rx.into_iter().enumerate().map(|(queue, q)| ((at, queue as u16), q)));
@@ -846,6 +867,57 @@ impl Devices {
     }
 }
 
+/// By lcore: what receives for several venues. By venue and port: what it gives them.
+type Receivers = (BTreeMap<u32, Vec<Receiver>>, BTreeMap<(usize, usize), Share>);
+
+/// Of every port that one lcore receives for several venues: the receiver, and what the venues have of it.
+fn receivers(
+    plan: &Plan,
+    eal: &Eal,
+    devices: &mut Devices,
+    shared: &[Arc<Shared>],
+    clock: &Clock,
+    options: &Options,
+) -> Result<Receivers, LaunchError> {
+    let (mut receivers, mut shares) = Receivers::default();
+    for (at, port) in plan.ports.iter().enumerate() {
+        let Some(receiver) = &port.receiver else { continue };
+        let (mut groups, mut venues) = (Vec::new(), Vec::new());
+        for (place, SharePlan { venue, ring }) in receiver.shares.iter().enumerate() {
+            let inlets = plan.venues[*venue].inlets(&plan.ports);
+            for line in plan.venues[*venue].feed.lines.iter().filter(|line| line.port == at) {
+                let owner = Owner { venue: place as u16, line: position(&inlets, line.inlet(&plan.ports)) };
+                groups.extend(line.groups.iter().map(|group| (*group, owner)));
+            }
+            let ends = spsc(eal, &ring.name, ring.depth as usize, Socket::Node(ring.node))?;
+            let (portion, share) = port::share(ends);
+            venues.push((portion, shared[*venue].clone()));
+            shares.insert((*venue, at), share);
+        }
+        let parts = ReceiverParts {
+            port: port.name.clone(),
+            // A device with fewer queues has everything in those it has.
+            queues: receiver.queues.iter().filter_map(|queue| devices.rx.remove(&(at, *queue))).collect(),
+            groups: Groups::new(&groups),
+            venues,
+            burst: receiver.burst.into(),
+            scale: clock.scale(),
+            stamps: options.stamps != Stamping::Off,
+        };
+        receivers.entry(receiver.lcore).or_default().push(Receiver::new(parts));
+    }
+    for line in table::receivers(plan) {
+        eprintln!("{line}");
+    }
+    Ok((receivers, shares))
+}
+
+/// Which of a venue's inlets this is. The file has at most eight lines a feed.
+fn position(inlets: &[(usize, u16, usize)], inlet: (usize, u16)) -> u8 {
+    // Every line's inlet is in the list that was made of the lines.
+    inlets.iter().position(|known| (known.0, known.1) == inlet).unwrap_or(0) as u8
+}
+
 /// Builds the parts of one segment.
 struct Builder<'b> {
     plan: &'b Plan,
@@ -855,9 +927,10 @@ struct Builder<'b> {
     clock: &'b Clock,
     pools: &'b [Mempool],
     wiring: &'b mut Wiring,
-    sources: &'b mut BTreeMap<(usize, u16), CaptureSource>,
+    sources: &'b mut Sources,
     sinks: &'b mut BTreeMap<String, CaptureSink>,
     devices: &'b mut Devices,
+    shares: &'b mut BTreeMap<(usize, usize), Share>,
     /// Held until the run is over.
     ids: &'b mut Vec<OrderIds>,
     beginning: &'b mut VenueBeginning,
@@ -929,14 +1002,17 @@ impl Builder<'_> {
     fn rx(&mut self) -> Result<Rx, LaunchError> {
         let mut lines = Vec::new();
         let mut first_pool = None;
-        for (port, queue, pool) in queues(self.venue) {
+        for (port, queue, pool) in self.venue.inlets(&self.plan.ports) {
             let feed = match self.plan.ports[port].driver {
                 Driver::Capture => {
                     let name = &self.plan.ports[port].name;
                     let missing = || LaunchError::NoCapture(name.clone());
-                    FeedPort::Capture(self.sources.remove(&(port, queue)).ok_or_else(missing)?)
+                    FeedPort::Capture(self.sources.remove(&(self.index, port, queue)).ok_or_else(missing)?)
                 }
-                Driver::Ethdev => FeedPort::Ethdev(self.device(port, queue, |d| d.rx.remove(&(port, queue)))?),
+                Driver::Ethdev => match self.shares.remove(&(self.index, port)) {
+                    Some(share) => FeedPort::Shared(share),
+                    None => FeedPort::Ethdev(self.device(port, queue, |d| d.rx.remove(&(port, queue)))?),
+                },
             };
             lines.push(feed);
             first_pool.get_or_insert(pool);
@@ -959,14 +1035,13 @@ impl Builder<'_> {
 
     fn parse<'m>(&mut self, arena: &mut Arena<'m>) -> Result<Parse<'m>, LaunchError> {
         let venue = self.venue;
-        let queues = queues(venue);
+        let inlets = venue.inlets(&self.plan.ports);
         let mut groups = Vec::new();
         for (line, plan) in venue.feed.lines.iter().enumerate() {
-            let port = queues.iter().position(|q| (q.0, q.1) == (plan.port, plan.queue));
+            let port = position(&inlets, plan.inlet(&self.plan.ports));
             for (channel, group) in plan.groups.iter().enumerate() {
                 groups.push(Group {
-                    // Every line's queue is in the list that was made of the lines.
-                    port: port.unwrap_or(0) as u8,
+                    port,
                     address: *group.ip(),
                     udp_port: group.port(),
                     line: line as u8,
@@ -1153,17 +1228,6 @@ impl Builder<'_> {
     }
 }
 
-/// The port queues that a venue's feed polls, each once, with its pool.
-fn queues(venue: &VenuePlan) -> Vec<(usize, u16, usize)> {
-    let mut queues: Vec<(usize, u16, usize)> = Vec::new();
-    for line in &venue.feed.lines {
-        if !queues.iter().any(|q| (q.0, q.1) == (line.port, line.queue)) {
-            queues.push((line.port, line.queue, line.pool));
-        }
-    }
-    queues
-}
-
 /// What a venue's feed decoder is made of.
 pub fn feed_config(venue: &VenuePlan) -> FeedConfig {
     FeedConfig {
@@ -1195,19 +1259,25 @@ pub(super) fn before(stage: Stage) -> Option<Stage> {
     at.checked_sub(1).map(|at| Stage::ALL[at])
 }
 
-fn open_captures(plan: &Plan, options: &Options) -> Result<BTreeMap<(usize, u16), CaptureSource>, LaunchError> {
-    let mut sources = BTreeMap::new();
+/// Captures by venue, port and queue: each venue reads its own, also where another has the same.
+type Sources = BTreeMap<(usize, usize, u16), CaptureSource>;
+
+fn open_captures(plan: &Plan, options: &Options) -> Result<Sources, LaunchError> {
+    let mut sources = Sources::new();
     if options.follow.is_some() {
         return Ok(sources);
     }
-    for (port, queue, _) in plan.venues.iter().flat_map(queues) {
+    let inlets = |(venue, plan_of): (usize, &VenuePlan)| {
+        plan_of.inlets(&plan.ports).into_iter().map(move |(port, queue, _)| (venue, port, queue))
+    };
+    for (venue, port, queue) in plan.venues.iter().enumerate().flat_map(inlets) {
         let PortCapture { name, files } = match capture_of(plan, options, port)? {
             Some(capture) => capture,
             None => continue,
         };
         log::debug!("port {name} queue {queue}: {} captures", files.len());
         let source = CaptureSource::open(files, options.source, keep_off_the_path(plan))?;
-        sources.insert((port, queue), source);
+        sources.insert((venue, port, queue), source);
     }
     Ok(sources)
 }

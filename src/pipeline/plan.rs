@@ -6,8 +6,8 @@
 use super::eal_args::{EalArgs, ranges};
 use super::file::{
     AlarmKind, AllowanceFile, BudgetFile, Check, ChecksumPolicy, CompIdsFile, Driver, Endpoint, EndpointFile, FeedFile,
-    FeedProtocol, HostCheck, Idle, InstrumentFile, KillWhenFile, LimitsFile, Listen, Mac, OrderProtocol, PipelineFile,
-    Privileges, RecordFile, RiskFile, SessionFile, Transport, VenueFile, WhenFull, nearest,
+    FeedProtocol, HostCheck, Idle, InstrumentFile, KillWhenFile, LimitsFile, LineFile, Listen, Mac, OrderProtocol,
+    PipelineFile, Privileges, ReceiverFile, RecordFile, RiskFile, SessionFile, Transport, VenueFile, WhenFull, nearest,
 };
 use super::host::HostFacts;
 use crate::arena;
@@ -114,6 +114,31 @@ pub struct PortPlan {
     pub rx_descriptors: u32,
     /// Transmit descriptors of each queue; 0 for a capture.
     pub tx_descriptors: u32,
+    /// Who receives, where feeds of several venues arrive on it; `None` where each rx polls its own queues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<ReceiverPlan>,
+}
+
+/// One lcore that receives what arrives on a port for several venues.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReceiverPlan {
+    /// The lcore.
+    pub lcore: u32,
+    /// Most frames a call to the port.
+    pub burst: u16,
+    /// Queues of the port that it polls.
+    pub queues: Vec<u16>,
+    /// Whom it receives for.
+    pub shares: Vec<SharePlan>,
+}
+
+/// What a receiver has for one venue.
+#[derive(Clone, Debug, Serialize)]
+pub struct SharePlan {
+    /// The venue.
+    pub venue: usize,
+    /// Frames on their way to its rx.
+    pub ring: RingPlan,
 }
 
 /// One venue.
@@ -434,7 +459,10 @@ pub struct LcorePlan {
     pub node: u32,
     /// What it does without work.
     pub idle: Idle,
-    /// What it runs, in this order, round robin.
+    /// Ports that it receives for several venues.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub receives: Vec<usize>,
+    /// What it runs after that, in this order, round robin.
     pub segments: Vec<Segment>,
     /// Bytes of its arena: the stages it runs, together.
     pub arena_bytes: u64,
@@ -593,24 +621,27 @@ impl Plan {
         let unprivileged = request.mode == Mode::Replay && request.eal_args.is_empty();
         let no_huge = unprivileged || said.no_huge;
 
-        let ports = plan_ports(file, host, request)?;
-        let placement = place(file, host, request.mode, &said)?;
+        let mut ports = plan_ports(file, host, request)?;
+        let receiving = receiving(file, &ports);
+        let placement = place(file, host, request.mode, &said, &receiving)?;
         let home = |node: u32| if no_huge { 0 } else { node };
-        let mut lcores = plan_lcores(file, host, &placement, &home);
+        let mut lcores = plan_lcores(file, host, &placement, &receiving, &home);
         let node_of: BTreeMap<u32, u32> = lcores.iter().map(|l| (l.id, l.node)).collect();
+        for (&port, &lcore) in &receiving {
+            ports[port].receiver = Some(plan_receiver(file, port, lcore, &node_of));
+        }
 
         let mut pools = Vec::new();
         let mut venues = Vec::new();
-        for (v, venue) in file.venues.iter().enumerate() {
-            venues.push(plan_venue(v, venue, request.mode, &ports, &node_of, &home, &mut pools, &file.record));
+        for v in 0..file.venues.len() {
+            venues.push(plan_venue(v, file, request.mode, &ports, &node_of, &home, &mut pools));
         }
         for lcore in &mut lcores {
             lcore.arena_bytes = arena_bytes(&venues, lcore.id);
         }
 
-        let memory = memory_by_node(&venues, &lcores, &pools);
-        let fed: BTreeSet<usize> = venues.iter().flat_map(|v| v.feed.lines.iter().map(|l| l.port)).collect();
-        let captures = fed.iter().filter(|&&p| ports[p].driver == Driver::Capture).count();
+        let memory = memory_by_node(&ports, &venues, &lcores, &pools);
+        let captures: usize = venues.iter().map(|venue| venue.captures(&ports)).sum();
         let mut plan = Plan {
             mode: request.mode,
             about: file.about.clone(),
@@ -661,12 +692,43 @@ impl Plan {
     pub fn lcore(&self, id: u32) -> Option<&LcorePlan> {
         self.lcores.iter().find(|l| l.id == id)
     }
+
+    /// The venues that an lcore does something for.
+    pub fn venues_of(&self, lcore: &LcorePlan) -> Vec<usize> {
+        let shares =
+            lcore.receives.iter().filter_map(|&port| self.ports[port].receiver.as_ref()).flat_map(|r| &r.shares);
+        lcore.segments.iter().map(|segment| segment.venue).chain(shares.map(|share| share.venue)).collect()
+    }
 }
 
 impl VenuePlan {
     /// Where `stage` runs.
     pub fn stage(&self, stage: Stage) -> &StagePlan {
         &self.stages[stage as usize]
+    }
+
+    /// What the feed's packets come by, each once: port, queue, pool. A port with a receiver is one, whatever the queues.
+    pub fn inlets(&self, ports: &[PortPlan]) -> Vec<(usize, u16, usize)> {
+        let mut inlets: Vec<(usize, u16, usize)> = Vec::new();
+        for line in &self.feed.lines {
+            let inlet = line.inlet(ports);
+            if !inlets.iter().any(|known| (known.0, known.1) == inlet) {
+                inlets.push((inlet.0, inlet.1, line.pool));
+            }
+        }
+        inlets
+    }
+
+    /// Captures that are read for its feed.
+    fn captures(&self, ports: &[PortPlan]) -> usize {
+        self.inlets(ports).iter().filter(|inlet| ports[inlet.0].driver == Driver::Capture).count()
+    }
+}
+
+impl LinePlan {
+    /// Port and queue that it comes by; see [`VenuePlan::inlets`].
+    pub fn inlet(&self, ports: &[PortPlan]) -> (usize, u16) {
+        (self.port, if ports[self.port].receiver.is_some() { 0 } else { self.queue })
     }
 }
 
@@ -812,9 +874,51 @@ fn plan_ports(file: &PipelineFile, host: &HostFacts, request: &Request) -> Resul
             tx_queues,
             rx_descriptors: descriptors(port.rx_descriptors),
             tx_descriptors: descriptors(port.tx_descriptors),
+            receiver: None,
         });
     }
     Ok(ports)
+}
+
+/// The venues whose feeds arrive on a port, in the file's order.
+fn fed_by<'f>(file: &'f PipelineFile, port: &str) -> impl Iterator<Item = (usize, &'f VenueFile)> {
+    let port = port.to_owned();
+    let fed = move |venue: &VenueFile| venue.feed.lines.iter().any(|line| line.port.as_str() == port);
+    file.venues.iter().enumerate().filter(move |(_, venue)| fed(venue))
+}
+
+/// The devices that feeds of several venues arrive on, and the lcore that receives for them.
+fn receiving(file: &PipelineFile, ports: &[PortPlan]) -> BTreeMap<usize, u32> {
+    let mut receiving = BTreeMap::new();
+    for (at, (port, plan)) in file.ports.iter().zip(ports).enumerate() {
+        let mut venues = fed_by(file, &plan.name);
+        if let (Driver::Ethdev, Some((_, first)), Some(_)) = (plan.driver, venues.next(), venues.next()) {
+            let lcore = port.receiver.as_ref().and_then(|receiver| receiver.lcore);
+            receiving.insert(at, lcore.map_or(first.stages.rx.lcore.value(), |lcore| lcore.value()));
+        }
+    }
+    receiving
+}
+
+fn plan_receiver(file: &PipelineFile, at: usize, lcore: u32, node_of: &BTreeMap<u32, u32>) -> ReceiverPlan {
+    let port = &file.ports[at];
+    let ReceiverFile { burst, depth, .. } = port.receiver.clone().unwrap_or_default();
+    let lines = file.venues.iter().flat_map(|venue| &venue.feed.lines).filter(|line| line.port == port.name);
+    let queues: BTreeSet<u16> = lines.map(|line| line.queue.value() as u16).collect();
+    let share = |(venue, file): (usize, &VenueFile)| {
+        let (element_bytes, bytes) = ring_size::<FramePointer>(depth.value() as usize);
+        let node = node_of[&file.stages.rx.lcore.value()];
+        let name = format!("tp{venue}.share{at}");
+        let ring =
+            RingPlan { name, depth: depth.value(), element_bytes: element_bytes as u32, node, bytes: bytes as u64 };
+        SharePlan { venue, ring }
+    };
+    ReceiverPlan {
+        lcore,
+        burst: burst.value() as u16,
+        queues: queues.into_iter().collect(),
+        shares: fed_by(file, port.name.as_str()).map(share).collect(),
+    }
 }
 
 // ---- lcores -------------------------------------------------------------------------------------------------------
@@ -829,8 +933,14 @@ struct Placement {
     lcores_arg: Option<String>,
 }
 
-fn place(file: &PipelineFile, host: &HostFacts, mode: Mode, said: &EalArgs) -> Result<Placement, PlanError> {
-    let busy = file.venues.iter().flat_map(|v| v.stages.lcores());
+fn place(
+    file: &PipelineFile,
+    host: &HostFacts,
+    mode: Mode,
+    said: &EalArgs,
+    receiving: &BTreeMap<usize, u32>,
+) -> Result<Placement, PlanError> {
+    let busy = file.venues.iter().flat_map(|v| v.stages.lcores()).chain(receiving.values().copied());
     let ids: BTreeSet<u32> = busy.chain(file.lcores.iter().map(|l| l.lcore.value())).collect();
     let allowed: Vec<u32> = host.cpus.iter().map(|c| c.id).collect();
     if let Some(explicit) = &said.lcores {
@@ -928,6 +1038,7 @@ fn plan_lcores(
     file: &PipelineFile,
     host: &HostFacts,
     placement: &Placement,
+    receiving: &BTreeMap<usize, u32>,
     home: &dyn Fn(u32) -> u32,
 ) -> Vec<LcorePlan> {
     let idle = |id: u32| match file.lcores.iter().find(|l| l.lcore.value() == id) {
@@ -941,6 +1052,7 @@ fn plan_lcores(
         node: home(node(cpus)),
         cpus: cpus.clone(),
         idle: idle(id),
+        receives: receiving.iter().filter(|(_, lcore)| **lcore == id).map(|(&port, _)| port).collect(),
         segments: segments(file, id),
         arena_bytes: 0,
     };
@@ -969,14 +1081,14 @@ fn segments(file: &PipelineFile, id: u32) -> Vec<Segment> {
 #[allow(clippy::too_many_arguments)] // what a venue's plan depends on, each once
 fn plan_venue(
     v: usize,
-    venue: &VenueFile,
+    file: &PipelineFile,
     mode: Mode,
     ports: &[PortPlan],
     node_of: &BTreeMap<u32, u32>,
     home: &dyn Fn(u32) -> u32,
     pools: &mut Vec<PoolPlan>,
-    record: &RecordFile,
 ) -> VenuePlan {
+    let (venue, record) = (&file.venues[v], &file.record);
     let book = plan_book(venue);
     let instruments = plan_instruments(&venue.instruments);
     let risk = plan_risk(&venue.risk, venue.orders.transport, mode);
@@ -990,20 +1102,28 @@ fn plan_venue(
     let [rx, parse, strategy, encode, tx] = venue.stages.lcores();
     let (rx_burst, tx_burst) = (venue.stages.rx.burst.value(), venue.stages.tx.burst.value());
 
-    let lines: Vec<(usize, u32)> = venue
-        .feed
-        .lines
-        .iter()
-        .map(|line| port_index(&line.port))
-        .map(|port| (port, home(ports[port].node.unwrap_or(node_of[&rx]))))
-        .collect();
-    let feed_pools = feed_pools(v, venue, ports, &lines, &links);
+    // Port, queue, node.
+    let line = |line: &LineFile| {
+        let port = port_index(&line.port);
+        (port, line.queue.value(), home(ports[port].node.unwrap_or(node_of[&rx])))
+    };
+    let lines: Vec<(usize, u32, u32)> = venue.feed.lines.iter().map(line).collect();
+    for port in lines.iter().map(|line| line.0).collect::<BTreeSet<_>>() {
+        let shared = &ports[port];
+        if let Some(receiver) = shared.receiver.as_ref().filter(|receiver| receiver.shares[0].venue == v) {
+            let node = home(shared.node.unwrap_or(node_of[&receiver.lcore]));
+            pools.push(shared_pool(file, port, shared, receiver, node));
+        }
+    }
+    let shared_pool = |port: usize| pools.iter().position(|pool| pool.name == shared_pool_name(port));
+    let own: Vec<(usize, u32, u32)> = lines.iter().copied().filter(|line| ports[line.0].receiver.is_none()).collect();
+    let feed_pools = feed_pools(v, venue, ports, &own, &links);
     // The pools were made for the nodes of these lines.
     let pool_of = |node: u32| pools.len() + feed_pools.iter().position(|p| p.node == node).unwrap_or(0);
-    let line_plans = venue.feed.lines.iter().zip(&lines).map(|(line, &(port, node))| LinePlan {
+    let line_plans = venue.feed.lines.iter().zip(&lines).map(|(line, &(port, queue, node))| LinePlan {
         port,
-        queue: line.queue.value() as u16,
-        pool: pool_of(node),
+        queue: queue as u16,
+        pool: shared_pool(port).unwrap_or_else(|| pool_of(node)),
         groups: line.groups.iter().map(|g| g.0).collect(),
     });
     let line_plans: Vec<LinePlan> = line_plans.collect();
@@ -1295,24 +1415,44 @@ const HELD_BY_STAGE: u32 = 64;
 /// Size of an lcore's cache in a pool of derived size.
 const CACHE: u32 = 256;
 
-/// One pool for each node the venue's feed ports are on.
+/// The pool of a port that a receiver polls: with every venue's share full there is still an mbuf for every descriptor, so that
+/// no venue can take them from another. In the first venue's name.
+fn shared_pool(file: &PipelineFile, at: usize, port: &PortPlan, receiver: &ReceiverPlan, node: u32) -> PoolPlan {
+    let mut lcores = BTreeSet::from([receiver.lcore]);
+    let mut held = port.rx_descriptors * receiver.queues.len() as u32 + u32::from(receiver.burst);
+    for SharePlan { venue, ring } in &receiver.shares {
+        let venue = &file.venues[*venue];
+        let [rx, parse, ..] = venue.stages.lcores();
+        lcores.extend([rx, parse]);
+        let link = if rx == parse { 0 } else { venue.rings.rx_parse.depth.value() };
+        held += ring.depth + link + 2 * venue.stages.rx.burst.value() + HELD_BY_STAGE;
+        // No pool has so many; EAL will say so.
+        held = held.min(1 << 30);
+    }
+    let first = receiver.shares[0].venue;
+    let wanted = file.venues[first].pools.feed.map(|m| m.value());
+    pool(shared_pool_name(at), first, PoolPurpose::Feed, node, held, lcores.len() as u32, wanted)
+}
+
+fn shared_pool_name(port: usize) -> String {
+    format!("tp.port{port}")
+}
+
+/// One pool for each node the venue's feed ports are on, but for those that a receiver polls.
 fn feed_pools(
     v: usize,
     venue: &VenueFile,
     ports: &[PortPlan],
-    lines: &[(usize, u32)],
+    lines: &[(usize, u32, u32)],
     links: &LinksPlan,
 ) -> Vec<PoolPlan> {
     let [rx, parse, ..] = venue.stages.lcores();
     let burst = venue.stages.rx.burst.value();
-    let nodes: BTreeSet<u32> = lines.iter().map(|&(_, node)| node).collect();
+    let nodes: BTreeSet<u32> = lines.iter().map(|line| line.2).collect();
     let pool_on = |(i, &node): (usize, &u32)| {
-        let mut queues = BTreeSet::new();
-        let on_node = venue.feed.lines.iter().zip(lines).filter(|(_, l)| l.1 == node);
-        let descriptors: u32 = on_node
-            .filter(|(line, l)| queues.insert((l.0, line.queue.value())))
-            .map(|(_, l)| ports[l.0].rx_descriptors)
-            .sum();
+        let on_node = lines.iter().filter(|line| line.2 == node);
+        let queues: BTreeSet<(usize, u32)> = on_node.map(|&(port, queue, _)| (port, queue)).collect();
+        let descriptors: u32 = queues.iter().map(|&(port, _)| ports[port].rx_descriptors).sum();
         // rx holds a burst that the link has no room for, and parse one that strategy has no room for.
         let held = descriptors + ring_slots(&links.rx_parse) + 2 * burst + HELD_BY_STAGE;
         let wanted = venue.pools.feed.map(|m| m.value());
@@ -1442,7 +1582,12 @@ fn arena_bytes(venues: &[VenuePlan], lcore: u32) -> u64 {
 
 // ---- memory -------------------------------------------------------------------------------------------------------
 
-fn memory_by_node(venues: &[VenuePlan], lcores: &[LcorePlan], pools: &[PoolPlan]) -> Vec<NodeMemory> {
+fn memory_by_node(
+    ports: &[PortPlan],
+    venues: &[VenuePlan],
+    lcores: &[LcorePlan],
+    pools: &[PoolPlan],
+) -> Vec<NodeMemory> {
     let mut nodes: BTreeMap<u32, NodeMemory> = BTreeMap::new();
     let mut on = |node: u32, add: &dyn Fn(&mut NodeMemory)| {
         add(nodes.entry(node).or_insert(NodeMemory { node, ..NodeMemory::default() }));
@@ -1455,7 +1600,9 @@ fn memory_by_node(venues: &[VenuePlan], lcores: &[LcorePlan], pools: &[PoolPlan]
             on(ring.node, &|m| m.rings += ring.bytes);
         }
     }
-    for ring in venues.iter().flat_map(|v| v.records.iter().chain(&v.journal)) {
+    let shares = ports.iter().filter_map(|port| port.receiver.as_ref()).flat_map(|receiver| &receiver.shares);
+    let to_recorder = venues.iter().flat_map(|v| v.records.iter().chain(&v.journal));
+    for ring in to_recorder.chain(shares.map(|share| &share.ring)) {
         on(ring.node, &|m| m.rings += ring.bytes);
     }
     for lcore in lcores {
@@ -1567,7 +1714,11 @@ fn warnings(plan: &Plan, host: &HostFacts) -> Vec<String> {
     for venue in plan.venues.iter().filter(|_| !plan.no_huge) {
         let ends = venue.feed.lines.iter().map(|l| (Stage::Rx, l.port)).chain([(Stage::Tx, venue.orders.port)]);
         for (stage, port) in ends.collect::<BTreeSet<_>>() {
-            let (port, id) = (&plan.ports[port], venue.stage(stage).lcore);
+            let port = &plan.ports[port];
+            let id = match &port.receiver {
+                Some(receiver) if stage == Stage::Rx => receiver.lcore,
+                _ => venue.stage(stage).lcore,
+            };
             let node = plan.lcore(id).map(|l| l.node);
             if let (Some(port_node), Some(node)) = (port.node, node)
                 && port_node != node

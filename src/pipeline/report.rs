@@ -1,13 +1,14 @@
 //! What a run did, gathered from the stages once their lcores have returned: the summary as plain data, as JSON and as
 //! text a person reads.
 
+use crate::dpdk::Port;
 use crate::latency::budget::Budget;
 use crate::latency::clock::Clock;
 use crate::latency::hops::{HopRow, HopTable, ns_of};
 use crate::latency::snapshot::RecorderSnapshot;
 use crate::market::OrderKind;
 use crate::report::text::count as grouped;
-use crate::stages::{Encode, Followed, Ledger, Parse, Rx, StrategyStage, Tx};
+use crate::stages::{Encode, Followed, Ledger, Parse, Receiver, Rx, StrategyStage, Tx};
 use crate::strategy::Strategy;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -84,14 +85,10 @@ impl VenueReport {
         }
         self.ports.insert("packets paced over 1 us late".to_owned(), feed.lateness().over_1us);
         for device in feed.devices() {
-            // A device that does not count cannot be asked; what it lost then shows as a gap.
-            let Ok(stats) = device.stats() else { continue };
-            for (what, n) in [("missed", stats.imissed), ("errors", stats.ierrors), ("without mbuf", stats.rx_nombuf)] {
+            for (what, n) in losses(device) {
                 self.ports.insert(format!("device {} {what}", device.name()), n);
-                if n > 0 {
-                    self.warnings.push(format!("device {} lost packets before rx: {what} {n}", device.name()));
-                }
             }
+            self.warnings.extend(losses_told(device));
         }
         self.warnings.extend(feed.warnings().iter().map(ToString::to_string));
     }
@@ -211,6 +208,37 @@ impl VenueReport {
     }
 }
 
+/// What a device lost before anybody saw it. One that does not count cannot be asked; what it lost then shows as a gap.
+fn losses(device: &Port) -> impl Iterator<Item = (&'static str, u64)> {
+    let stats = device.stats().ok().into_iter();
+    stats.flat_map(|s| [("missed", s.imissed), ("errors", s.ierrors), ("without mbuf", s.rx_nombuf)])
+}
+
+fn losses_told(device: &Port) -> impl Iterator<Item = String> {
+    let told = |(what, n)| format!("device {} lost packets before rx: {what} {n}", device.name());
+    losses(device).filter(|(_, n)| *n > 0).map(told)
+}
+
+/// What one lcore received on a port for several venues.
+#[derive(Clone, Debug, Serialize)]
+pub struct PortReport {
+    /// The port's name.
+    pub port: String,
+    /// What became of it: what it passed on is what the venues' rx took in or had no room for.
+    pub ledger: Ledger,
+    /// What the device lost before.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
+}
+
+impl PortReport {
+    /// What a receiver counted.
+    pub fn new(receiver: &Receiver) -> PortReport {
+        let warnings = receiver.device().into_iter().flat_map(losses_told).collect();
+        PortReport { port: receiver.port().to_owned(), ledger: receiver.ledger(), warnings }
+    }
+}
+
 /// The summary of a run: `--summary`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
@@ -226,6 +254,9 @@ pub struct Summary {
     pub wall_seconds: f64,
     /// Conservation by venue and stage.
     pub ledger: BTreeMap<String, Vec<Ledger>>,
+    /// Ports that one lcore received for several venues.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortReport>,
     /// Hop table by venue.
     pub hops: BTreeMap<String, Vec<HopRow>>,
     /// Mean receive burst of the packets that caused orders, by venue: a time without it says little.
@@ -287,6 +318,8 @@ pub struct RunFacts {
     pub undrained: bool,
     /// Frames still out of their pools.
     pub mbufs_in_use: u64,
+    /// Ports that one lcore received for several venues.
+    pub ports: Vec<PortReport>,
     /// Wall time of the run, used where no stamps were taken.
     pub wall_seconds: f64,
     /// The recorder's account.
@@ -333,10 +366,17 @@ impl Summary {
             eal_argv: facts.eal_argv,
             plan_hash: facts.plan_hash,
             oversubscribed: facts.oversubscribed,
-            conserved: venues.iter().all(VenueReport::is_conserved),
+            conserved: venues.iter().all(VenueReport::is_conserved)
+                && facts.ports.iter().all(|port| port.ledger.balances()),
             interrupted: facts.interrupted,
             undrained: facts.undrained,
-            warnings: venues.iter().flat_map(|v| v.warnings.clone()).collect(),
+            warnings: venues
+                .iter()
+                .flat_map(|v| &v.warnings)
+                .chain(facts.ports.iter().flat_map(|port| &port.warnings))
+                .cloned()
+                .collect(),
+            ports: facts.ports,
             mbufs_in_use: facts.mbufs_in_use,
             recorder: facts.recorder,
             tsc_hz: clock.hz(),
@@ -358,6 +398,11 @@ impl fmt::Display for Text<'_> {
         let s = self.summary;
         for venue in self.venues {
             venue_text(f, venue, s)?;
+        }
+        for PortReport { port, ledger, .. } in &s.ports {
+            writeln!(f, "port {port}")?;
+            ledger_text(f, std::slice::from_ref(ledger))?;
+            writeln!(f)?;
         }
         let orders = s.orders.enter + s.orders.replace + s.orders.cancel;
         let messages: u64 = s.messages.values().sum();
@@ -431,24 +476,7 @@ fn venue_text(f: &mut fmt::Formatter<'_>, v: &VenueReport, s: &Summary) -> fmt::
     wrapped(f, "strategy", &nonzero(&mut v.strategy.iter().map(|(k, n)| (k.clone(), *n))))?;
     wrapped(f, "session", &nonzero(&mut v.session.iter().map(|(k, n)| (k.clone(), *n))))?;
     wrapped(f, "ports", &nonzero(&mut v.ports.iter().map(|(k, n)| (k.clone(), *n))))?;
-    writeln!(f, "  {:<9} {:>14} = {:>14} + {:>10} + {:>6}", "ledger", "in", "out", "dropped", "held")?;
-    for l in &v.ledger {
-        let mut why = String::new();
-        for (reason, n) in &l.dropped {
-            let _ = write!(why, "  {reason} {}", grouped(*n));
-        }
-        writeln!(
-            f,
-            "  {:<9} {:>14} = {:>14} + {:>10} + {:>6}  {}{why}{}",
-            l.stage,
-            grouped(l.incoming),
-            grouped(l.outgoing),
-            grouped(l.total_dropped()),
-            l.held,
-            l.unit,
-            if l.balances() { "" } else { "  DOES NOT BALANCE" },
-        )?;
-    }
+    ledger_text(f, &v.ledger)?;
     let Some(rows) = s.hops.get(&v.name).filter(|rows| !rows.is_empty()) else {
         return writeln!(f);
     };
@@ -483,6 +511,28 @@ fn venue_text(f: &mut fmt::Formatter<'_>, v: &VenueReport, s: &Summary) -> fmt::
         )?;
     }
     writeln!(f)
+}
+
+fn ledger_text(f: &mut fmt::Formatter<'_>, ledger: &[Ledger]) -> fmt::Result {
+    writeln!(f, "  {:<9} {:>14} = {:>14} + {:>10} + {:>6}", "ledger", "in", "out", "dropped", "held")?;
+    for l in ledger {
+        let mut why = String::new();
+        for (reason, n) in &l.dropped {
+            let _ = write!(why, "  {reason} {}", grouped(*n));
+        }
+        writeln!(
+            f,
+            "  {:<9} {:>14} = {:>14} + {:>10} + {:>6}  {}{why}{}",
+            l.stage,
+            grouped(l.incoming),
+            grouped(l.outgoing),
+            grouped(l.total_dropped()),
+            l.held,
+            l.unit,
+            if l.balances() { "" } else { "  DOES NOT BALANCE" },
+        )?;
+    }
+    Ok(())
 }
 
 /// `label` and items, folded at about 110 columns; nothing when there are none.

@@ -2,7 +2,7 @@
 
 use super::eal_args::ranges;
 use super::file::{Driver, Idle, WhenFull};
-use super::plan::{Link, Mode, Plan, PoolPurpose, Stage, VenuePlan};
+use super::plan::{Link, Mode, Plan, PoolPurpose, PortPlan, Stage, VenuePlan};
 use std::fmt::Write;
 
 /// The plan as tables: stages and links, lcores, ports, pools, memory by node; then EAL's arguments and what to beware of.
@@ -30,10 +30,29 @@ pub fn render(plan: &Plan) -> String {
         let _ = write!(out, ", capture windows {} beside it", size(plan.capture_window_bytes));
     }
     let _ = writeln!(out, "\nEAL arguments: {}", plan.eal_args.join(" "));
+    for line in receivers(plan) {
+        let _ = writeln!(out, "{line}");
+    }
     for warning in &plan.warnings {
         let _ = writeln!(out, "warning: {warning}");
     }
     out
+}
+
+/// A line for each port that one lcore receives for several venues.
+pub fn receivers(plan: &Plan) -> Vec<String> {
+    let line = |port: &PortPlan| {
+        let receiver = port.receiver.as_ref()?;
+        let venues: Vec<&str> = receiver.shares.iter().map(|share| plan.venues[share.venue].name.as_str()).collect();
+        Some(format!(
+            "port {}: lcore {} receives for {} and gives each its packets by their groups, {} waiting at most",
+            port.name,
+            receiver.lcore,
+            venues.join(", "),
+            receiver.shares[0].ring.depth,
+        ))
+    };
+    plan.ports.iter().filter_map(line).collect()
 }
 
 /// Bytes as a person reads them: whole below 1 KiB, one decimal above.
@@ -98,6 +117,7 @@ fn lcores(plan: &Plan) -> Table {
             Idle::Pause => "pause",
             Idle::Yield => "yield",
         };
+        let receives = lcore.receives.iter().map(|&port| format!("port {}", plan.ports[port].name));
         let runs = lcore.segments.iter().map(|s| {
             let venue = &plan.venues[s.venue].name;
             if s.first == s.last {
@@ -112,7 +132,7 @@ fn lcores(plan: &Plan) -> Table {
             lcore.node.to_string(),
             idle.to_owned(),
             size(lcore.arena_bytes),
-            runs.collect::<Vec<_>>().join("; "),
+            receives.chain(runs).collect::<Vec<_>>().join("; "),
         ]);
     }
     table

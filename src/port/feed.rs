@@ -1,15 +1,15 @@
-//! The lines of one feed: receive queues and captures in, bursts of frames out, each with its [`Arrival`].
+//! The lines of one feed: receive queues, shares of them and captures in, bursts of frames out, each with its [`Arrival`].
 //!
 //! What the rx stage polls. It never waits: a packet without an mbuf, or without its turn, stays where it is.
 
 use arrayvec::ArrayVec;
 
-use super::Arrival;
 use super::capture::pace::Lateness;
 use super::capture::replay::Replay;
 use super::capture::{CaptureSource, Next, Pace, Warning};
+use super::{Arrival, Share};
 use crate::cpu::rdtsc;
-use crate::dpdk::{BURST, Burst, Mempool, Port, RxQueue, free_burst};
+use crate::dpdk::{BURST, Burst, Frame, Mempool, Port, RxQueue, free_burst};
 use crate::latency::clock::{Clock, Scale};
 use crate::latency::record::StampDomain;
 
@@ -20,6 +20,8 @@ const SPARE: usize = 32;
 pub enum FeedPort {
     /// A queue of a DPDK port.
     Ethdev(RxQueue),
+    /// A share of a DPDK port that another receives.
+    Shared(Share),
     /// Capture files.
     Capture(CaptureSource),
 }
@@ -45,8 +47,8 @@ pub struct FeedCounters {
 
 /// The lines of one venue's feed.
 pub struct Feed {
-    queues: Vec<(u8, RxQueue)>,
-    /// The queue that is polled first, so that a busy one does not starve the others.
+    inlets: Vec<(u8, Inlet)>,
+    /// The one that is polled first, so that a busy one does not starve the others.
     turn: usize,
     replay: Replay,
     /// Which line each source of the replay is.
@@ -58,15 +60,22 @@ pub struct Feed {
     out_of_frames: bool,
 }
 
+/// Where live frames come from.
+enum Inlet {
+    Queue(RxQueue),
+    Share(Share),
+}
+
 impl Feed {
     /// The lines in the order of the pipeline file, at most 256. `pace` is for the captures among them, which are
     /// delivered merged by lap and stamp; `clock` gives arrival times to frames of real ports.
     pub fn new(lines: Vec<FeedPort>, pace: Pace, clock: &Clock) -> Feed {
         let counters = vec![FeedCounters::default(); lines.len()];
-        let (mut queues, mut replayed, mut sources) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut inlets, mut replayed, mut sources) = (Vec::new(), Vec::new(), Vec::new());
         for (index, line) in lines.into_iter().enumerate() {
             match line {
-                FeedPort::Ethdev(queue) => queues.push((index as u8, queue)),
+                FeedPort::Ethdev(queue) => inlets.push((index as u8, Inlet::Queue(queue))),
+                FeedPort::Shared(share) => inlets.push((index as u8, Inlet::Share(share))),
                 FeedPort::Capture(source) => {
                     replayed.push(index as u8);
                     sources.push(source);
@@ -74,7 +83,7 @@ impl Feed {
             }
         }
         Feed {
-            queues,
+            inlets,
             turn: 0,
             replay: Replay::new(sources, pace, clock.hz()),
             replayed,
@@ -85,7 +94,7 @@ impl Feed {
         }
     }
 
-    /// Receive at most `max` frames into the empty burst `out`, from one queue or from the captures. Each carries a
+    /// Receive at most `max` frames into the empty burst `out`, from one queue or share, or from the captures. Each carries a
     /// complete [`Arrival`], with `rx_tsc` if `stamps`. Returns how many came.
     #[inline]
     pub fn burst(&mut self, pool: &Mempool, max: usize, stamps: bool, out: &mut Burst) -> usize {
@@ -96,10 +105,10 @@ impl Feed {
                 return received;
             }
         }
-        for _ in 0..self.queues.len() {
+        for _ in 0..self.inlets.len() {
             let turn = self.turn;
-            self.turn = if turn + 1 == self.queues.len() { 0 } else { turn + 1 };
-            let received = self.burst_of_queue(turn, max, stamps, out);
+            self.turn = if turn + 1 == self.inlets.len() { 0 } else { turn + 1 };
+            let received = self.burst_of_inlet(turn, max, stamps, out);
             if received > 0 {
                 return received;
             }
@@ -107,9 +116,32 @@ impl Feed {
         0
     }
 
+    /// The same from the shares alone: what was received for this venue before its intake closed.
+    pub fn rest(&mut self, max: usize, out: &mut Burst) -> usize {
+        for (line, inlet) in &mut self.inlets {
+            if let Inlet::Share(share) = inlet
+                && share.burst(out, max) > 0
+            {
+                self.counters[usize::from(*line)].add(out);
+                break;
+            }
+        }
+        out.len()
+    }
+
+    /// Whether no share holds anything, or will.
+    pub fn is_emptied(&self) -> bool {
+        self.shares().all(Share::is_emptied)
+    }
+
+    /// Frames for this venue that found no room in its shares.
+    pub fn share_full(&self) -> u64 {
+        self.shares().map(Share::full).sum()
+    }
+
     /// Whether nothing will come any more: every line is a capture and all of them have ended.
     pub fn finished(&self) -> bool {
-        self.queues.is_empty() && self.replay.ended()
+        self.inlets.is_empty() && self.replay.ended()
     }
 
     /// Whether the captures' loaders are as far ahead as they can be: a good moment to begin.
@@ -127,9 +159,19 @@ impl Feed {
         counters
     }
 
-    /// The devices that lines arrive on, once for each queue.
+    /// The devices whose queues are polled here, once for each queue.
     pub fn devices(&self) -> impl Iterator<Item = &Port> {
-        self.queues.iter().map(|(_, queue)| queue.port())
+        self.inlets.iter().filter_map(|(_, inlet)| match inlet {
+            Inlet::Queue(queue) => Some(queue.port()),
+            Inlet::Share(_) => None,
+        })
+    }
+
+    fn shares(&self) -> impl Iterator<Item = &Share> {
+        self.inlets.iter().filter_map(|(_, inlet)| match inlet {
+            Inlet::Queue(_) => None,
+            Inlet::Share(share) => Some(share),
+        })
     }
 
     /// Number of lines.
@@ -148,8 +190,17 @@ impl Feed {
     }
 
     #[inline]
-    fn burst_of_queue(&mut self, turn: usize, max: usize, stamps: bool, out: &mut Burst) -> usize {
-        let (line, queue) = &mut self.queues[turn];
+    fn burst_of_inlet(&mut self, turn: usize, max: usize, stamps: bool, out: &mut Burst) -> usize {
+        let (line, inlet) = &mut self.inlets[turn];
+        let queue = match inlet {
+            Inlet::Queue(queue) => queue,
+            Inlet::Share(share) => {
+                // Who received them has marked them.
+                let received = share.burst(out, max);
+                self.counters[usize::from(*line)].add(out);
+                return received;
+            }
+        };
         let received = queue.burst(out, max);
         if received == 0 {
             return 0;
@@ -162,16 +213,9 @@ impl Feed {
             port: *line,
             ..Arrival::default()
         };
-        let counters = &mut self.counters[usize::from(*line)];
-        counters.packets += received as u64;
+        self.counters[usize::from(*line)].add(out);
         for (position, frame) in out.iter_mut().enumerate() {
-            counters.bytes += frame.len() as u64;
-            let (stamp, domain) = match frame.stamp() {
-                Some(stamp) => (stamp, StampDomain::Device),
-                None => (0, StampDomain::None),
-            };
-            let burst_position = position as u16;
-            frame.set_private(Arrival { burst_position, stamp, stamp_domain: domain as u8, ..arrival });
+            mark(frame, Arrival { burst_position: position as u16, ..arrival });
         }
         received
     }
@@ -222,6 +266,24 @@ impl Feed {
         }
         received
     }
+}
+
+impl FeedCounters {
+    #[inline(always)]
+    fn add(&mut self, frames: &[Frame]) {
+        self.packets += frames.len() as u64;
+        self.bytes += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
+    }
+}
+
+/// Let `arrival` travel with the frame, and the device's stamp with it.
+#[inline(always)]
+pub(crate) fn mark(frame: &mut Frame, arrival: Arrival) {
+    let (stamp, domain) = match frame.stamp() {
+        Some(stamp) => (stamp, StampDomain::Device),
+        None => (0, StampDomain::None),
+    };
+    frame.set_private(Arrival { stamp, stamp_domain: domain as u8, ..arrival });
 }
 
 /// What a captured packet says of itself.

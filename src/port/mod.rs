@@ -5,13 +5,21 @@ use bytemuck::{Pod, Zeroable};
 pub mod capture;
 #[cfg(feature = "dpdk")]
 mod feed;
+mod groups;
 #[cfg(feature = "dpdk")]
 mod order;
+#[cfg(feature = "dpdk")]
+mod share;
 
 #[cfg(feature = "dpdk")]
+pub(crate) use feed::mark;
+#[cfg(feature = "dpdk")]
 pub use feed::{Feed, FeedCounters, FeedPort};
+pub use groups::{Groups, Owner};
 #[cfg(feature = "dpdk")]
 pub use order::OrderPort;
+#[cfg(feature = "dpdk")]
+pub use share::{Portion, Share, share};
 
 /// What the port says about a received frame: it travels in the frame's private area from rx to parse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]

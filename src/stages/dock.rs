@@ -3,7 +3,7 @@
 //! The lcore holds the lock for as long as it polls, and gives it up between two rounds when control wants it: one load a
 //! round of a word that nobody writes otherwise, and no system call.
 
-use super::{Idle, Padded, Segment};
+use super::{Idle, Padded, Receiver, Segment};
 use crate::latency::board::Board;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -24,7 +24,9 @@ pub struct Dock<'m> {
 pub struct Berth<'m> {
     /// What the lcore does without work.
     pub idle: Idle,
-    /// What it polls, in this order.
+    /// Ports that it receives for several venues. They stay.
+    pub receivers: Vec<Receiver>,
+    /// What it polls after them, in this order.
     pub placed: Vec<Placed<'m>>,
     /// The lcore has returned: it had nothing to poll, or all of it had drained. It has to be launched again.
     pub asleep: bool,
@@ -52,9 +54,9 @@ impl<'m> Placed<'m> {
 }
 
 impl<'m> Dock<'m> {
-    /// A dock with these segments, for an lcore that is about to be launched.
-    pub fn new(idle: Idle, placed: Vec<Placed<'m>>) -> Dock<'m> {
-        Dock { wanted: Padded::default(), berth: Mutex::new(Berth { idle, placed, asleep: false }) }
+    /// A dock with these receivers and segments, for an lcore that is about to be launched.
+    pub fn new(idle: Idle, receivers: Vec<Receiver>, placed: Vec<Placed<'m>>) -> Dock<'m> {
+        Dock { wanted: Padded::default(), berth: Mutex::new(Berth { idle, receivers, placed, asleep: false }) }
     }
 
     /// For control: what lies there, taken from the lcore at the end of its round, for as long as the answer lives. Every
@@ -100,8 +102,8 @@ impl<'m> Dock<'m> {
     }
 
     /// What is left there when the lcore has returned.
-    pub fn into_placed(self) -> Vec<Placed<'m>> {
-        self.berth.into_inner().unwrap_or_else(PoisonError::into_inner).placed
+    pub fn into_berth(self) -> Berth<'m> {
+        self.berth.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,6 +12,7 @@ mod journal;
 mod ledger;
 mod links;
 mod parse;
+mod receiver;
 mod rx;
 mod stamp;
 mod strategy;
@@ -25,6 +26,7 @@ pub use journal::Journal;
 pub use ledger::Ledger;
 pub use links::{Ends, Flags, Links, Loose};
 pub use parse::{Group, Listening, Parse, ParseCounters, ParseParts, Verify};
+pub use receiver::{Receiver, ReceiverParts};
 pub use rx::{Rx, RxParts, WhenFull};
 pub use stamp::Stamps;
 pub use strategy::{Sampler, StrategyParts, StrategyStage};
@@ -475,7 +477,7 @@ impl<S: Strategy> Account for Chain<'_, S> {
     }
 }
 
-/// The poll loop of one lcore. Polls what lies in its dock round robin; a round that did nothing is followed by the idle
+/// The poll loop of one lcore. Polls what lies in its dock round robin, receivers first; a round that did nothing is followed by the idle
 /// policy. A segment that is told to abort is polled no more. Returns when the others have drained, or none is there.
 /// Makes no system call unless the policy is [`Idle::Yield`], and allocates nothing.
 ///
@@ -499,8 +501,9 @@ pub fn run(dock: &Dock<'_>, ask: &Ask, board: &LcoreBoard) {
             }
             // What a panic left half done is never polled again, except tx.
             Err(panic) => {
-                if let Some(placed) = berth.placed.get_mut(round.at) {
-                    placed.over = !placed.segment.fail();
+                match berth.placed.get_mut(round.at) {
+                    Some(placed) => placed.over = !placed.segment.fail(),
+                    None => berth.receivers.iter_mut().for_each(Receiver::fail),
                 }
                 panicked.get_or_insert(panic);
             }
@@ -514,12 +517,15 @@ pub fn run(dock: &Dock<'_>, ask: &Ask, board: &LcoreBoard) {
 /// Where an lcore's loop is.
 #[derive(Default)]
 struct Round {
-    /// The segment whose turn it is.
+    /// The segment whose turn it is; [`RECEIVERS`] while that is a receiver.
     at: usize,
     turn: u64,
     polls: u64,
     empty: u64,
 }
+
+/// No segment's place.
+const RECEIVERS: usize = usize::MAX;
 
 /// Why an lcore leaves its dock.
 enum Left {
@@ -547,6 +553,10 @@ fn rounds(dock: &Dock<'_>, berth: &mut Berth<'_>, round: &mut Round, ask: &Ask, 
         round.polls += 1;
         board.beat(round.polls);
         let mut work = 0;
+        for receiver in &mut berth.receivers {
+            round.at = RECEIVERS;
+            work += receiver.poll();
+        }
         for (at, placed) in berth.placed.iter_mut().enumerate() {
             placed.over |= placed.segment.is_aborted();
             if !placed.over {
@@ -558,7 +568,7 @@ fn rounds(dock: &Dock<'_>, berth: &mut Berth<'_>, round: &mut Round, ask: &Ask, 
             continue;
         }
         round.empty += 1;
-        let mut drained = true;
+        let mut drained = berth.receivers.iter_mut().all(Receiver::has_ended);
         for (at, placed) in berth.placed.iter_mut().enumerate().filter(|(_, placed)| !placed.over) {
             round.at = at;
             drained &= placed.segment.is_drained();

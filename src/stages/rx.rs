@@ -82,10 +82,14 @@ impl Rx {
         n
     }
 
-    /// Whether no frame will come any more: captures delivered, or the intake closed.
+    /// Whether no frame will come any more: captures delivered, or the intake closed and nothing left that was received
+    /// for this venue before.
     pub fn finished(&mut self) -> bool {
         self.closed |= self.shared.intake_closed();
-        self.closed || self.parts.feed.finished()
+        match self.closed {
+            true => self.parts.feed.is_emptied(),
+            false => self.parts.feed.finished(),
+        }
     }
 
     /// See [`super::Segment::swap_ends`].
@@ -115,11 +119,12 @@ impl Rx {
 
     #[inline]
     fn burst(&mut self, max: usize, out: &mut Burst) -> usize {
-        if self.closed || !self.shared.intake_open() {
-            return 0;
-        }
         let parts = &mut self.parts;
-        let n = parts.feed.burst(&parts.pool, max, parts.stamps, out);
+        let n = match self.closed || !self.shared.intake_open() {
+            true if self.closed || self.shared.intake_closed() => parts.feed.rest(max, out),
+            true => 0,
+            false => parts.feed.burst(&parts.pool, max, parts.stamps, out),
+        };
         if self.frames == 0 && n > 0 {
             let first: Option<Arrival> = out.first().and_then(Frame::private);
             self.first_tsc = first.map_or(0, |arrival| arrival.rx_tsc);
@@ -135,10 +140,12 @@ impl Account for Rx {
         let mut each = |count, n| each(Entry { stage: "rx", unit: "frames", count }, n);
         let feed = &self.parts.feed;
         let too_long: u64 = (0..feed.lines()).map(|line| feed.counters(line).too_long).sum();
-        each(Count::In, self.frames + too_long);
+        let share_full = feed.share_full();
+        each(Count::In, self.frames + too_long + share_full);
         each(Count::Out, self.frames - self.ring_full);
         each(Count::Dropped("ring full"), self.ring_full);
         each(Count::Dropped("too long for an mbuf"), too_long);
+        each(Count::Dropped("share full"), share_full);
         each(Count::Bursts, self.bursts);
         if let Some(ring) = &self.parts.out {
             each(Count::HighWater("rx_parse"), ring.high_water() as u64);
