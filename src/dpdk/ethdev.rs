@@ -188,6 +188,8 @@ impl Port {
         if self.driver() == "net_af_xdp" {
             // It takes as many queues out as in; what nobody asked for stays unused.
             all.tx.resize(config.tx.len().max(config.rx.len()), 0);
+            // What the kernel has not filled, or not sent, is never given back.
+            config.rx.iter().for_each(|queue| queue.pool.keep_from());
         }
         self.configure(&all, rx_offloads)?;
         self.set_up_queues(&all, rx_offloads)?;

@@ -560,7 +560,7 @@ pub fn launch(
     }
     drop(wiring);
     drop(devices);
-    let mbufs_in_use = pools.iter().map(|p| p.in_use() as u64).sum();
+    let mbufs_in_use = pools.iter().map(|p| p.lost() as u64).sum();
     let facts = RunFacts {
         eal_argv: eal.argv().to_vec(),
         interrupted,
