@@ -312,6 +312,29 @@ fn a_venue_trades_in_fix_through_broken_connections() {
 }
 
 #[test]
+fn a_venue_trades_over_xdp_where_the_kernel_has_it() {
+    if !namespaces() {
+        return;
+    }
+    // SAFETY: a socket that is closed at once.
+    let has_it = unsafe {
+        let socket = libc::socket(libc::AF_XDP, libc::SOCK_RAW, 0);
+        socket >= 0 && libc::close(socket) == 0
+    };
+    if !has_it {
+        println!("skipped: this kernel has no XDP sockets");
+        return;
+    }
+    let day = Day::trade(4, &[("TICKPATH_DEMO_DRIVER", "net_af_xdp")]);
+    let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
+    assert!(exchange["order_messages"].as_u64() > Some(100), "{}", day.text);
+    day.agrees_on_orders(&exchange, &host);
+    day.agrees_on_books();
+    assert!(day.text.contains("ledger balanced"), "{}", day.text);
+    assert_eq!(frames(&day.path("orders-exchange.pcap"), OURS_BAD), 0);
+}
+
+#[test]
 fn after_a_kill_nothing_but_cancels_leaves() {
     if !namespaces() {
         return;
