@@ -390,9 +390,12 @@ pub struct ExchangeArgs {
     /// TCP port of order entry; 0 for any
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     pub orders_port: u16,
-    /// UDP port on which the same order packets are taken in datagrams, also without a login: for labs; 0 for any
+    /// UDP port on which the same order packets are taken in datagrams, in a session or without a login: for labs; 0 for any
     #[arg(long, value_name = "PORT")]
     pub orders_udp_port: Option<u16>,
+    /// Probability that one of those datagrams is lost, either way
+    #[arg(long, default_value = "0", requires = "orders_udp_port", value_name = "P")]
+    pub orders_udp_loss: Odds,
     /// Name of the session, of the feed and of the orders
     #[arg(long, default_value = "TICKPATH01", value_name = "NAME")]
     pub session: String,

@@ -16,6 +16,11 @@ use std::process::Command;
 
 /// The journal, followed, sends the same bytes, ends in the same books and positions, and every fill is in it.
 fn is_decided_again(day: &Day, host: &Value) {
+    is_sent_again(day, host, sent_messages(&day.path("orders-exchange.pcap")));
+}
+
+/// The same of a day on which these messages were sent.
+fn is_sent_again(day: &Day, host: &Value, wire: Vec<Vec<u8>>) {
     let again = day.json("again.json");
     let journal = &again["journal"]["demo"];
     assert_eq!((&journal["difference"], &journal["end"]), (&Value::Null, &"as the run did, in order".into()));
@@ -27,7 +32,6 @@ fn is_decided_again(day: &Day, host: &Value) {
 
     // Orders and replacements on the wire are those made again, in order, but for those that tx refused because the session
     // was down or the kill switch tripped. Cancels between two of them are, but for refused ones and tx's own.
-    let wire = sent_messages(&day.path("orders-exchange.pcap"));
     let again: Vec<Vec<u8>> = oracle::frames(&day.path("again.pcap"))
         .iter()
         .map(|frame| oracle::udp_payload(&frame.bytes, true).unwrap().2[3..].to_vec())
@@ -95,6 +99,36 @@ fn sent_messages(capture: &Path) -> Vec<Vec<u8>> {
         }
     }
     messages
+}
+
+/// The same of datagrams: behind a number, which rises by one in each connection, a packet each.
+fn sent_datagrams(capture: &Path) -> Vec<Vec<u8>> {
+    let (mut messages, mut numbers) = (Vec::new(), BTreeMap::<u16, u64>::new());
+    for frame in oracle::frames(capture) {
+        let Ok(([10, 77, 3, 1], 26_400, datagram)) = oracle::udp_payload(&frame.bytes, true) else { continue };
+        let port = oracle::be(&frame.bytes, 34, 2) as u16;
+        let (number, packet) = (oracle::be(datagram, 0, 8), &datagram[8..]);
+        let last = numbers.entry(port).or_default();
+        assert!(number == *last + 1 || number == *last, "{number} after {last}");
+        assert_eq!(packet.len(), 2 + oracle::be(packet, 0, 2) as usize);
+        if number > *last && packet[2] == b'U' {
+            messages.push(packet[3..].to_vec());
+        }
+        *last = number;
+    }
+    messages
+}
+
+/// The demo's pipeline file with its orders in datagrams.
+fn over_datagrams(folder: &Path) -> String {
+    day::pipeline(folder, |file| {
+        let orders = &mut file["venues"][0]["orders"];
+        orders["transport"] = "udp".into();
+        orders["destination"]["mac"] = "02:00:00:00:0a:02".into();
+        for (key, ms) in [("heartbeat_ms", 50), ("retry_ms", 50), ("silence_ms", 1_000)] {
+            orders["session"][key] = ms.into();
+        }
+    })
 }
 
 /// Frames of ours that are wrong. What the kernel's stack repeats of a connection that was cut off is its own business, and
@@ -332,6 +366,54 @@ fn a_venue_trades_over_xdp_where_the_kernel_has_it() {
     day.agrees_on_books();
     assert!(day.text.contains("ledger balanced"), "{}", day.text);
     assert_eq!(frames(&day.path("orders-exchange.pcap"), OURS_BAD), 0);
+}
+
+#[test]
+fn a_session_in_datagrams_is_the_one_over_tcp() {
+    if !namespaces() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = over_datagrams(folder.path());
+    let variables = [("TICKPATH_DEMO_PIPELINE", file.as_str()), ("TICKPATH_DEMO_EXCHANGE", "--orders-udp-port 26400")];
+    let day = Day::trade(4, &variables);
+    let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
+    let sent: u64 = ["enter", "replace", "cancel"].iter().map(|kind| host["orders"][kind].as_u64().unwrap()).sum();
+    assert!(sent > 100, "{}", day.text);
+    assert_eq!(exchange["order_messages"].as_u64(), Some(sent));
+    let session = &exchange["order_session"];
+    assert_eq!((&session["logins"], &session["logouts"], &session["disconnects"]), (&1.into(), &1.into(), &0.into()));
+    assert!(host["counters"]["demo"]["heartbeats"].as_u64() > Some(0), "{}", day.text);
+    day.agrees_on_orders(&exchange, &host);
+    assert!(!day.filled().is_empty(), "{}", day.text);
+    day.agrees_on_books();
+    assert!(day.text.contains("doorbell→ack"), "{}", day.text);
+    is_sent_again(&day, &host, sent_datagrams(&day.path("orders-exchange.pcap")));
+}
+
+#[test]
+fn in_any_protocol_lost_datagrams_change_nothing_of_that() {
+    if !namespaces() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = over_datagrams(folder.path());
+    for protocol in ["ouch50", "boe20", "fix42"] {
+        let lossy = "--orders-udp-port 26400 --orders-udp-loss 0.003 --heartbeat 50ms --idle 3s";
+        let variables = [
+            ("TICKPATH_DEMO_PIPELINE", file.as_str()),
+            ("TICKPATH_DEMO_EXCHANGE", lossy),
+            ("TICKPATH_DEMO_PROTOCOL", protocol),
+        ];
+        let day = Day::trade(5, &variables);
+        let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
+        assert!(exchange["order_session"]["logins"].as_u64() > Some(1), "{protocol}: {}", day.text);
+        assert_eq!(exchange["order_session"]["broken"], 0, "{protocol}: {}", day.text);
+        assert!(host["counters"]["demo"]["datagrams_missing"].as_u64() > Some(0), "{protocol}: {}", day.text);
+        day.agrees_on_orders(&exchange, &host);
+        assert!(!day.filled().is_empty(), "{protocol}: {}", day.text);
+        day.agrees_on_books();
+    }
 }
 
 #[test]

@@ -462,7 +462,7 @@ fn errors_name_the_path_what_was_found_and_the_nearest_word() {
         ("/venues/0/risk", json!({"burst": 3}), "venues[0].risk.burst: a burst without orders_per_second", "set orders_per_second"),
         ("/venues/0/risk", json!({"slots": 65}), "venues[0].risk.slots: invalid value: integer `65`, expected a whole number from 1 to 64", ""),
         ("/venues/0/risk", json!({"kill_file": ""}), "venues[0].risk.kill_file: an empty path", ""),
-        ("/venues/0/risk", json!({"kill_when": {"session_lost_ms": 5}}), "venues[0].risk.kill_when.session_lost_ms: orders go by udp", "tcp"),
+        ("/venues/0/risk", json!({"kill_when": {"session_lost_ms": 5}}), "venues[0].risk.kill_when.session_lost_ms: orders go without a session", "orders.session"),
         ("/venues", json!([]), "venues: the list is empty", ""),
         ("/ports", json!([]), "ports: the list is empty", ""),
         ("/ports/1/name", json!("feed"), "ports[1].name: `feed` is already the name of ports[0]", "each name appears once"),

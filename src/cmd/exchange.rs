@@ -76,6 +76,7 @@ fn config(args: &ExchangeArgs) -> Result<Config, Failure> {
         orders_protocol: args.orders_protocol,
         orders_port: args.orders_port,
         orders_udp_port: args.orders_udp_port,
+        orders_udp_loss: args.orders_udp_loss,
         heartbeat: args.heartbeat,
         idle: args.idle,
         cancel_after,

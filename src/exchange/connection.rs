@@ -1,7 +1,13 @@
 //! A client's connection: bytes that arrived, bytes that have yet to leave, never waiting for either. TCP, or one peer of
 //! a UDP socket, whose datagrams hold whole packets.
+//!
+//! A datagram of a session begins with its number, eight bytes, from 1 on in each direction. One that comes again is dropped;
+//! one that is missing ends the connection. Number 0 says to the client that there is no such connection. No packet of an order
+//! protocol begins with two zero bytes, so a peer whose first datagram has no number needs no session.
 
+use super::harm::Odds;
 use super::soup;
+use crate::synth::draw::Draw;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -44,7 +50,59 @@ pub enum Cut {
 
 enum Path {
     Tcp(TcpStream),
-    Udp(Arc<UdpSocket>, SocketAddr),
+    Udp(Datagrams),
+}
+
+/// One peer of a UDP socket.
+struct Datagrams {
+    socket: Arc<UdpSocket>,
+    peer: SocketAddr,
+    /// Of the last datagram heard and the last said; `None` for a peer without a session.
+    numbers: Option<[u64; 2]>,
+    loss: Odds,
+    draw: Draw,
+}
+
+impl Datagrams {
+    fn send(&mut self, packet: &[u8]) {
+        let mut datagram = Vec::new();
+        if let Some([_, said]) = &mut self.numbers {
+            *said += 1;
+            datagram.extend(said.to_be_bytes());
+        }
+        datagram.extend(packet);
+        if !self.loss.strike(&mut self.draw) {
+            let _lost = self.socket.send_to(&datagram, self.peer);
+        }
+    }
+
+    /// What a datagram brings; `None`: one before it is missing.
+    fn take<'d>(&mut self, datagram: &'d [u8]) -> Option<&'d [u8]> {
+        if self.loss.strike(&mut self.draw) {
+            return Some(b"");
+        }
+        let Some([heard, _]) = &mut self.numbers else { return Some(datagram) };
+        match number(datagram)? {
+            0 => None,
+            number if number <= *heard => Some(b""),
+            number if number == *heard + 1 => {
+                *heard = number;
+                Some(&datagram[8..])
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The number of a session's datagram; `None` for one that has none.
+pub fn number(datagram: &[u8]) -> Option<u64> {
+    datagram.first_chunk().map(|number| u64::from_be_bytes(*number)).filter(|number| number >> 48 == 0)
+}
+
+/// Tells a peer that it has no connection.
+pub fn disown(socket: &UdpSocket, peer: SocketAddr) {
+    // If it gets lost, the peer asks again.
+    let _ = socket.send_to(&[0; 8], peer);
 }
 
 impl Connection {
@@ -58,9 +116,16 @@ impl Connection {
         Ok(Connection::new(Path::Tcp(stream), now))
     }
 
-    /// A peer of a UDP socket.
-    pub fn udp(socket: Arc<UdpSocket>, peer: SocketAddr, now: Instant) -> Connection {
-        Connection::new(Path::Udp(socket, peer), now)
+    /// A peer of a UDP socket, with or without a session. `loss` of its datagrams, either way, are lost.
+    pub fn udp(
+        socket: Arc<UdpSocket>,
+        peer: SocketAddr,
+        has_session: bool,
+        (loss, draw): (Odds, Draw),
+        now: Instant,
+    ) -> Connection {
+        let numbers = has_session.then_some([0; 2]);
+        Connection::new(Path::Udp(Datagrams { socket, peer, numbers, loss, draw }), now)
     }
 
     fn new(path: Path, now: Instant) -> Connection {
@@ -78,11 +143,15 @@ impl Connection {
 
     /// Whether this is UDP peer `peer`.
     pub fn is_peer(&self, peer: SocketAddr) -> bool {
-        matches!(self.path, Path::Udp(_, of) if of == peer)
+        matches!(&self.path, Path::Udp(datagrams) if datagrams.peer == peer)
     }
 
-    /// Whether packets go by UDP.
-    pub fn is_udp(&self) -> bool {
+    /// Whether its datagrams need no session.
+    pub fn is_bare(&self) -> bool {
+        matches!(&self.path, Path::Udp(datagrams) if datagrams.numbers.is_none())
+    }
+
+    fn is_udp(&self) -> bool {
         matches!(self.path, Path::Udp(..))
     }
 
@@ -117,8 +186,15 @@ impl Connection {
 
     /// A datagram of this peer has arrived.
     pub fn datagram(&mut self, bytes: &[u8], now: Instant) {
-        self.incoming.extend_from_slice(bytes);
-        self.heard = now;
+        let Path::Udp(datagrams) = &mut self.path else { return };
+        match datagrams.take(bytes) {
+            Some([]) => {}
+            Some(packet) => {
+                self.incoming.extend_from_slice(packet);
+                self.heard = now;
+            }
+            None => self.close(),
+        }
     }
 
     /// The next message, as `cut` finds it. A closed connection is read to its end.
@@ -169,9 +245,9 @@ impl Connection {
             return;
         }
         match &mut self.path {
-            Path::Udp(socket, peer) => {
+            Path::Udp(datagrams) => {
                 if !self.outgoing.is_empty() {
-                    let _lost = socket.send_to(&self.outgoing, *peer);
+                    datagrams.send(&self.outgoing);
                     self.outgoing.clear();
                 }
             }
@@ -204,12 +280,16 @@ impl Connection {
 
     /// Closes at once: what has not left never will, what has not been read is forgotten.
     pub fn close(&mut self) {
-        self.is_closed = true;
+        let was_closed = std::mem::replace(&mut self.is_closed, true);
         self.incoming.clear();
         self.outgoing.clear();
-        if let Path::Tcp(stream) = &self.path {
-            // It may be gone already.
-            let _ = stream.shutdown(Shutdown::Both);
+        match &self.path {
+            Path::Tcp(stream) => {
+                // It may be gone already.
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+            Path::Udp(Datagrams { socket, peer, numbers: Some(_), .. }) if !was_closed => disown(socket, *peer),
+            Path::Udp(_) => {}
         }
     }
 

@@ -97,8 +97,10 @@ pub struct Config {
     pub snapshot_port: u16,
     /// TCP port of order entry, 0 for any.
     pub orders_port: u16,
-    /// UDP port of order entry for labs, 0 for any; `None`: there is none.
+    /// UDP port of order entry for labs, with sessions and without, 0 for any; `None`: there is none.
     pub orders_udp_port: Option<u16>,
+    /// Share of the datagrams of order entry that are lost, either way.
+    pub orders_udp_loss: Odds,
     /// What order entry speaks.
     pub orders_protocol: Protocol,
     /// Who may log in.
@@ -155,6 +157,7 @@ impl Config {
             snapshot_port: 0,
             orders_port: 0,
             orders_udp_port: None,
+            orders_udp_loss: Odds::NEVER,
             orders_protocol: Protocol::default(),
             credentials,
             heartbeat: Duration::from_secs(1),
@@ -285,6 +288,7 @@ impl Exchange {
             heartbeat: config.heartbeat,
             idle: config.idle,
             cancel_after: config.cancel_after,
+            udp_loss: (config.orders_udp_loss, seed),
         };
         let orders_udp = config.orders_udp_port.map(|port| udp(port, "order entry")).transpose()?;
         let snapshot_listener = tcp(config.snapshot_port, "snapshots")?;

@@ -7,10 +7,12 @@
 
 use super::batch::Batch;
 use super::boe::Boe;
-use super::connection::{Broken, Connection, Cut};
+use super::connection::{self, Broken, Connection, Cut};
 use super::fix::Fix;
+use super::harm::Odds;
 use super::orders::{Request, Response};
 use super::soup::{self, Soup};
+use crate::synth::draw::Draw;
 use serde::Serialize;
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use std::time::{Duration, Instant};
 const CONNECTIONS: usize = 64;
 /// Longest datagram.
 const DATAGRAM: usize = 1 << 16;
+/// First stream of draws of lost datagrams; each connection has one.
+const DRAWS: u64 = 1 << 33;
 
 /// What order entry speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,6 +133,8 @@ pub struct SessionConfig {
     pub idle: Duration,
     /// How long after a client is gone its orders are cancelled; `None`: they stand.
     pub cancel_after: Option<Duration>,
+    /// Datagrams of order entry that are lost, either way, and the seed of those draws.
+    pub udp_loss: (Odds, u64),
 }
 
 /// What became of logins and connections.
@@ -360,13 +366,21 @@ impl OrderSession {
         let Some(socket) = &self.udp else { return };
         let mut bytes = [0; DATAGRAM];
         while let Ok((length, from)) = socket.recv_from(&mut bytes) {
-            if let Some(peer) = self.peers.iter_mut().find(|peer| peer.connection.is_peer(from)) {
-                peer.connection.datagram(&bytes[..length], now);
+            let mut open = self.peers.iter_mut().map(|peer| &mut peer.connection).filter(|it| !it.is_closed());
+            if let Some(connection) = open.find(|connection| connection.is_peer(from)) {
+                connection.datagram(&bytes[..length], now);
+                continue;
+            }
+            let number = connection::number(&bytes[..length]);
+            if number.is_some_and(|number| number != 1) {
+                connection::disown(socket, from);
                 continue;
             }
             self.counts.connections += 1;
             if self.peers.len() < CONNECTIONS {
-                let mut connection = Connection::udp(Arc::clone(socket), from, now);
+                let (loss, seed) = self.config.udp_loss;
+                let harm = (loss, Draw::new(seed, DRAWS + self.counts.connections));
+                let mut connection = Connection::udp(Arc::clone(socket), from, number.is_some(), harm, now);
                 connection.datagram(&bytes[..length], now);
                 self.peers.push(Peer { connection, is_logged_in: false });
             }
@@ -376,10 +390,10 @@ impl OrderSession {
     /// One message of peer number `at`.
     fn hear(&mut self, at: usize, message: &[u8], now: Instant) -> Result<Option<Request>, Parting> {
         let Peer { connection, is_logged_in } = &mut self.peers[at];
-        let (is_in, is_udp) = (*is_logged_in, connection.is_udp());
+        let (is_in, is_bare) = (*is_logged_in, connection.is_bare());
         let mut out = Batch::default();
-        // A lab's datagrams come without a login, and some of them not at all: their numbers and names bind nobody.
-        let heard = self.dialect.hear(message, is_in && !is_udp, is_in || is_udp, &self.config.credentials, &mut out);
+        // Without a session datagrams come without a login, and some of them not at all: their numbers and names bind nobody.
+        let heard = self.dialect.hear(message, is_in && !is_bare, is_in || is_bare, &self.config.credentials, &mut out);
         out.iter().for_each(|message| connection.send_raw(message, now));
         match heard.map_err(|_| Parting::Broken)? {
             Heard::Nothing => {}
@@ -467,6 +481,7 @@ mod tests {
                 heartbeat: Duration::from_secs(1),
                 idle: Duration::from_secs(15),
                 cancel_after: None,
+                udp_loss: (Odds::NEVER, 0),
             };
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let [udp, client] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());

@@ -12,8 +12,8 @@ use crate::arena::{Arena, heap};
 use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Price, Side, Symbol};
 use crate::session::peer::{ADDRESS, Peer};
 use crate::session::{
-    self, CompIds, Encoder, EncoderConfig, OrderSession, Protocol, SessionConfig, Silences, TCP_HEADERS, TcpConfig,
-    Way, order,
+    self, CompIds, Encoder, EncoderConfig, LinkConfig, OrderSession, Protocol, SessionConfig, Silences, TCP_HEADERS,
+    TcpConfig, Way, order,
 };
 use OrderEventKind::{Accepted, CancelRejected, Cancelled, Filled, LocalReject, Rejected, Replaced};
 use OrderKind::{Cancel, Enter, Replace};
@@ -43,7 +43,7 @@ impl Day {
     fn new(protocol: Protocol) -> Day {
         let config = SessionConfig {
             protocol,
-            tcp: TcpConfig {
+            link: LinkConfig::Tcp(TcpConfig {
                 mac: [2, 0, 0, 0, 0, 1],
                 source: "10.0.0.1:40000".parse().unwrap(),
                 prefix: 24,
@@ -52,7 +52,7 @@ impl Day {
                 buffer: 1 << 16,
                 seed: 7,
                 ahead: true,
-            },
+            }),
             credentials: session::Credentials { user: *b"ALICE   ", password: *b"secret    " },
             silences_ns: Silences { ours: 1_000_000_000, theirs: 15_000_000_000 },
             retry_ns: 100_000_000,

@@ -442,7 +442,7 @@ pub struct OrdersFile {
     /// Who speaks to whom, for the protocol `fix42`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comp_ids: Option<CompIdsFile>,
-    /// How the session is kept; for the transport `tcp`, which has one.
+    /// How the session is kept. Over `tcp` there is one; over `udp`, without this key, there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionFile>,
 }
@@ -538,9 +538,10 @@ pub enum OrderProtocol {
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Transport {
-    /// One UDP datagram an order packet. There is no session: nothing is answered.
+    /// One UDP datagram an order packet. Without a session nothing is answered; the one over datagrams is for labs: no
+    /// exchange but the simulated one speaks it. In a replay, which has no exchange: as without a session.
     Udp,
-    /// A session over TCP, which this program speaks itself. In a replay, which has no exchange: as `udp`.
+    /// A session over TCP, which this program speaks itself. In a replay: as `udp`.
     Tcp,
 }
 
@@ -1273,11 +1274,7 @@ fn check_orders(at: &str, orders: &OrdersFile) -> Result<(), FileError> {
             let remedy = "add \"mac\": the exchange's, or the gateway's, such as 02:00:00:00:01:01";
             invalid(format!("{at}.destination"), "the transport `udp` needs the destination's Ethernet address", remedy)
         }
-        (Transport::Udp, _, Some(_)) => {
-            let remedy = "remove the key, or make the transport `tcp`";
-            invalid(format!("{at}.session"), "the transport `udp` has no session", remedy)
-        }
-        (Transport::Udp, Some(_), None) => Ok(()),
+        (Transport::Udp, Some(_), _) => Ok(()),
         (Transport::Tcp, Some(_), _) => {
             let remedy = "remove the key: the address is asked for by ARP";
             invalid(format!("{at}.destination.mac"), "the transport `tcp` takes no Ethernet address", remedy)
@@ -1422,8 +1419,8 @@ fn check_risk(at: &str, venue: &VenueFile) -> Result<(), FileError> {
         return invalid(format!("{at}.burst"), "a burst without orders_per_second limits nothing", remedy);
     }
     if risk.kill_when.session_lost_ms.is_some() && venue.orders.session.is_none() {
-        let remedy = "remove the key, or send orders over tcp";
-        return invalid(format!("{at}.kill_when.session_lost_ms"), "orders go by udp: there is no session", remedy);
+        let remedy = "remove the key, or add orders.session";
+        return invalid(format!("{at}.kill_when.session_lost_ms"), "orders go without a session", remedy);
     }
     if risk.kill_file.as_deref() == Some("") {
         return invalid(format!("{at}.kill_file"), "an empty path", "name a file in a folder that exists");

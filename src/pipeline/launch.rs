@@ -4,7 +4,7 @@
 //! rings and memory on the nodes the plan says, builds each venue's chains, runs them, waits until they have drained,
 //! and gives everything back in the opposite order. Decides nothing: that is the plan.
 
-use super::file::{Check, ChecksumPolicy, Driver, FeedProtocol, WhenFull as WhenFullFile};
+use super::file::{self, Check, ChecksumPolicy, Driver, FeedProtocol, WhenFull as WhenFullFile};
 use super::follow::{FollowError, Following};
 use super::guard::{Guard, Heart};
 use super::layout::{Layout, idle};
@@ -43,7 +43,7 @@ use crate::recovery::{self, Login, Recovery};
 use crate::risk::{Gate, Kill, KillFile, KillReason};
 use crate::serve::{Metrics, ServeError, Server, telemetry};
 use crate::session::{
-    Encoder, EncoderConfig, Endpoint, IdsError, OrderIds, OrderSession, OrderStates, TCP_HEADERS, UDP_HEADERS,
+    DATAGRAM_HEADERS, Encoder, EncoderConfig, IdsError, OrderIds, OrderSession, OrderStates, TCP_HEADERS, UDP_HEADERS,
     UdpTransport,
 };
 use crate::stages::{
@@ -1161,7 +1161,11 @@ impl Builder<'_> {
             input: self.wiring.links.strategy_encode.1.take(),
             out: self.wiring.links.encode_tx.0.take(),
             pool: self.pools[venue.orders.pool].clone(),
-            headers: if self.has_session() { TCP_HEADERS } else { UDP_HEADERS },
+            headers: match (self.has_session(), venue.orders.transport) {
+                (false, _) => UDP_HEADERS,
+                (true, file::Transport::Udp) => DATAGRAM_HEADERS,
+                (true, file::Transport::Tcp) => TCP_HEADERS,
+            },
             encoder: Encoder::new(&config, arena)?,
             stamps: self.stamps(Hop::DecidedEncoded),
         };
@@ -1188,12 +1192,8 @@ impl Builder<'_> {
                 Transport::Session(Box::new(SessionParts { session, inbox, pool }))
             }
             _ => {
-                let end = |e: &super::plan::EndpointPlan| Endpoint { mac: e.mac, address: e.address };
-                Transport::Udp(UdpTransport::new(
-                    end(&orders.source),
-                    end(&orders.destination),
-                    &orders.session_protocol,
-                ))
+                let (from, to) = (orders.source.into(), orders.destination.into());
+                Transport::Udp(UdpTransport::new(from, to, &orders.session_protocol))
             }
         };
         let parts = TxParts {

@@ -21,7 +21,7 @@ use crate::latency::record::Record;
 use crate::latency::snapshot::DEFAULT_ADDRESS;
 use crate::market::{Element, Order, OrderEvent, Price, Symbol};
 use crate::risk::{Gate, Limits, Rate, RiskConfig};
-use crate::session::{Encoder, EncoderConfig, Protocol, StatesConfig};
+use crate::session::{self, Encoder, EncoderConfig, Protocol, StatesConfig};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -330,7 +330,7 @@ pub struct OrdersPlan {
     pub source: EndpointPlan,
     /// The exchange's end; without an Ethernet address where it is asked for by ARP.
     pub destination: EndpointPlan,
-    /// Its session, over TCP.
+    /// Its session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionFile>,
 }
@@ -368,6 +368,12 @@ pub struct EndpointPlan {
     pub mac: [u8; 6],
     /// IPv4 address and port.
     pub address: SocketAddrV4,
+}
+
+impl From<EndpointPlan> for session::Endpoint {
+    fn from(end: EndpointPlan) -> Self {
+        session::Endpoint { mac: end.mac, address: end.address }
+    }
 }
 
 /// A stage of the path, in packet order.
@@ -1091,7 +1097,8 @@ fn plan_venue(
     let (venue, record) = (&file.venues[v], &file.record);
     let book = plan_book(venue);
     let instruments = plan_instruments(&venue.instruments);
-    let risk = plan_risk(&venue.risk, venue.orders.transport, mode);
+    let answered = mode == Mode::Run && venue.orders.session.is_some();
+    let risk = plan_risk(&venue.risk, answered, mode);
     let recovery = plan_recovery(&venue.feed, mode);
     let arbitration = plan_arbitration(&venue.feed, recovery.is_some());
     let links = plan_links(v, venue, node_of, home);
@@ -1498,7 +1505,7 @@ fn distinct(lcores: [u32; 2]) -> u32 {
 /// Units of a price in a currency unit.
 const PRICE_UNITS: u64 = 10_000;
 
-fn plan_risk(risk: &RiskFile, transport: Transport, mode: Mode) -> RiskPlan {
+fn plan_risk(risk: &RiskFile, answered: bool, mode: Mode) -> RiskPlan {
     let rate = |per_second: u32| Rate { per_second, burst: risk.burst.map_or(per_second / 100, |b| b.value()).max(1) };
     let every = limits(&risk.limits, &Limits::default());
     RiskPlan {
@@ -1513,8 +1520,7 @@ fn plan_risk(risk: &RiskFile, transport: Transport, mode: Mode) -> RiskPlan {
             lot: risk.lot == Check::Verify,
         },
         slots: risk.slots.value(),
-        // A replay has no exchange, whatever the transport.
-        assumed: mode == Mode::Replay || transport == Transport::Udp,
+        assumed: !answered,
         kill_when: match mode {
             Mode::Replay => KillWhen::default(),
             Mode::Run => KillWhen {

@@ -171,8 +171,8 @@ impl VenueReport {
         self.ports.insert("tx refusals".to_owned(), tx.refusals());
         self.last_tsc = tx.last_tsc;
         let Some(session) = tx.session() else { return };
-        let (session, tcp) = session.counters();
-        for (name, n) in session.named().chain(tcp.named()) {
+        let (session, link) = session.counters();
+        for (name, n) in session.named().chain(link) {
             self.session.insert(name.replace('_', " "), n);
         }
     }

@@ -1,10 +1,10 @@
 //! What a session of the plan needs from outside: who logs in, and what cannot be known before launch. Reads a file or
 //! the environment; what it reads goes into the session and nowhere else.
 
-use super::file::{SendWay, SessionFile};
-use super::plan::VenuePlan;
+use super::file::{SendWay, SessionFile, Transport};
+use super::plan::{OrdersPlan, VenuePlan};
 use crate::latency::clock::Clock;
-use crate::session::{Credentials, Protocol, SessionConfig, Silences, TcpConfig};
+use crate::session::{Credentials, LinkConfig, Protocol, SessionConfig, Silences, TcpConfig};
 use std::os::unix::fs::PermissionsExt;
 
 /// Bytes of each direction of a connection that are kept: a second of the busiest order flow.
@@ -67,17 +67,7 @@ pub fn config(venue: &VenuePlan, session: &SessionFile, clock: &Clock) -> Result
     let now = crate::cpu::rdtsc();
     Ok(SessionConfig {
         protocol: orders.session_protocol,
-        tcp: TcpConfig {
-            mac: orders.source.mac,
-            source: orders.source.address,
-            prefix: session.prefix.value() as u8,
-            gateway: session.gateway,
-            destination: orders.destination.address,
-            buffer: BUFFER,
-            // First sequence numbers must not be those of the connection before a restart.
-            seed: now,
-            ahead: session.send == SendWay::Ahead,
-        },
+        link: link(orders, session, now),
         credentials: credentials(&venue.name, &orders.session_protocol, session, &|name| std::env::var(name).ok())?,
         silences_ns: Silences { ours: ns(session.heartbeat_ms.value()), theirs: ns(session.silence_ms.value()) },
         retry_ns: ns(session.retry_ms.value()),
@@ -86,6 +76,26 @@ pub fn config(venue: &VenuePlan, session: &SessionFile, clock: &Clock) -> Result
         epoch_ns: clock.scale().ns(now),
         tsc_hz: clock.hz(),
     })
+}
+
+/// What carries a venue's session; `seed` differs from start to start.
+fn link(orders: &OrdersPlan, session: &SessionFile, seed: u64) -> LinkConfig {
+    match orders.transport {
+        Transport::Udp => {
+            LinkConfig::Datagrams { from: orders.source.into(), to: orders.destination.into(), buffer: BUFFER }
+        }
+        Transport::Tcp => LinkConfig::Tcp(TcpConfig {
+            mac: orders.source.mac,
+            source: orders.source.address,
+            prefix: session.prefix.value() as u8,
+            gateway: session.gateway,
+            destination: orders.destination.address,
+            buffer: BUFFER,
+            // First sequence numbers must not be those of the connection before a restart.
+            seed,
+            ahead: session.send == SendWay::Ahead,
+        }),
+    }
 }
 
 fn credentials(

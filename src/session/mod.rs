@@ -4,9 +4,11 @@
 
 mod boe;
 mod client;
+mod datagrams;
 mod encoder;
 mod fix;
 mod ids;
+mod link;
 mod live;
 mod order;
 mod ouch;
@@ -19,9 +21,11 @@ mod tcp;
 mod udp;
 
 pub use client::{Broken, Client, Credentials, Happening, LONGEST_SENT, Phase, Received, Silences, WallClock};
+pub use datagrams::HEADERS as DATAGRAM_HEADERS;
 #[cfg(test)]
 pub(crate) use encoder::tests::order;
 pub use ids::{IdsError, OrderIds};
+pub use link::LinkConfig;
 pub use live::{Live, LiveOrder};
 pub use order::{Answered, OrderSession, SessionConfig, SessionCounters, Way};
 pub use ouch::{Response, response};
@@ -30,5 +34,5 @@ pub use soup::SoupClient;
 #[cfg(test)]
 pub(crate) use state::exchange;
 pub use state::{Holding, OrderState, OrderStates, Standing, StateCounters, StatesConfig, Totals, Verdict, worth};
-pub use tcp::{HEADERS as TCP_HEADERS, TcpConfig, TcpCounters};
+pub use tcp::{HEADERS as TCP_HEADERS, TcpConfig};
 pub use udp::{Endpoint, HEADERS as UDP_HEADERS, UdpTransport};

@@ -6,10 +6,10 @@
 //! makes a system call after [`OrderSession::new`].
 
 use super::client::{Client, Credentials, Happening, LONGEST_SENT, Phase, Received, Silences, WallClock};
+use super::link::{Link, LinkConfig};
 use super::live::{Live, LiveOrder};
 use super::ouch::{self, MOST_EVENTS, Response};
 use super::protocol::Protocol;
-use super::tcp::{HEADERS, Tcp, TcpConfig, TcpCounters};
 use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Refusal};
 use arrayvec::ArrayVec;
 
@@ -18,8 +18,8 @@ use arrayvec::ArrayVec;
 pub struct SessionConfig {
     /// What is spoken.
     pub protocol: Protocol,
-    /// The connection.
-    pub tcp: TcpConfig,
+    /// What carries it.
+    pub link: LinkConfig,
     /// Who logs in.
     pub credentials: Credentials,
     /// Silences, in ns.
@@ -109,7 +109,7 @@ pub struct Answered {
 /// The session.
 #[derive(Debug)]
 pub struct OrderSession {
-    tcp: Tcp,
+    link: Link,
     client: Client,
     live: Live,
     /// What of the stream has arrived and is no whole packet yet.
@@ -185,7 +185,7 @@ impl OrderSession {
         let silences = Silences { ours: ticks(config.silences_ns.ours), theirs: ticks(config.silences_ns.theirs) };
         let clock = WallClock { at: now, epoch_ns: config.epoch_ns, hz: config.tsc_hz };
         OrderSession {
-            tcp: Tcp::new(config.tcp),
+            link: Link::new(config.link),
             client: Client::new(&config.protocol, config.credentials.clone(), silences, config.instruments, clock),
             live: Live::new(config.open_orders),
             stream: Box::new([0; STREAM]),
@@ -211,6 +211,12 @@ impl OrderSession {
         self.client.phase() == Phase::Up
     }
 
+    /// Whether its frames have to leave in the order in which they were made, because the other end does not restore it.
+    #[inline]
+    pub fn keeps_no_order(&self) -> bool {
+        self.link.keeps_no_order()
+    }
+
     /// What the stack has to send, and what time asks for: connect, log in, heartbeats. `emit` gets the frames.
     #[inline]
     pub fn poll(&mut self, now: u64, emit: &mut dyn FnMut(&[u8]) -> bool) {
@@ -218,7 +224,7 @@ impl OrderSession {
             self.due = now + self.period;
             self.housekeep(now);
             self.flush(now, emit);
-        } else if self.tcp.is_behind() {
+        } else if self.link.is_behind() {
             self.flush(now, emit);
         }
     }
@@ -226,7 +232,7 @@ impl OrderSession {
     /// A frame from the order port.
     pub fn receive(&mut self, frame: &[u8], now: u64, emit: &mut dyn FnMut(&[u8]) -> bool) {
         let now = self.micros(now);
-        self.tcp.receive(frame, now, emit);
+        self.link.receive(frame, now, emit);
     }
 
     /// What has arrived, as far as there is room for `room` events.
@@ -239,10 +245,10 @@ impl OrderSession {
                 room -= 1;
                 tell(Answered { event, answer: false });
             }
-            self.filled += self.tcp.read(&mut self.stream[self.filled..]);
+            self.filled += self.link.read(&mut self.stream[self.filled..]);
             let mut taken = 0;
             while room >= MOST_EVENTS {
-                let OrderSession { client, stream, filled, live, counters, doubt, tcp, .. } = self;
+                let OrderSession { client, stream, filled, live, counters, doubt, link, .. } = self;
                 let message = match client.take(&stream[taken..*filled], rx_tsc) {
                     Ok(None) => break,
                     Ok(Some((happening, length))) => {
@@ -256,14 +262,14 @@ impl OrderSession {
                     }
                 };
                 match message {
-                    Happening::Nothing => answer(client, tcp, rx_tsc),
+                    Happening::Nothing => answer(client, link, rx_tsc),
                     Happening::Ended => {}
                     Happening::Up => {
                         counters.logins += 1;
                         match client.received() {
                             Received::Unknown if !live.is_empty() || !doubt.bounds.is_empty() => {
                                 doubt.asked(live.last());
-                                tcp.send(&ouch::query());
+                                link.send(&ouch::query());
                             }
                             Received::Unknown => {}
                             Received::AllBut { lost, refusals_too } => {
@@ -278,7 +284,7 @@ impl OrderSession {
                         room -= said(client, message, rx_tsc, live, counters, doubt, &mut tell);
                         if doubt.settling.is_some() {
                             if !doubt.bounds.is_empty() {
-                                tcp.send(&ouch::query());
+                                link.send(&ouch::query());
                             }
                             // Before anything that comes after the answer.
                             break;
@@ -300,7 +306,7 @@ impl OrderSession {
         self.filled > 0 || self.doubt.settling.is_some()
     }
 
-    /// Send an order whose message lies in `frame` at [`HEADERS`], which is finished for the wire where it can be.
+    /// Send an order whose message lies in `frame` behind the link's headers, which is finished for the wire where it can be.
     #[inline]
     pub fn send(&mut self, order: &Order, frame: &mut [u8], now: u64) -> Way {
         if !self.is_up() {
@@ -311,11 +317,12 @@ impl OrderSession {
             self.counters.refused_full += 1;
             return Way::Refused(Refusal::NoRoom);
         }
-        let Some(message) = frame.get_mut(HEADERS..) else { return Way::Refused(Refusal::NoRoom) };
+        let headers = self.link.headers();
+        let Some(message) = frame.get_mut(headers..) else { return Way::Refused(Refusal::NoRoom) };
         self.client.finish(message);
-        let way = if self.tcp.ahead(frame) {
+        let way = if self.link.ahead(frame) {
             Way::Ahead
-        } else if self.tcp.send(&frame[HEADERS.min(frame.len())..]) {
+        } else if self.link.send(&frame[headers.min(frame.len())..]) {
             Way::Stack
         } else {
             self.counters.refused_full += 1;
@@ -344,7 +351,7 @@ impl OrderSession {
     /// Let the stack send what it has.
     pub fn flush(&mut self, now: u64, emit: &mut dyn FnMut(&[u8]) -> bool) {
         let now = self.micros(now);
-        self.tcp.poll(now, emit);
+        self.link.poll(now, emit);
     }
 
     /// Cancel orders from the list, at most `most` of them; each that left is told to `left`. True while there are more.
@@ -390,9 +397,9 @@ impl OrderSession {
         self.live.len()
     }
 
-    /// What was counted.
-    pub fn counters(&self) -> (&SessionCounters, &TcpCounters) {
-        (&self.counters, self.tcp.counters())
+    /// What was counted: by the session, and by what carries it.
+    pub fn counters(&self) -> (&SessionCounters, ArrayVec<(&'static str, u64), 5>) {
+        (&self.counters, self.link.counters())
     }
 
     /// What time asks for.
@@ -401,12 +408,12 @@ impl OrderSession {
         let mut out = [0; LONGEST_SENT];
         if self.closing == Closing::LoggedOut {
             // The server may keep its side open for as long as it likes.
-            if self.tcp.is_flushed() {
+            if self.link.is_flushed() {
                 self.closing = Closing::Closed;
             }
             return;
         }
-        if self.tcp.is_closed() {
+        if self.link.is_closed() {
             self.client.lost();
             if self.closing != Closing::No {
                 self.closing = Closing::Closed;
@@ -415,12 +422,12 @@ impl OrderSession {
                 self.filled = 0;
                 self.client.again();
                 self.asked_at = now;
-                self.tcp.connect();
+                self.link.connect();
             }
             return;
         }
-        if !self.tcp.is_up() {
-            if self.tcp.is_ended() || now.saturating_sub(self.asked_at) > self.patience {
+        if !self.link.is_up() {
+            if self.link.is_ended() || now.saturating_sub(self.asked_at) > self.patience {
                 self.drop_connection(now);
             }
             return;
@@ -428,16 +435,18 @@ impl OrderSession {
         match self.client.phase() {
             Phase::Down => {
                 let n = self.client.login(now, &mut out);
-                self.tcp.send(&out[..n]);
+                self.link.send(&out[..n]);
             }
             _ if self.client.is_dead(now) => {
                 self.counters.silent_server += 1;
                 self.drop_connection(now);
             }
-            Phase::Up if self.closing == Closing::Wanted && self.live.is_empty() && self.tcp.has_room(LONGEST_SENT) => {
+            Phase::Up
+                if self.closing == Closing::Wanted && self.live.is_empty() && self.link.has_room(LONGEST_SENT) =>
+            {
                 let n = self.client.logout(now, &mut out);
-                self.tcp.send(&out[..n]);
-                self.tcp.close();
+                self.link.send(&out[..n]);
+                self.link.close();
                 self.closing = Closing::LoggedOut;
             }
             Phase::Up => {
@@ -445,19 +454,19 @@ impl OrderSession {
                     self.retried_at = now;
                     self.live.forget_refused_cancels();
                 }
-                answer(&mut self.client, &mut self.tcp, now);
-                if self.tcp.has_room(LONGEST_SENT)
+                answer(&mut self.client, &mut self.link, now);
+                if self.link.has_room(LONGEST_SENT)
                     && let Some(n) = self.client.heartbeat(now, &mut out)
                 {
-                    self.tcp.send(&out[..n]);
+                    self.link.send(&out[..n]);
                     self.counters.heartbeats += 1;
                 }
             }
             Phase::Over => {
-                self.tcp.close();
+                self.link.close();
                 self.retry_at = now + 10 * self.retry;
             }
-            Phase::LoggingIn => answer(&mut self.client, &mut self.tcp, now),
+            Phase::LoggingIn => answer(&mut self.client, &mut self.link, now),
         }
     }
 
@@ -466,11 +475,11 @@ impl OrderSession {
     fn cancel(&mut self, id: u64, now: u64) -> bool {
         let mut out = [0; LONGEST_SENT];
         let Some(order) = self.live.order(id) else { return true };
-        if !self.tcp.has_room(LONGEST_SENT) {
+        if !self.link.has_room(LONGEST_SENT) {
             return false;
         }
         let Some((n, number)) = self.client.cancel(id, &order, now, &mut out) else { return false };
-        self.tcp.send(&out[..n]);
+        self.link.send(&out[..n]);
         if let Some(order) = self.live.order_mut(id) {
             (order.leaving, order.left) = (true, number);
         }
@@ -493,7 +502,7 @@ impl OrderSession {
                     break (id, order);
                 }
                 // It stands, or was refused: the answer to a cancel tells, once there is room for that.
-                if !self.tcp.has_room(LONGEST_SENT) {
+                if !self.link.has_room(LONGEST_SENT) {
                     return None;
                 }
                 self.cancel(id, now);
@@ -513,11 +522,13 @@ impl OrderSession {
     }
 
     fn drop_connection(&mut self, now: u64) {
-        self.counters.connections_lost += 1;
-        self.tcp.abort();
+        // A server that has said that it is over may leave first.
+        let over = self.client.phase() == Phase::Over;
+        self.counters.connections_lost += u64::from(!over);
+        self.link.abort();
         self.client.lost();
         self.filled = 0;
-        self.retry_at = now + self.retry;
+        self.retry_at = now + self.retry * if over { 10 } else { 1 };
         self.due = now;
     }
 
@@ -537,12 +548,12 @@ impl Doubt {
 }
 
 /// Say what has to be said to what was taken, as far as there is room: what is not sent must not take a number.
-fn answer(client: &mut Client, tcp: &mut Tcp, now: u64) {
+fn answer(client: &mut Client, link: &mut Link, now: u64) {
     let mut out = [0; LONGEST_SENT];
-    while tcp.has_room(LONGEST_SENT)
+    while link.has_room(LONGEST_SENT)
         && let Some(n) = client.owed(now, &mut out)
     {
-        tcp.send(&out[..n]);
+        link.send(&out[..n]);
     }
 }
 
@@ -578,6 +589,7 @@ fn said(
 #[cfg(test)]
 mod tests {
     use super::super::peer::{ADDRESS, Peer};
+    use super::super::tcp::{HEADERS, TcpConfig};
     use super::*;
     use crate::market::{Instrument, Price, Side, Symbol};
 
@@ -596,7 +608,7 @@ mod tests {
         fn new() -> Day {
             let config = SessionConfig {
                 protocol: Protocol::Ouch50,
-                tcp: TcpConfig {
+                link: LinkConfig::Tcp(TcpConfig {
                     mac: [2, 0, 0, 0, 0, 1],
                     source: "10.0.0.1:40000".parse().unwrap(),
                     prefix: 24,
@@ -605,7 +617,7 @@ mod tests {
                     buffer: 1 << 16,
                     seed: 7,
                     ahead: true,
-                },
+                }),
                 credentials: Credentials { user: *b"ALICE   ", password: *b"secret    " },
                 silences_ns: Silences { ours: 1_000_000_000, theirs: 15_000_000_000 },
                 retry_ns: 100_000_000,

@@ -21,29 +21,14 @@ pub const HEADERS: usize = ethernet::HEADER + ipv4::HEADER + udp::HEADER;
 /// The sending end of a UDP transport.
 #[derive(Clone, Debug)]
 pub struct UdpTransport {
-    template: [u8; HEADERS],
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
-    identification: u16,
+    headers: UdpHeaders,
     numbers: Numbers,
 }
 
 impl UdpTransport {
     /// A transport of a protocol's messages from one end to the other; the first datagram has IPv4 identification 0.
     pub fn new(from: Endpoint, to: Endpoint, protocol: &Protocol) -> Self {
-        let mut template = [0; HEADERS];
-        let ethernet =
-            ethernet::Repr { dst: to.mac, src: from.mac, tags: ethernet::Tags::None, ethertype: ethernet::IPV4 };
-        let udp = udp::Repr { src_port: from.address.port(), dst_port: to.address.port() };
-        let _ = ethernet.emit(&mut template);
-        let _ = udp.emit(0, &mut template[ethernet::HEADER + ipv4::HEADER..]);
-        UdpTransport {
-            template,
-            source: *from.address.ip(),
-            destination: *to.address.ip(),
-            identification: 0,
-            numbers: Numbers::new(protocol),
-        }
+        UdpTransport { headers: UdpHeaders::new(from, to), numbers: Numbers::new(protocol) }
     }
 
     /// Fill in the headers at the front of a frame whose message begins after them, checksums included, and the message's
@@ -51,9 +36,43 @@ impl UdpTransport {
     #[inline]
     pub fn finish(&mut self, frame: &mut [u8], headers: usize) {
         debug_assert_eq!(headers, HEADERS);
+        let Some(message) = frame.get_mut(HEADERS..) else { return };
+        self.numbers.give(message);
+        self.headers.finish(frame);
+    }
+}
+
+/// The headers of datagrams from one end to another.
+#[derive(Clone, Debug)]
+pub struct UdpHeaders {
+    template: [u8; HEADERS],
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    identification: u16,
+}
+
+impl UdpHeaders {
+    /// The first has IPv4 identification 0.
+    pub fn new(from: Endpoint, to: Endpoint) -> Self {
+        let mut template = [0; HEADERS];
+        let ethernet =
+            ethernet::Repr { dst: to.mac, src: from.mac, tags: ethernet::Tags::None, ethertype: ethernet::IPV4 };
+        let udp = udp::Repr { src_port: from.address.port(), dst_port: to.address.port() };
+        let _ = ethernet.emit(&mut template);
+        let _ = udp.emit(0, &mut template[ethernet::HEADER + ipv4::HEADER..]);
+        UdpHeaders { template, source: *from.address.ip(), destination: *to.address.ip(), identification: 0 }
+    }
+
+    /// Another port of ours from now on.
+    pub fn leave_from(&mut self, port: u16) {
+        self.template[ethernet::HEADER + ipv4::HEADER..][..2].copy_from_slice(&port.to_be_bytes());
+    }
+
+    /// Fill them in at the front of a frame, checksums included.
+    #[inline]
+    pub fn finish(&mut self, frame: &mut [u8]) {
         let Some(payload) = frame.len().checked_sub(HEADERS) else { return };
         frame[..HEADERS].copy_from_slice(&self.template);
-        self.numbers.give(&mut frame[HEADERS..]);
         let ip = ipv4::Repr {
             src: self.source,
             dst: self.destination,

@@ -57,7 +57,7 @@ pub struct TxParts {
 
 /// What carries order messages.
 pub enum Transport {
-    /// One datagram a message, and nothing comes back.
+    /// One datagram a message, without a session: nothing comes back.
     Udp(UdpTransport),
     /// A session with the exchange.
     Session(Box<SessionParts>),
@@ -225,7 +225,7 @@ impl Tx {
     #[inline]
     pub fn doorbell(&mut self) -> usize {
         let mut n = 0;
-        if !self.frames.is_empty() {
+        if !self.frames.is_empty() && self.may_lead() {
             n = self.parts.port.burst(&mut self.frames, &self.stamps_ns);
             let doorbell_tsc = self.parts.stamps.take();
             self.stamps_ns.drain(..n);
@@ -245,6 +245,26 @@ impl Tx {
         n
     }
 
+    /// Whether orders may leave before the session's own frames; over TCP they do.
+    #[inline]
+    fn may_lead(&mut self) -> bool {
+        if self.own.is_empty() || !self.keeps_no_order() {
+            return true;
+        }
+        let (arrivals, frames) = ([0; 64], self.own.len());
+        self.parts.port.burst(&mut self.own, &arrivals[..frames]);
+        self.own.is_empty()
+    }
+
+    /// Whether orders wait that nothing of the session's own may overtake.
+    fn may_not_be_overtaken(&self) -> bool {
+        !self.frames.is_empty() && self.keeps_no_order()
+    }
+
+    fn keeps_no_order(&self) -> bool {
+        self.session().is_some_and(OrderSession::keeps_no_order)
+    }
+
     fn left(&mut self, n: usize, doorbell_tsc: u64) {
         self.sent += n as u64;
         self.bursts += u64::from(n > 0);
@@ -258,12 +278,13 @@ impl Tx {
     #[cold]
     #[inline(never)]
     fn doorbell_of_the_stack(&mut self) -> usize {
+        let waits = self.may_not_be_overtaken();
         let Tx { parts: TxParts { transport, port, .. }, own, by_stack, .. } = self;
         if let Transport::Session(parts) = transport
             && !by_stack.is_empty()
         {
             let SessionParts { session, pool, .. } = &mut **parts;
-            session.flush(rdtsc(), &mut |bytes| copy_out(pool, own, bytes));
+            session.flush(rdtsc(), &mut |bytes| !waits && copy_out(pool, own, bytes));
         }
         let arrivals = [0; 64];
         port.burst(own, &arrivals[..own.len()]);
@@ -296,11 +317,12 @@ impl Tx {
         };
         // The acknowledgements of cancels must be heard, whether strategy listens or not.
         let room = if room < EVENTS_A_MESSAGE && self.shared.is_deaf() { EVENTS } else { room };
+        let waits = self.may_not_be_overtaken();
         let Tx { parts, own, received, events, shared, .. } = self;
         let Transport::Session(session_parts) = &mut parts.transport else { return 0 };
         let SessionParts { session, inbox, pool } = &mut **session_parts;
         let now = rdtsc();
-        session.poll(now, &mut |bytes| copy_out(pool, own, bytes));
+        session.poll(now, &mut |bytes| !waits && copy_out(pool, own, bytes));
         if room < EVENTS_A_MESSAGE {
             return 0;
         }
@@ -309,7 +331,7 @@ impl Tx {
         let mut stamp = None;
         for frame in received.iter() {
             stamp = frame.stamp();
-            session.receive(frame.bytes(), rx_tsc, &mut |bytes| copy_out(pool, own, bytes));
+            session.receive(frame.bytes(), rx_tsc, &mut |bytes| !waits && copy_out(pool, own, bytes));
         }
         free_burst(received);
         if n == 0 && !session.has_unread() {
@@ -338,6 +360,7 @@ impl Tx {
     /// Cancel what stands without strategy, some of it a call. Returns how many cancels left.
     #[cold]
     fn sweep(&mut self) -> usize {
+        let waits = self.may_not_be_overtaken();
         let Tx { parts: TxParts { transport, recorder, .. }, own, kinds, shared, .. } = self;
         let Transport::Session(parts) = transport else {
             self.sweeping = false;
@@ -345,7 +368,7 @@ impl Tx {
         };
         let SessionParts { session, pool, .. } = &mut **parts;
         let (most, now, mut n) = (SWEEP.min(own.remaining_capacity()), rdtsc(), 0);
-        let mut emit = |bytes: &[u8]| copy_out(pool, own, bytes);
+        let mut emit = |bytes: &[u8]| !waits && copy_out(pool, own, bytes);
         // Without a session what stands is cancelled when it is back.
         self.sweeping &= session.sweep(most, now, &mut emit, |id, order| {
             n += 1;
@@ -483,8 +506,8 @@ impl Account for Tx {
         let Some(session) = self.session() else { return };
         each(Count::Figure("session", "up"), session.is_up().into());
         each(Count::Figure("session", "standing"), session.standing() as u64);
-        let (session, tcp) = session.counters();
-        for (name, n) in session.named().chain(tcp.named()) {
+        let (session, link) = session.counters();
+        for (name, n) in session.named().chain(link) {
             each(Count::Figure("session events", name), n);
         }
         each(Count::Figure("session events", "events_strategy_missed"), self.shared.missed());
