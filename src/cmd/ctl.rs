@@ -39,6 +39,9 @@ fn text(command: Command, answer: &Answer) -> String {
         if let Some(session) = venue.session {
             let up = if session.up { "up" } else { "down" };
             let _ = write!(text, "; session {up}, {} orders may stand", session.standing);
+            if let Some(trouble) = session.trouble {
+                let _ = write!(text, "; {trouble}");
+            }
         }
         text.push('\n');
         for (what, n) in venue.counts.iter().filter(|_| command == Command::Status) {

@@ -9,6 +9,7 @@ use crate::latency::board::LcoreBoard;
 use crate::latency::snapshot::{Alarm, Snapshot};
 use crate::risk::KillReason;
 use crate::serve::Metrics;
+use crate::session::Trouble;
 use crate::stages::Shared;
 use crate::sys::{signals, thread};
 use std::sync::Arc;
@@ -43,6 +44,8 @@ struct Venue<'a> {
     /// The lcore that answers order events.
     strategy: u32,
     absence: Absence,
+    /// That was logged.
+    trouble: Option<Trouble>,
     stuck: bool,
     alarmed: bool,
     /// Reasons that were logged.
@@ -86,6 +89,7 @@ impl<'a> Guard<'a> {
             shared,
             strategy: venue.stage(Stage::Strategy).lcore,
             absence: Absence::default(),
+            trouble: None,
             stuck: false,
             alarmed: false,
             told: Vec::new(),
@@ -148,8 +152,13 @@ impl Venue<'_> {
     }
 
     fn session(&mut self, now: Instant, stopping: bool) {
+        let state = self.shared.session();
+        if let Some(trouble) = state.trouble.filter(|_| state.trouble != self.trouble) {
+            log::error!("venue {}: {trouble}", self.name);
+        }
+        self.trouble = state.trouble;
         let Some(limit) = self.when.session_lost_ms.filter(|_| !stopping) else { return };
-        if self.absence.look(now, self.shared.session().up, Duration::from_millis(limit.into())) {
+        if self.absence.look(now, state.up, Duration::from_millis(limit.into())) {
             self.shared.kill().trip(KillReason::SessionLost);
         }
     }

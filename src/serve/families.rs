@@ -206,7 +206,7 @@ fn trading(view: &View<'_>) -> Vec<Family> {
         ),
         counter(
             "tickpath_session_events_total",
-            "What the order session met: logins, connections_lost, swept, segments_repeated and others.",
+            "What the order session met: logins, connections_lost, numbers_reset, unanswered, swept, segments_repeated and others.",
             ["venue", "event"],
             each("tx", "session events"),
         ),

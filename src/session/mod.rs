@@ -27,7 +27,7 @@ pub(crate) use encoder::tests::order;
 pub use ids::{IdsError, OrderIds};
 pub use link::LinkConfig;
 pub use live::{Live, LiveOrder};
-pub use order::{Answered, OrderSession, SessionConfig, SessionCounters, Way};
+pub use order::{Answered, OrderSession, SessionConfig, SessionCounters, Trouble, Way};
 pub use ouch::{Response, response};
 pub use protocol::{CompId, CompIds, Encoder, EncoderConfig, Numbers, Protocol};
 pub use soup::SoupClient;

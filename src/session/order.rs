@@ -5,13 +5,14 @@
 //! after a break, with the next expected sequence number, so that no response is lost. Nothing here waits, allocates or
 //! makes a system call after [`OrderSession::new`].
 
-use super::client::{Client, Credentials, Happening, LONGEST_SENT, Phase, Received, Silences, WallClock};
+use super::client::{Broken, Client, Credentials, Happening, LONGEST_SENT, Phase, Received, Silences, WallClock};
 use super::link::{Link, LinkConfig};
 use super::live::{Live, LiveOrder};
 use super::ouch::{self, MOST_EVENTS, Response};
 use super::protocol::Protocol;
 use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Refusal};
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 
 /// Settings of a session.
 #[derive(Clone, Debug)]
@@ -62,8 +63,10 @@ counters! {
     connections_lost,
     /// Of those: the server had been silent for too long.
     silent_server,
-    /// Of those: what the server sent was no packet of the protocol.
+    /// Of those: what the server sent was no packet of the protocol, or not the one that came next.
     broken_stream,
+    /// Of those: it was one that had come already: the exchange numbers its responses anew.
+    numbers_reset,
     /// Heartbeats sent.
     heartbeats,
     /// Responses about orders.
@@ -97,6 +100,37 @@ pub enum Way {
     Refused(Refusal),
 }
 
+/// Why no login succeeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    /// The exchange refuses it.
+    Refused,
+    /// The exchange numbers its responses anew.
+    NumbersReset {
+        /// What came next.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::Refused => f.write_str(
+                "the exchange refuses the login, which is tried again ten times as seldom: look at who logs in, and \
+                 whether the exchange still has this session and what it said in it",
+            ),
+            Trouble::NumbersReset { expected, found } => write!(
+                f,
+                "the exchange numbers its responses from {found} on, and {expected} is expected: what it said in between \
+                 cannot be had, so no order is sent; ask it which orders stand and what was executed, then start this run again"
+            ),
+        }
+    }
+}
+
 /// One event, and whether it answers something that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
@@ -128,6 +162,7 @@ pub struct OrderSession {
     asked_at: u64,
     patience: u64,
     closing: Closing,
+    trouble: Option<Trouble>,
     doubt: Doubt,
     counters: SessionCounters,
 }
@@ -175,6 +210,8 @@ enum Closing {
 
 /// Bytes of the stream looked at together: several of the longest packets.
 const STREAM: usize = 8192;
+/// Times the usual wait before a login that can hardly succeed.
+const SELDOM: u64 = 10;
 /// How often timers are looked at, in ns.
 const PERIOD_NS: f64 = 200_000.0;
 
@@ -200,6 +237,7 @@ impl OrderSession {
             asked_at: now,
             patience: silences.theirs,
             closing: Closing::No,
+            trouble: None,
             doubt: Doubt::default(),
             counters: SessionCounters::default(),
         }
@@ -248,24 +286,32 @@ impl OrderSession {
             self.filled += self.link.read(&mut self.stream[self.filled..]);
             let mut taken = 0;
             while room >= MOST_EVENTS {
-                let OrderSession { client, stream, filled, live, counters, doubt, link, .. } = self;
+                let OrderSession { client, stream, filled, live, counters, doubt, link, trouble, .. } = self;
+                let (retry, retry_at) = (self.retry, &mut self.retry_at);
                 let message = match client.take(&stream[taken..*filled], rx_tsc) {
                     Ok(None) => break,
                     Ok(Some((happening, length))) => {
                         taken += length;
                         happening
                     }
-                    Err(_) => {
+                    Err(broken) => {
                         counters.broken_stream += 1;
+                        if let Broken::Sequence { expected, found } = broken
+                            && found < expected
+                        {
+                            counters.numbers_reset += 1;
+                            *trouble = Some(Trouble::NumbersReset { expected, found });
+                        }
                         self.drop_connection(rx_tsc);
                         return;
                     }
                 };
                 match message {
                     Happening::Nothing => answer(client, link, rx_tsc),
-                    Happening::Ended => {}
+                    Happening::Ended => *retry_at = rx_tsc + SELDOM * retry,
                     Happening::Up => {
                         counters.logins += 1;
+                        *trouble = None;
                         match client.received() {
                             Received::Unknown if !live.is_empty() || !doubt.bounds.is_empty() => {
                                 doubt.asked(live.last());
@@ -279,7 +325,11 @@ impl OrderSession {
                             }
                         }
                     }
-                    Happening::Refused(_) => counters.logins_refused += 1,
+                    Happening::Refused(_) => {
+                        counters.logins_refused += 1;
+                        *trouble = Some(Trouble::Refused);
+                        *retry_at = rx_tsc + SELDOM * retry;
+                    }
                     Happening::Message(message) => {
                         room -= said(client, message, rx_tsc, live, counters, doubt, &mut tell);
                         if doubt.settling.is_some() {
@@ -392,6 +442,12 @@ impl OrderSession {
         self.closing == Closing::Closed
     }
 
+    /// Why no login succeeds, since the last that did.
+    #[inline]
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.trouble
+    }
+
     /// Orders that may stand at the exchange.
     pub fn standing(&self) -> usize {
         self.live.len()
@@ -464,7 +520,7 @@ impl OrderSession {
             }
             Phase::Over => {
                 self.link.close();
-                self.retry_at = now + 10 * self.retry;
+                self.retry_at = now + SELDOM * self.retry;
             }
             Phase::LoggingIn => answer(&mut self.client, &mut self.link, now),
         }
@@ -528,7 +584,7 @@ impl OrderSession {
         self.link.abort();
         self.client.lost();
         self.filled = 0;
-        self.retry_at = now + self.retry * if over { 10 } else { 1 };
+        self.retry_at = now + self.retry * if over || self.trouble.is_some() { SELDOM } else { 1 };
         self.due = now;
     }
 
@@ -868,6 +924,47 @@ mod tests {
         day.hears(b"\0\x01O");
         day.turns(40_000);
         assert!(day.session.close());
+    }
+
+    #[test]
+    fn an_exchange_that_numbers_anew_is_named_and_seldom_asked() {
+        let mut day = Day::new();
+        day.logged_in(7);
+        day.answers(b"S........E");
+        day.cut();
+        day.turns(4);
+        let patience = day.now;
+        day.hears(b"LALICE secret    SESSION1                     8");
+        assert!(day.now < patience + 150_000);
+        day.says(b"ASESSION1                     3");
+        day.turns(4);
+        day.cut();
+        let (told, counters) = (day.session.trouble(), *day.session.counters().0);
+        assert_eq!(told, Some(Trouble::NumbersReset { expected: 8, found: 3 }));
+        assert_eq!((counters.numbers_reset, counters.broken_stream, counters.logins), (1, 1, 1));
+        assert!(told.unwrap().to_string().contains("start this run again"));
+        // A tenth of the retries that there were.
+        day.turns(1_990);
+        assert!(day.heard.is_empty() && !day.session.is_up());
+        day.logged_in(8);
+        assert_eq!(day.session.trouble(), None);
+    }
+
+    #[test]
+    fn a_refused_login_is_named_and_seldom_tried_again_though_the_server_hangs_up_first() {
+        let mut day = Day::new();
+        day.hears(b"LALICE secret");
+        day.says(b"JA");
+        day.peer.poll(day.now as i64, None);
+        day.cut();
+        day.turns(4);
+        let (told, counters) = (day.session.trouble(), *day.session.counters().0);
+        assert_eq!((told, counters.logins_refused), (Some(Trouble::Refused), 1));
+        day.heard.clear();
+        day.turns(1_990);
+        assert!(day.heard.is_empty());
+        day.logged_in(1);
+        assert_eq!(day.session.trouble(), None);
     }
 
     #[test]

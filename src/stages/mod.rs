@@ -36,6 +36,7 @@ use crate::cpu;
 use crate::latency::board::{Account, Ask, Entry, LcoreBoard};
 use crate::market::{Order, OrderEvent};
 use crate::risk::{Kill, KillReason};
+use crate::session::Trouble;
 use crate::strategy::Strategy;
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -62,6 +63,7 @@ pub struct Shared {
     orders: Padded<AtomicU64>,
     cancel_all: Padded<AtomicBool>,
     session: Padded<AtomicU64>,
+    numbers: Padded<[AtomicU64; 2]>,
     failed: Padded<AtomicBool>,
     deaf: Padded<AtomicBool>,
     missed: Padded<AtomicU64>,
@@ -81,6 +83,21 @@ pub struct SessionState {
     pub up: bool,
     /// Orders that may stand at the exchange.
     pub standing: u64,
+    /// Why no login succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+}
+
+impl SessionState {
+    /// In a word, but for the numbers of a trouble.
+    fn word(&self) -> u64 {
+        let trouble = match self.trouble {
+            None => 0,
+            Some(Trouble::Refused) => 1,
+            Some(Trouble::NumbersReset { .. }) => 2,
+        };
+        self.standing << 3 | trouble << 1 | u64::from(self.up)
+    }
 }
 
 /// Two lines, because the adjacent-line prefetcher pulls pairs.
@@ -131,13 +148,23 @@ impl Shared {
 
     /// The order session, as tx said last; down without one.
     pub fn session(&self) -> SessionState {
-        let word = self.session.0.load(Ordering::Relaxed);
-        SessionState { up: word & 1 != 0, standing: word >> 1 }
+        let word = self.session.0.load(Ordering::Acquire);
+        let [expected, found] = [0, 1].map(|at: usize| self.numbers.0[at].load(Ordering::Relaxed));
+        let trouble = match word >> 1 & 3 {
+            0 => None,
+            1 => Some(Trouble::Refused),
+            _ => Some(Trouble::NumbersReset { expected, found }),
+        };
+        SessionState { up: word & 1 != 0, standing: word >> 3, trouble }
     }
 
     #[inline]
-    fn say_session(&self, word: u64) {
-        self.session.0.store(word, Ordering::Relaxed);
+    fn say_session(&self, state: &SessionState) {
+        if let Some(Trouble::NumbersReset { expected, found }) = state.trouble {
+            self.numbers.0[0].store(expected, Ordering::Relaxed);
+            self.numbers.0[1].store(found, Ordering::Relaxed);
+        }
+        self.session.0.store(state.word(), Ordering::Release);
     }
 
     /// Whether one of the venue's segments panicked.

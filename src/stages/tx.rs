@@ -7,7 +7,7 @@
 //! recorder after it. A frame that the port refuses stays here and is tried again; an order that the session does not
 //! take goes back to strategy as a local reject. None is lost.
 
-use super::{Ledger, Links, Shared, Stamps};
+use super::{Ledger, Links, SessionState, Shared, Stamps};
 use crate::cpu::rdtsc;
 use crate::dpdk::ring::{Consumer, Producer};
 use crate::dpdk::{Burst, Frame, Mempool, RxQueue, free_burst};
@@ -93,7 +93,7 @@ pub struct Tx {
     /// What stands is being cancelled because it was asked for.
     sweeping: bool,
     /// What was said of the session last.
-    said: u64,
+    said: SessionState,
     /// Sent messages by kind.
     pub kinds: [u64; 3],
     /// TSC of the last doorbell; 0 without stamps.
@@ -120,7 +120,7 @@ impl Tx {
             foreign: 0,
             refused: 0,
             sweeping: false,
-            said: 0,
+            said: SessionState::default(),
             kinds: [0; 3],
             last_tsc: 0,
             shared,
@@ -154,10 +154,12 @@ impl Tx {
         }
         work += self.doorbell();
         if let Transport::Session(parts) = &self.parts.transport {
-            let word = (parts.session.standing() as u64) << 1 | u64::from(parts.session.is_up());
-            if word != self.said {
-                self.said = word;
-                self.shared.say_session(word);
+            let (up, standing, trouble) =
+                (parts.session.is_up(), parts.session.standing() as u64, parts.session.trouble());
+            let state = SessionState { up, standing, trouble };
+            if state != self.said {
+                self.said = state;
+                self.shared.say_session(&state);
             }
         }
         work
