@@ -1,7 +1,7 @@
 //! The command line: which commands there are and what each takes. Plain data; `cmd` does the work.
 
 use crate::control::Command as ControlCommand;
-use crate::exchange::{LineHarm, Odds, Start, harm};
+use crate::exchange::{LineHarm, Odds, RerequestLies, Start, harm};
 use crate::latency::hop::Hop;
 use crate::latency::snapshot::DEFAULT_ADDRESS;
 use crate::pipeline::file::Listen;
@@ -444,6 +444,10 @@ pub struct ExchangeArgs {
     /// Probability that a re-request is not answered
     #[arg(long, default_value = "0", value_name = "P")]
     pub rerequest_loss: Odds,
+    /// Lies of the re-request server by probability:
+    /// session=0.1,sequence=0.1,count=0.1,beyond=0.1,elsewhere=0.1,truncate=0.1,garbage=0.1
+    #[arg(long, value_name = "LIST")]
+    pub rerequest_lies: Option<RerequestLies>,
     /// Probability that a new order or a replacement is refused
     #[arg(long, default_value = "0", value_name = "P")]
     pub reject: Odds,
@@ -453,6 +457,12 @@ pub struct ExchangeArgs {
     /// Probability that an order is executed just before its replacement arrives
     #[arg(long, default_value = "0", value_name = "P")]
     pub cross_replace: Odds,
+    /// Probability that a replacement is forgotten without a word
+    #[arg(long, default_value = "0", value_name = "P")]
+    pub ignore_replace: Odds,
+    /// Probability that a cancel is
+    #[arg(long, default_value = "0", value_name = "P")]
+    pub ignore_cancel: Odds,
     /// Break the order session off after every so many order messages
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
     pub disconnect_every: Option<u64>,

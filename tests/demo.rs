@@ -105,7 +105,7 @@ fn sent_messages(capture: &Path) -> Vec<Vec<u8>> {
 fn sent_datagrams(capture: &Path) -> Vec<Vec<u8>> {
     let (mut messages, mut numbers) = (Vec::new(), BTreeMap::<u16, u64>::new());
     for frame in oracle::frames(capture) {
-        let Ok(([10, 77, 3, 1], 26_400, datagram)) = oracle::udp_payload(&frame.bytes, true) else { continue };
+        let Ok(([10, 77, 1, 1], 26_400, datagram)) = oracle::udp_payload(&frame.bytes, true) else { continue };
         let port = oracle::be(&frame.bytes, 34, 2) as u16;
         let (number, packet) = (oracle::be(datagram, 0, 8), &datagram[8..]);
         let last = numbers.entry(port).or_default();
@@ -409,11 +409,49 @@ fn in_any_protocol_lost_datagrams_change_nothing_of_that() {
         let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
         assert!(exchange["order_session"]["logins"].as_u64() > Some(1), "{protocol}: {}", day.text);
         assert_eq!(exchange["order_session"]["broken"], 0, "{protocol}: {}", day.text);
-        assert!(host["counters"]["demo"]["datagrams_missing"].as_u64() > Some(0), "{protocol}: {}", day.text);
+        assert!(host["counters"]["demo"]["datagrams missing"].as_u64() > Some(0), "{protocol}: {}", day.text);
         day.agrees_on_orders(&exchange, &host);
         assert!(!day.filled().is_empty(), "{protocol}: {}", day.text);
         day.agrees_on_books();
     }
+}
+
+#[test]
+fn a_rerequest_server_that_lies_makes_no_book_wrong() {
+    if !namespaces() {
+        return;
+    }
+    let lies = "--harm-a drop=0.02 --harm-b drop=0.02 --rerequest-lies \
+                session=0.1,sequence=0.1,count=0.1,beyond=0.1,elsewhere=0.1,truncate=0.1,garbage=0.1";
+    let day = Day::trade(5, &[("TICKPATH_DEMO_EXCHANGE", lies)]);
+    let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
+    let counted = |name: &str| host["counters"]["demo"][name].as_u64().unwrap_or(0);
+    assert!(exchange["rerequests"]["lies"].as_u64() > Some(10), "{}", day.text);
+    assert!(counted("recovery refused") > 0 && counted("recovery answers") > 0, "{}", day.text);
+    day.agrees_on_orders(&exchange, &host);
+    day.agrees_on_fresh_books();
+}
+
+#[test]
+fn requests_that_the_exchange_forgets_come_back() {
+    if !namespaces() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = day::pipeline(folder.path(), |file| {
+        file["venues"][0]["orders"]["session"]["silence_ms"] = 1_000.into();
+    });
+    let variables = [
+        ("TICKPATH_DEMO_PIPELINE", file.as_str()),
+        ("TICKPATH_DEMO_EXCHANGE", "--ignore-replace 0.01 --ignore-cancel 0.01 --heartbeat 200ms"),
+    ];
+    let day = Day::trade(6, &variables);
+    let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
+    let counted = |name: &str| host["counters"]["demo"][name].as_u64().unwrap_or(0);
+    assert!(exchange["orders"]["ignored"].as_u64() > Some(0), "{}", day.text);
+    assert!(counted("unanswered") > 0 && counted("lost on the way") > 0, "{}", day.text);
+    day.agrees_on_orders(&exchange, &host);
+    day.agrees_on_books();
 }
 
 #[test]

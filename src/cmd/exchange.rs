@@ -87,10 +87,13 @@ fn config(args: &ExchangeArgs) -> Result<Config, Failure> {
         line_harm: [args.harm_a.unwrap_or_default(), args.harm_b.unwrap_or_default()],
         silence: args.silent_at.zip(args.silent_for).map(|(at, lasts)| Silence { at, lasts }),
         rerequest_loss: args.rerequest_loss,
+        rerequest_lies: args.rerequest_lies.unwrap_or_default(),
         order_harm: OrderHarm {
             reject: args.reject,
             partial_fill: args.partial_fill,
             cross_replace: args.cross_replace,
+            ignore_replace: args.ignore_replace,
+            ignore_cancel: args.ignore_cancel,
             disconnect_every: args.disconnect_every,
             disconnect_at: args.disconnect_at.clone(),
             garbage_at: args.garbage_at.clone(),

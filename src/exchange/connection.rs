@@ -117,7 +117,7 @@ impl Connection {
     }
 
     /// A peer of a UDP socket, with or without a session. `loss` of its datagrams, either way, are lost.
-    pub fn udp(
+    pub(super) fn udp(
         socket: Arc<UdpSocket>,
         peer: SocketAddr,
         has_session: bool,

@@ -71,6 +71,83 @@ impl FromStr for LineHarm {
     }
 }
 
+/// Lies of the re-request server. None of them is a right header over wrong messages: nobody could tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RerequestLies {
+    /// The answer is of another session.
+    pub session: Odds,
+    /// It says that it begins later than it does.
+    pub sequence: Odds,
+    /// It has fewer messages than it says, or more.
+    pub count: Odds,
+    /// It has messages behind those asked for.
+    pub beyond: Odds,
+    /// It has messages from elsewhere.
+    pub elsewhere: Odds,
+    /// It ends early.
+    pub truncate: Odds,
+    /// Its bytes are chance.
+    pub garbage: Odds,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lie {
+    Session,
+    Sequence,
+    Count,
+    Beyond,
+    Elsewhere,
+    Truncate,
+    Garbage,
+}
+
+impl RerequestLies {
+    /// What an answer is to be, if not the truth: of several lies the first.
+    pub(super) fn strike(&self, draw: &mut Draw) -> Option<Lie> {
+        let lies = [
+            (self.session, Lie::Session),
+            (self.sequence, Lie::Sequence),
+            (self.count, Lie::Count),
+            (self.beyond, Lie::Beyond),
+            (self.elsewhere, Lie::Elsewhere),
+            (self.truncate, Lie::Truncate),
+            (self.garbage, Lie::Garbage),
+        ];
+        let struck = lies.map(|(odds, lie)| odds.strike(draw).then_some(lie));
+        struck.into_iter().flatten().next()
+    }
+}
+
+impl FromStr for RerequestLies {
+    type Err = String;
+
+    /// `session=0.1,sequence=0.1,count=0.1,beyond=0.1,elsewhere=0.1,truncate=0.1,garbage=0.1`, each part optional.
+    fn from_str(text: &str) -> Result<RerequestLies, String> {
+        let mut lies = RerequestLies::default();
+        for part in text.split(',') {
+            let expected = || {
+                format!(
+                    "expected session, sequence, count, beyond, elsewhere, truncate or garbage and =, found {part:?}"
+                )
+            };
+            let (name, value) = part.trim().split_once('=').ok_or_else(expected)?;
+            let odds = match name {
+                "session" => &mut lies.session,
+                "sequence" => &mut lies.sequence,
+                "count" => &mut lies.count,
+                "beyond" => &mut lies.beyond,
+                "elsewhere" => &mut lies.elsewhere,
+                "truncate" => &mut lies.truncate,
+                "garbage" => &mut lies.garbage,
+                _ => return Err(expected()),
+            };
+            *odds = value.parse()?;
+        }
+        Ok(lies)
+    }
+}
+
 /// Silence of the feed: neither packets nor heartbeats. What is published meanwhile is lost on every line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Silence {
@@ -89,6 +166,10 @@ pub struct OrderHarm {
     pub partial_fill: Odds,
     /// An order is executed in full just before its replacement arrives.
     pub cross_replace: Odds,
+    /// A replacement is taken and forgotten, without a word.
+    pub ignore_replace: Odds,
+    /// A cancel is.
+    pub ignore_cancel: Odds,
     /// The session breaks off after every so many order messages; the responses to the last one are not delivered.
     pub disconnect_every: Option<u64>,
     /// It breaks off after these order messages.
@@ -145,6 +226,13 @@ mod tests {
             ..LineHarm::default()
         };
         assert_eq!(harm, expected);
+        let lies: RerequestLies = "beyond=0.000001,garbage=1".parse().unwrap();
+        let expected = RerequestLies { beyond: Odds(1), garbage: Odds::ALWAYS, ..RerequestLies::default() };
+        assert_eq!((lies, RerequestLies::default().strike(&mut Draw::new(1, 1))), (expected, None));
+        assert_eq!(lies.strike(&mut Draw::new(1, 1)), Some(Lie::Garbage));
+        for wrong in ["session", "session=2", "theft=0.1", ""] {
+            assert!(wrong.parse::<RerequestLies>().is_err(), "{wrong}");
+        }
         for wrong in ["drop", "drop=2", "drop=-1", "drop=nan", "loss=0.1", "delay-by=2", ""] {
             assert!(wrong.parse::<LineHarm>().is_err(), "{wrong}");
         }

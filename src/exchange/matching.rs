@@ -40,6 +40,8 @@ pub struct Output {
     pub feed: Batch,
     /// For the client.
     pub responses: Vec<Response>,
+    /// Nobody is told of the request.
+    pub is_silent: bool,
 }
 
 impl Output {
@@ -48,6 +50,7 @@ impl Output {
         self.now_ns = now_ns;
         self.feed.clear();
         self.responses.clear();
+        self.is_silent = false;
     }
 }
 
@@ -112,6 +115,8 @@ pub struct Counts {
     pub unsupported: u64,
     /// Replacements that met an order just executed, on request.
     pub crossed_replaces: u64,
+    /// Replacements and cancels that were forgotten without a word, on request.
+    pub ignored: u64,
     /// Messages of the generated market left out, because a client had taken the shares.
     pub left_out: u64,
     /// Messages of the generated market that were changed for the same reason.
@@ -128,6 +133,7 @@ pub struct Market {
     is_open: bool,
     harm: OrderHarm,
     draw: Draw,
+    oblivion: Draw,
     counts: Counts,
 }
 
@@ -143,6 +149,7 @@ impl Market {
             is_open: true,
             harm,
             draw: Draw::new(seed, DRAWS),
+            oblivion: Draw::new(seed, OBLIVION),
             counts: Counts::default(),
         }
     }
@@ -218,6 +225,17 @@ impl Market {
 
     /// A client asks for something.
     pub fn request(&mut self, request: &Request, out: &mut Output) {
+        let [replace, cancel] =
+            [self.harm.ignore_replace, self.harm.ignore_cancel].map(|odds| odds.strike(&mut self.oblivion));
+        out.is_silent = match request {
+            Request::Replace { .. } => replace,
+            Request::Cancel { .. } => cancel,
+            _ => false,
+        };
+        if out.is_silent {
+            self.counts.ignored += 1;
+            return;
+        }
         match *request {
             Request::Enter { urn, terms } => self.enter(urn, terms, out),
             Request::Replace { original, urn, qty, price, time_in_force, display, sweep, client_id } => {
@@ -246,6 +264,8 @@ impl Market {
 const MARKET_CLOSE: u8 = b'M';
 /// Stream of draws of the market: the generator has 0 to 15 and multiples of 16, the lines have the two before this.
 const DRAWS: u64 = 1 << 32 | 2;
+/// And of requests that are forgotten.
+const OBLIVION: u64 = 1 << 32 | 6;
 
 /// A generated order that arrives.
 struct Add {

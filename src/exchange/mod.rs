@@ -30,7 +30,7 @@ pub mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use harm::{LineHarm, Odds, OrderHarm, Silence};
+pub use harm::{LineHarm, Odds, OrderHarm, RerequestLies, Silence};
 pub use session::{Credentials, Protocol};
 pub use summary::{OrderLine, Report, Summary};
 
@@ -125,6 +125,8 @@ pub struct Config {
     pub silence: Option<Silence>,
     /// Share of re-requests that are not answered.
     pub rerequest_loss: Odds,
+    /// What it answers that is not true.
+    pub rerequest_lies: RerequestLies,
     /// Harm to orders and their session.
     pub order_harm: OrderHarm,
 }
@@ -170,6 +172,7 @@ impl Config {
             line_harm: [LineHarm::default(); 2],
             silence: None,
             rerequest_loss: Odds::NEVER,
+            rerequest_lies: RerequestLies::default(),
             order_harm: OrderHarm::default(),
         }
     }
@@ -297,7 +300,12 @@ impl Exchange {
             output: Output::default(),
             clock: SessionClock::new(config.speed, config.market.start_ns),
             feed: Feed::new(config.session, lines, config.heartbeat, config.silence),
-            rerequests: Rerequests::new(udp(config.rerequest_port, "re-requests")?, config.rerequest_loss, seed),
+            rerequests: Rerequests::new(
+                udp(config.rerequest_port, "re-requests")?,
+                config.rerequest_loss,
+                config.rerequest_lies,
+                seed,
+            ),
             snapshots: Snapshots::new(config.session, config.credentials.clone(), config.idle, snapshot_listener),
             session: OrderSession::new(session, tcp(config.orders_port, "order entry")?, orders_udp),
             phase: Phase::Before,
@@ -397,7 +405,7 @@ impl Exchange {
             self.output.begin(self.clock.now_ns(now));
             self.market.request(&request, &mut self.output);
             self.hand_out(now);
-            if self.output.responses.is_empty() {
+            if self.output.responses.is_empty() && !self.output.is_silent {
                 self.session.ignored(&request, self.output.now_ns, now);
             }
             match self.config.order_harm.after(self.order_messages) {

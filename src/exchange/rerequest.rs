@@ -2,7 +2,7 @@
 //! wanted messages as one packet holds. What cannot be answered is counted and not answered.
 
 use super::feed::Feed;
-use super::harm::Odds;
+use super::harm::{Lie, Odds, RerequestLies};
 use super::mold::{self, Request};
 use crate::synth::draw::Draw;
 use serde::Serialize;
@@ -10,12 +10,16 @@ use std::net::UdpSocket;
 
 /// Stream of draws of lost answers.
 const DRAWS: u64 = 1 << 32 | 3;
+/// And of lies.
+const LIES: u64 = 1 << 32 | 5;
 
 /// See the module's head.
 pub struct Rerequests {
     socket: UdpSocket,
     loss: Odds,
     draw: Draw,
+    lies: RerequestLies,
+    invention: Draw,
     counts: RerequestCounts,
 }
 
@@ -28,6 +32,8 @@ pub struct RerequestCounts {
     pub messages: u64,
     /// Answers lost on request of the command line.
     pub lost: u64,
+    /// Answers that were lies, on request of the command line.
+    pub lies: u64,
     /// Requests for what is not published yet, or for nothing.
     pub unanswerable: u64,
     /// Datagrams that are no request, or one of another session.
@@ -35,9 +41,10 @@ pub struct RerequestCounts {
 }
 
 impl Rerequests {
-    /// A server on a socket in non-blocking mode that loses as many of its answers as `loss` says.
-    pub fn new(socket: UdpSocket, loss: Odds, seed: u64) -> Rerequests {
-        Rerequests { socket, loss, draw: Draw::new(seed, DRAWS), counts: RerequestCounts::default() }
+    /// A server on a socket in non-blocking mode that loses as many of its answers as `loss` says, and lies as `lies` says.
+    pub fn new(socket: UdpSocket, loss: Odds, lies: RerequestLies, seed: u64) -> Rerequests {
+        let [draw, invention] = [DRAWS, LIES].map(|stream| Draw::new(seed, stream));
+        Rerequests { socket, loss, draw, lies, invention, counts: RerequestCounts::default() }
     }
 
     /// Answers what has arrived.
@@ -54,8 +61,14 @@ impl Rerequests {
                 self.counts.unanswerable += 1;
                 continue;
             };
+            let lie = self.lies.strike(&mut self.invention);
             if self.loss.strike(&mut self.draw) {
                 self.counts.lost += 1;
+                continue;
+            }
+            if let Some(lie) = lie {
+                distort(&mut packet, lie, &request, feed, &mut self.invention);
+                self.counts.lies += u64::from(self.socket.send_to(&packet, from).is_ok());
                 continue;
             }
             if self.socket.send_to(&packet, from).is_ok() {
@@ -81,4 +94,30 @@ fn answer(request: &Request, feed: &Feed, packet: &mut Vec<u8>) -> Option<usize>
     let from = usize::try_from(request.sequence.checked_sub(1)?).ok()?;
     let count = mold::fill(packet, request.session, feed.published(), from, usize::from(request.count));
     (count > 0).then_some(count)
+}
+
+/// Makes a lie of an answer.
+fn distort(packet: &mut Vec<u8>, lie: Lie, request: &Request, feed: &Feed, draw: &mut Draw) {
+    let count = u16::from_be_bytes([packet[18], packet[19]]);
+    let (session, from) = (request.session, request.sequence as usize - 1);
+    match lie {
+        Lie::Session => packet[0] ^= 1,
+        Lie::Sequence => {
+            let later = request.sequence + 1 + draw.below(1000);
+            packet[10..18].copy_from_slice(&later.to_be_bytes());
+        }
+        Lie::Count => {
+            let other = if draw.below(2) == 0 { count - 1 } else { count + 1 + draw.below(100) as u16 };
+            packet[18..mold::HEADER].copy_from_slice(&other.to_be_bytes());
+        }
+        Lie::Beyond => {
+            mold::fill(packet, session, feed.published(), from, usize::MAX);
+        }
+        Lie::Elsewhere => {
+            let elsewhere = draw.below(feed.published().len() as u64) as usize;
+            mold::fill(packet, session, feed.published(), elsewhere, usize::from(request.count));
+        }
+        Lie::Truncate => packet.truncate(draw.below(packet.len() as u64) as usize),
+        Lie::Garbage => packet.iter_mut().for_each(|byte| *byte = draw.below(256) as u8),
+    }
 }

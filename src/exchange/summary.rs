@@ -190,10 +190,10 @@ impl fmt::Display for Summary {
                  {delayed} delayed, {silenced} in a silence, {refused} refused by the kernel"
             )?;
         }
-        let RerequestCounts { answered, messages, lost, unanswerable, refused } = self.rerequests;
+        let RerequestCounts { answered, messages, lost, lies, unanswerable, refused } = self.rerequests;
         writeln!(
             f,
-            "re-requests      {answered} answered with {messages} messages, {lost} lost, {unanswerable} for nothing, \
+            "re-requests      {answered} answered with {messages} messages, {lost} lost, {lies} lies, {unanswerable} for nothing, \
              {refused} refused"
         )?;
         writeln!(f, "snapshots        {}, {} logins refused", self.snapshots, self.snapshot_logins_refused)?;
@@ -217,8 +217,8 @@ impl fmt::Display for Summary {
         )?;
         writeln!(
             f,
-            "ignored          {} repeats, {} cancels of unknown orders, {} idle cancels, {} unsupported",
-            o.repeats, o.unknown_cancels, o.idle_cancels, o.unsupported
+            "ignored          {} repeats, {} cancels of unknown orders, {} idle cancels, {} unsupported, {} on request",
+            o.repeats, o.unknown_cancels, o.idle_cancels, o.unsupported, o.ignored
         )?;
         let states: Vec<String> = self.order_states.iter().map(|(state, count)| format!("{count} {state}")).collect();
         writeln!(f, "final states     {}", if states.is_empty() { "none".to_owned() } else { states.join(", ") })?;

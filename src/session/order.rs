@@ -13,6 +13,7 @@ use super::protocol::Protocol;
 use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Refusal};
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 
 /// Settings of a session.
 #[derive(Clone, Debug)]
@@ -79,8 +80,11 @@ counters! {
     malformed,
     /// Messages about no order.
     other_messages,
-    /// Orders, and cancels, that a lost connection took with it.
+    /// Orders, and cancels, that the exchange never had: a lost connection took them with it, or it forgot them.
     lost_on_the_way,
+    /// Orders, and cancels, that were not answered for as long as the exchange may be silent. OUCH's is asked what became
+    /// of them.
+    unanswered,
     /// Orders refused because the session was down.
     refused_down,
     /// Orders refused because the list of orders or the connection's buffer was full.
@@ -164,7 +168,20 @@ pub struct OrderSession {
     closing: Closing,
     trouble: Option<Trouble>,
     doubt: Doubt,
+    /// What was sent and perhaps not answered, oldest first; bounded: beyond that it is not watched.
+    waiting: VecDeque<Waiting>,
     counters: SessionCounters,
+}
+
+/// A message whose answer is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    /// The order,
+    id: u64,
+    /// and whether it was its cancel.
+    cancel: bool,
+    /// TSC when it was sent.
+    sent_at: u64,
 }
 
 /// Orders that lost connections left in doubt: the exchange may not have them, or not their cancels.
@@ -239,6 +256,7 @@ impl OrderSession {
             closing: Closing::No,
             trouble: None,
             doubt: Doubt::default(),
+            waiting: VecDeque::with_capacity(config.open_orders),
             counters: SessionCounters::default(),
         }
     }
@@ -286,7 +304,7 @@ impl OrderSession {
             self.filled += self.link.read(&mut self.stream[self.filled..]);
             let mut taken = 0;
             while room >= MOST_EVENTS {
-                let OrderSession { client, stream, filled, live, counters, doubt, link, trouble, .. } = self;
+                let OrderSession { client, stream, filled, live, counters, doubt, link, trouble, waiting, .. } = self;
                 let (retry, retry_at) = (self.retry, &mut self.retry_at);
                 let message = match client.take(&stream[taken..*filled], rx_tsc) {
                     Ok(None) => break,
@@ -312,6 +330,8 @@ impl OrderSession {
                     Happening::Up => {
                         counters.logins += 1;
                         *trouble = None;
+                        // What the last connection left unanswered is settled now.
+                        waiting.clear();
                         match client.received() {
                             Received::Unknown if !live.is_empty() || !doubt.bounds.is_empty() => {
                                 doubt.asked(live.last());
@@ -379,6 +399,7 @@ impl OrderSession {
             return Way::Refused(Refusal::NoRoom);
         };
         let number = self.client.sent(order, now);
+        self.wait(Waiting { id: order.id, cancel: order.kind == OrderKind::Cancel, sent_at: now });
         if order.kind == OrderKind::Cancel {
             if let Some(standing) = self.live.order_mut(order.id) {
                 (standing.leaving, standing.left) = (true, number);
@@ -511,6 +532,7 @@ impl OrderSession {
                     self.live.forget_refused_cancels();
                 }
                 answer(&mut self.client, &mut self.link, now);
+                self.chase(now);
                 if self.link.has_room(LONGEST_SENT)
                     && let Some(n) = self.client.heartbeat(now, &mut out)
                 {
@@ -536,6 +558,7 @@ impl OrderSession {
         }
         let Some((n, number)) = self.client.cancel(id, &order, now, &mut out) else { return false };
         self.link.send(&out[..n]);
+        self.wait(Waiting { id, cancel: true, sent_at: now });
         if let Some(order) = self.live.order_mut(id) {
             (order.leaving, order.left) = (true, number);
         }
@@ -575,6 +598,33 @@ impl OrderSession {
         let kind = if order.known { OrderEventKind::CancelRejected } else { OrderEventKind::LocalReject };
         let reason = Refusal::SessionDown as u16;
         Some(OrderEvent::local(id, order.instrument, order.side, kind, reason))
+    }
+
+    #[inline]
+    fn wait(&mut self, message: Waiting) {
+        if self.waiting.len() < self.waiting.capacity() {
+            self.waiting.push_back(message);
+        }
+    }
+
+    /// What has been waited for for too long. An exchange that is asked says with its answer that everything before was
+    /// answered, or never will be: what was not comes back.
+    fn chase(&mut self, now: u64) {
+        let unanswered = self.counters.unanswered;
+        while let Some(&Waiting { id, cancel, sent_at }) = self.waiting.front() {
+            let waits = |order: LiveOrder| if cancel { order.leaving } else { !order.known };
+            if self.live.order(id).is_some_and(waits) {
+                if now.saturating_sub(sent_at) < self.patience {
+                    break;
+                }
+                self.counters.unanswered += 1;
+            }
+            self.waiting.pop_front();
+        }
+        if self.counters.unanswered > unanswered && self.client.received() == Received::Unknown {
+            self.doubt.asked(self.live.last());
+            self.link.send(&ouch::query());
+        }
     }
 
     fn drop_connection(&mut self, now: u64) {
@@ -924,6 +974,35 @@ mod tests {
         day.hears(b"\0\x01O");
         day.turns(40_000);
         assert!(day.session.close());
+    }
+
+    #[test]
+    fn what_nobody_answers_is_counted_asked_about_and_comes_back() {
+        let mut day = Day::new();
+        day.logged_in(1);
+        for id in 1..=4 {
+            day.sends(Enter, id, 0);
+        }
+        day.hears(b"U     4");
+        (1..=4).for_each(|id| day.answers(&accepted(id)));
+        day.sends(Replace, 5, 1);
+        day.sends(Cancel, 2, 0);
+        day.sends(Cancel, 3, 0);
+        day.answers(&cancelled(3));
+        day.told();
+        // The replacement of 1 and the cancel of 2 are never answered. The exchange may be silent for 15 s.
+        while day.session.counters().0.unanswered == 0 {
+            day.says(b"H");
+            day.turns(1_000);
+            assert!(day.now < 17_000_000);
+        }
+        assert!(day.now > 15_000_000 && day.told().is_empty());
+        day.hears(b"\0\x02UQ");
+        day.answers(&query_response(5));
+        let mut told = day.told();
+        told.sort_by_key(|at| at.1);
+        assert_eq!(told, [(CancelRejected, 2), (LocalReject, 5)]);
+        assert_eq!((day.session.counters().0.unanswered, day.session.standing()), (2, 3));
     }
 
     #[test]
