@@ -419,7 +419,7 @@ pub struct ExchangeArgs {
     /// Begin the market after this time, or with the first login
     #[arg(long, default_value = "0s", value_parser = parse_start, value_name = "DURATION|login")]
     pub start: Start,
-    /// Hold the market open before its close until a client has logged in and out
+    /// Hold the market open before its close until a client has logged in and out, or is gone for as long as --idle
     #[arg(long)]
     pub hold: bool,
     /// After the market's close, say so for this long and wait this long for a client that broke off

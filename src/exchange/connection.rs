@@ -50,7 +50,7 @@ pub enum Cut {
 
 enum Path {
     Tcp(TcpStream),
-    Udp(Datagrams),
+    Udp(Box<Datagrams>),
 }
 
 /// One peer of a UDP socket.
@@ -125,7 +125,7 @@ impl Connection {
         now: Instant,
     ) -> Connection {
         let numbers = has_session.then_some([0; 2]);
-        Connection::new(Path::Udp(Datagrams { socket, peer, numbers, loss, draw }), now)
+        Connection::new(Path::Udp(Box::new(Datagrams { socket, peer, numbers, loss, draw })), now)
     }
 
     fn new(path: Path, now: Instant) -> Connection {
@@ -288,7 +288,9 @@ impl Connection {
                 // It may be gone already.
                 let _ = stream.shutdown(Shutdown::Both);
             }
-            Path::Udp(Datagrams { socket, peer, numbers: Some(_), .. }) if !was_closed => disown(socket, *peer),
+            Path::Udp(datagrams) if datagrams.numbers.is_some() && !was_closed => {
+                disown(&datagrams.socket, datagrams.peer);
+            }
             Path::Udp(_) => {}
         }
     }

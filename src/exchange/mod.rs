@@ -113,7 +113,7 @@ pub struct Config {
     pub cancel_after: Option<Duration>,
     /// When the market begins.
     pub start: Start,
-    /// The market is not closed before a client has logged in and out.
+    /// The market is not closed before a client has logged in and out, or is gone for as long as `idle`.
     pub hold: bool,
     /// How long the end of the session is said, and how long a client that broke off is waited for.
     pub linger: Duration,
@@ -374,7 +374,7 @@ impl Exchange {
         }
         for _ in 0..TURN {
             let Some(due_ns) = self.coming else { return self.close(now) };
-            if self.clock.due(due_ns) > now || self.is_held() {
+            if self.clock.due(due_ns) > now || self.is_held(now) {
                 return;
             }
             self.clock.told(due_ns);
@@ -388,12 +388,12 @@ impl Exchange {
     }
 
     /// Whether the close of the market comes next and has to wait.
-    fn is_held(&self) -> bool {
+    fn is_held(&self, now: Instant) -> bool {
         let closes = self
             .batch
             .message(0)
             .is_some_and(|message| message.first() == Some(&b'S') && message.get(11) == Some(&b'M'));
-        self.config.hold && closes && !self.session.has_logged_out()
+        self.config.hold && closes && !self.session.has_left(now)
     }
 
     fn take_orders(&mut self, now: Instant) {
@@ -496,7 +496,7 @@ impl Exchange {
         orders_udp.into_iter().for_each(|socket| interests.add(socket, false));
         order_streams.chain(snapshot_streams).for_each(|(stream, write)| interests.add(stream, write));
         let mut due = (now + WAIT_MAX).min(self.feed.due()).min(self.session.due(now));
-        if self.phase == Phase::Open && !self.is_held() {
+        if self.phase == Phase::Open && !self.is_held(now) {
             due = due.min(self.coming.map_or(now, |due_ns| self.clock.due(due_ns)));
         }
         interests.wait(due.saturating_duration_since(now)).map_err(Error::Wait)

@@ -172,6 +172,8 @@ pub struct OrderSession {
     /// Since when nobody is logged in who was.
     gone: Option<Instant>,
     has_logged_out: bool,
+    /// When somebody was logged in last.
+    last_in: Option<Instant>,
     counts: SessionCounts,
 }
 
@@ -202,6 +204,7 @@ impl OrderSession {
             peers: Vec::new(),
             gone: None,
             has_logged_out: false,
+            last_in: None,
             counts: SessionCounts::default(),
         }
     }
@@ -277,6 +280,9 @@ impl OrderSession {
             peer.connection.flush();
         }
         let was_in = self.is_logged_in();
+        if was_in {
+            self.last_in = Some(now);
+        }
         self.counts.disconnects +=
             self.peers.iter().filter(|peer| peer.is_logged_in && peer.connection.is_closed()).count() as u64;
         self.peers.retain(|peer| !peer.connection.is_closed());
@@ -337,9 +343,10 @@ impl OrderSession {
         self.peers.iter().any(|peer| peer.is_logged_in)
     }
 
-    /// Whether the client that was logged in last has logged out and no other came.
-    pub fn has_logged_out(&self) -> bool {
-        self.has_logged_out
+    /// Whether the client that was logged in last has logged out, or is gone for as long as it might be silent, and no other
+    /// came.
+    pub fn has_left(&self, now: Instant) -> bool {
+        self.has_logged_out || self.last_in.is_some_and(|at| now.duration_since(at) >= self.config.idle)
     }
 
     /// Whether something waits to leave.

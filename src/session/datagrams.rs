@@ -141,9 +141,10 @@ impl Datagrams {
         }
     }
 
-    /// Close at once.
+    /// Close at once; what was not read is forgotten.
     pub fn abort(&mut self) {
         self.state = State::Closed;
+        self.incoming.clear();
     }
 
     /// A frame that arrived. `emit` gets the frame to send, if it asks for an answer of its own, and says whether it could

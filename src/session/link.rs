@@ -23,7 +23,6 @@ pub enum LinkConfig {
 
 /// The link. Its calls are those of [`Tcp`] and [`Datagrams`].
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a venue, never moved, and no order takes a pointer more")]
 pub enum Link {
     /// TCP.
     Tcp(Tcp),

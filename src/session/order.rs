@@ -187,8 +187,8 @@ struct Waiting {
 /// Orders that lost connections left in doubt: the exchange may not have them, or not their cancels.
 #[derive(Clone, Debug, Default)]
 struct Doubt {
-    /// The greatest id at each login whose question is not answered yet, oldest first. An answer may be to an earlier
-    /// question than the latest, so it settles the oldest; while there are others, another question is asked.
+    /// The greatest id when each question was asked that is not answered yet, oldest first. An answer may be to an earlier
+    /// question than the latest, so it settles the oldest; while that leaves anything in doubt, another question is asked.
     bounds: ArrayVec<u64, 16>,
     /// Being settled: up to this id, from this slot of the list on.
     settling: Option<(u64, usize)>,
@@ -352,8 +352,11 @@ impl OrderSession {
                     }
                     Happening::Message(message) => {
                         room -= said(client, message, rx_tsc, live, counters, doubt, &mut tell);
-                        if doubt.settling.is_some() {
-                            if !doubt.bounds.is_empty() {
+                        if let Some((settled, _)) = doubt.settling {
+                            if let Some(&last) = doubt.bounds.last()
+                                && last > settled
+                            {
+                                doubt.asked(last);
                                 link.send(&ouch::query());
                             }
                             // Before anything that comes after the answer.
@@ -926,6 +929,37 @@ mod tests {
         day.answers(&accepted(2));
         day.answers(&query_response(3));
         assert_eq!((day.told(), day.session.standing()), (vec![(Accepted, 2)], 2));
+    }
+
+    #[test]
+    fn an_answer_to_a_question_too_many_settles_nothing_that_was_sent_after_it() {
+        let mut day = Day::new();
+        let again = |day: &mut Day, sequence| {
+            day.cut();
+            day.turns(4);
+            day.logged_in(sequence);
+            day.hears(b"\0\x02UQ");
+        };
+        day.logged_in(1);
+        day.sends(Enter, 1, 0);
+        again(&mut day, 1);
+        day.sends(Enter, 2, 0);
+        again(&mut day, 1);
+        // Both questions have arrived. After the first answer another is asked.
+        day.answers(&accepted(1));
+        day.answers(&query_response(2));
+        day.hears(b"\0\x02UQ");
+        day.answers(&accepted(2));
+        day.answers(&query_response(3));
+        assert_eq!(day.told(), [(Accepted, 1), (Accepted, 2)]);
+        // Its answer is not read before the next break, and order 3 was sent after it was asked.
+        day.sends(Enter, 3, 0);
+        again(&mut day, 5);
+        day.answers(&query_response(3));
+        assert_eq!(day.told(), [], "order 3 is still on its way");
+        day.answers(&accepted(3));
+        day.answers(&query_response(4));
+        assert_eq!((day.told(), day.session.standing()), (vec![(Accepted, 3)], 3));
     }
 
     #[test]
