@@ -13,7 +13,7 @@ pub const TCP: u8 = 6;
 /// Bytes of a header without options.
 pub const HEADER: usize = 20;
 
-const DONT_FRAGMENT: u16 = 0x4000;
+pub(super) const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
 

@@ -14,6 +14,7 @@ pub mod deep10;
 pub mod ethernet;
 pub mod fix42;
 pub mod iextp;
+pub mod igmp;
 pub mod ipv4;
 pub mod itch50;
 pub mod moldudp64;
