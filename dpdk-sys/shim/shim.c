@@ -176,6 +176,106 @@ int shim_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, u
 	return rte_eth_dev_configure(port, rx_queues, tx_queues, &conf);
 }
 
+int shim_port_link(uint16_t port)
+{
+	struct rte_eth_link link;
+	int rc;
+
+	if (rte_eth_dev_is_removed(port) != 0)
+		return -ENODEV;
+	memset(&link, 0, sizeof(link));
+	rc = rte_eth_link_get_nowait(port, &link);
+	return rc != 0 ? rc : link.link_status == RTE_ETH_LINK_UP;
+}
+
+static uint32_t resets[RTE_MAX_ETHPORTS];
+
+static int on_reset(uint16_t port, enum rte_eth_event_type event, void *arg, void *ret)
+{
+	(void)event, (void)arg, (void)ret;
+	__atomic_fetch_add(&resets[port], 1, __ATOMIC_RELAXED);
+	return 0;
+}
+
+int shim_port_count_resets(uint16_t port)
+{
+	return rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_RESET, on_reset, NULL);
+}
+
+uint32_t shim_port_resets(uint16_t port)
+{
+	return port < RTE_MAX_ETHPORTS ? __atomic_load_n(&resets[port], __ATOMIC_RELAXED) : 0;
+}
+
+int shim_port_multicast(uint16_t port, const uint8_t (*macs)[6], uint32_t n)
+{
+	_Static_assert(sizeof(struct rte_ether_addr) == 6, "an Ethernet address is its bytes");
+	return rte_eth_dev_set_mc_addr_list(port, (struct rte_ether_addr *)(uintptr_t)macs, n);
+}
+
+int shim_flow_steer(uint16_t port, uint32_t group, uint16_t udp_port, uint16_t vlan, uint16_t queue, char *why,
+		    size_t room)
+{
+	struct rte_flow_attr attr;
+	struct rte_flow_item_vlan vlan_spec, vlan_mask;
+	struct rte_flow_item_ipv4 ip_spec, ip_mask;
+	struct rte_flow_item_udp udp_spec, udp_mask;
+	struct rte_flow_action_queue to;
+	struct rte_flow_item pattern[5];
+	struct rte_flow_action actions[2];
+	struct rte_flow_error error;
+	int rc, n = 0;
+
+	memset(&attr, 0, sizeof(attr));
+	memset(&vlan_spec, 0, sizeof(vlan_spec));
+	memset(&vlan_mask, 0, sizeof(vlan_mask));
+	memset(&ip_spec, 0, sizeof(ip_spec));
+	memset(&ip_mask, 0, sizeof(ip_mask));
+	memset(&udp_spec, 0, sizeof(udp_spec));
+	memset(&udp_mask, 0, sizeof(udp_mask));
+	memset(pattern, 0, sizeof(pattern));
+	memset(actions, 0, sizeof(actions));
+	memset(&error, 0, sizeof(error));
+	attr.ingress = 1;
+	pattern[n++].type = RTE_FLOW_ITEM_TYPE_ETH;
+	if (vlan != 0) {
+		vlan_spec.hdr.vlan_tci = rte_cpu_to_be_16(vlan);
+		vlan_mask.hdr.vlan_tci = RTE_BE16(0x0fff);
+		pattern[n].type = RTE_FLOW_ITEM_TYPE_VLAN;
+		pattern[n].spec = &vlan_spec;
+		pattern[n++].mask = &vlan_mask;
+	}
+	ip_spec.hdr.dst_addr = group;
+	ip_mask.hdr.dst_addr = RTE_BE32(0xffffffff);
+	pattern[n].type = RTE_FLOW_ITEM_TYPE_IPV4;
+	pattern[n].spec = &ip_spec;
+	pattern[n++].mask = &ip_mask;
+	udp_spec.hdr.dst_port = udp_port;
+	udp_mask.hdr.dst_port = RTE_BE16(0xffff);
+	pattern[n].type = RTE_FLOW_ITEM_TYPE_UDP;
+	pattern[n].spec = &udp_spec;
+	pattern[n++].mask = &udp_mask;
+	pattern[n].type = RTE_FLOW_ITEM_TYPE_END;
+	to.index = queue;
+	actions[0].type = RTE_FLOW_ACTION_TYPE_QUEUE;
+	actions[0].conf = &to;
+	actions[1].type = RTE_FLOW_ACTION_TYPE_END;
+
+	rc = rte_flow_validate(port, &attr, pattern, actions, &error);
+	if (rc == 0 && rte_flow_create(port, &attr, pattern, actions, &error) == NULL)
+		rc = rte_errno != 0 ? -rte_errno : -EIO;
+	if (rc != 0)
+		snprintf(why, room, "%s", error.message != NULL ? error.message : rte_strerror(-rc));
+	return rc;
+}
+
+int shim_flow_flush(uint16_t port)
+{
+	struct rte_flow_error error;
+
+	return rte_flow_flush(port, &error);
+}
+
 int shim_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, int socket, uint64_t offloads,
 			struct rte_mempool *pool)
 {

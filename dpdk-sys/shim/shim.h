@@ -131,7 +131,19 @@ int shim_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, u
 			uint64_t tx_offloads, uint16_t mtu /* 0: leave */);
 int shim_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, int socket, uint64_t offloads,
 			struct rte_mempool *pool);
+/* 1: up, 0: down, or a negative errno; -ENODEV when the device is gone. Does not wait. */
+int shim_port_link(uint16_t port);
+/* Count reset events of the port from now on, and how many there were. */
+int shim_port_count_resets(uint16_t port);
+uint32_t shim_port_resets(uint16_t port);
+int shim_port_multicast(uint16_t port, const uint8_t (*macs)[6], uint32_t n);
 int shim_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, int socket, uint64_t offloads);
+
+/* Have the device put UDP to `group`:`udp_port` (network order), with this VLAN tag unless it is 0, into `queue`: validated,
+ * then created. 0 or a negative errno, and the device's words in `why`. */
+int shim_flow_steer(uint16_t port, uint32_t group, uint16_t udp_port, uint16_t vlan, uint16_t queue, char *why,
+		    size_t room);
+int shim_flow_flush(uint16_t port);
 
 /* rte_ring, one producer and one consumer.
  *

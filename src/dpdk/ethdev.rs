@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A port. Clones and queues are owners; the last one to go stops and closes the device.
 #[derive(Clone, Debug)]
-pub struct Port(Arc<Device>);
+pub struct Port(pub(super) Arc<Device>);
 
 /// What a port shall be.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +28,9 @@ pub struct PortConfig {
     pub timestamp: Offload,
     /// Receive every frame on the wire.
     pub promiscuous: bool,
-    /// Receive every multicast frame; where the driver cannot, every frame on the wire.
-    pub all_multicast: bool,
+    /// Receive the multicast frames to these addresses; where the driver does not filter, every multicast frame, and where it
+    /// has no such mode, every frame on the wire. Nothing is done without any.
+    pub multicast: Vec<[u8; 6]>,
     /// Largest IP packet; `None` leaves the driver's.
     pub mtu: Option<u16>,
 }
@@ -66,8 +67,36 @@ pub struct Started {
     pub tx: Vec<TxQueue>,
     /// Whether the device verifies checksums. False: verify in software.
     pub checksum: bool,
+    /// Which multicast frames the device lets through.
+    pub multicast: Multicast,
     /// Whether the device stamps frames because it was asked to. Some drivers, such as net_pcap, do so unasked.
     pub timestamp: bool,
+}
+
+/// Which multicast frames a device lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multicast {
+    /// As it was: no address was asked for.
+    Unchanged,
+    /// Those asked for.
+    Filtered,
+    /// All.
+    All,
+    /// Every frame, whatever its address.
+    Promiscuous,
+}
+
+/// What a driver says of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Up.
+    Up,
+    /// Down.
+    Down,
+    /// The device was pulled out.
+    Gone,
+    /// Nothing.
+    Untold,
 }
 
 /// One receive queue of a running port.
@@ -108,13 +137,15 @@ pub struct PortStats {
 }
 
 #[derive(Debug)]
-struct Device {
+pub(super) struct Device {
     id: u16,
     name: String,
     info: dpdk_sys::shim_port_info,
     /// From the first configuration call on: the device may hold memory of ours.
     configured: AtomicBool,
     started: AtomicBool,
+    /// It may have flow rules.
+    pub(super) steered: AtomicBool,
     pools: Mutex<Vec<Mempool>>,
     eal: Eal,
 }
@@ -168,6 +199,7 @@ impl Port {
             info,
             configured: AtomicBool::new(false),
             started: AtomicBool::new(false),
+            steered: AtomicBool::new(false),
             pools: Mutex::default(),
             eal: eal.clone(),
         })))
@@ -185,9 +217,11 @@ impl Port {
         let rx_offloads = if checksum { CHECKSUM_OFFLOADS } else { 0 }
             | if timestamp { dpdk_sys::SHIM_RX_OFFLOAD_TIMESTAMP } else { 0 };
         let mut all = config.clone();
-        if self.driver() == "net_af_xdp" {
-            // It takes as many queues out as in; what nobody asked for stays unused.
+        if matches!(self.driver().as_str(), "net_af_xdp" | "net_tap") {
+            // They take as many queues out as in; what nobody asked for stays unused.
             all.tx.resize(config.tx.len().max(config.rx.len()), 0);
+        }
+        if self.driver() == "net_af_xdp" {
             // What the kernel has not filled, or not sent, is never given back.
             config.rx.iter().for_each(|queue| queue.pool.keep_from());
         }
@@ -197,29 +231,44 @@ impl Port {
         // SAFETY: a configured port.
         self.done("did not start", unsafe { dpdk_sys::rte_eth_dev_start(id) })?;
         self.0.started.store(true, Ordering::SeqCst);
+        // SAFETY: a running port. What does not tell of resets has none.
+        let _ = unsafe { dpdk_sys::shim_port_count_resets(id) };
         look_up_stamps(&self.0.eal);
         if config.promiscuous {
             // SAFETY: a running port.
             self.done("did not become promiscuous", unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) })?;
         }
-        if config.all_multicast {
-            // SAFETY: a running port.
-            let mut rc = unsafe { dpdk_sys::rte_eth_allmulticast_enable(id) };
-            if rc == -libc::ENOTSUP {
-                // A driver without the one, such as net_af_packet, has the other, which is more of the same.
-                // SAFETY: a running port.
-                rc = unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) };
-            }
-            self.done("receives neither all multicast groups nor everything", rc)?;
-        }
+        let multicast = self.let_through(&config.multicast)?;
         let queues = |n: usize| 0..n as u16;
         Ok(Started {
             rx: queues(config.rx.len()).map(|queue| RxQueue { port: id, queue, device: self.clone() }).collect(),
             tx: queues(config.tx.len()).map(|queue| TxQueue { port: id, queue, device: self.clone() }).collect(),
             checksum,
+            multicast,
             timestamp,
             port: self,
         })
+    }
+
+    /// See [`PortConfig::multicast`].
+    fn let_through(&self, macs: &[[u8; 6]]) -> Result<Multicast, DpdkError> {
+        if macs.is_empty() {
+            return Ok(Multicast::Unchanged);
+        }
+        let id = self.0.id;
+        // SAFETY: a running port and as many addresses as are announced.
+        if unsafe { dpdk_sys::shim_port_multicast(id, macs.as_ptr(), macs.len() as u32) } == 0 {
+            return Ok(Multicast::Filtered);
+        }
+        // SAFETY: a running port.
+        if unsafe { dpdk_sys::rte_eth_allmulticast_enable(id) } == 0 {
+            return Ok(Multicast::All);
+        }
+        // A driver without the one, such as net_af_packet, has the other, which is more of the same.
+        // SAFETY: a running port.
+        let rc = unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) };
+        self.done("receives neither single multicast groups, nor all of them, nor everything", rc)?;
+        Ok(Multicast::Promiscuous)
     }
 
     /// EAL's name of it.
@@ -260,6 +309,23 @@ impl Port {
     /// Whether the device can stamp received frames.
     pub fn has_rx_timestamp(&self) -> bool {
         self.0.info.rx_offloads & dpdk_sys::SHIM_RX_OFFLOAD_TIMESTAMP != 0
+    }
+
+    /// Its link. Does not wait; a system call in some drivers: not for the path.
+    pub fn link(&self) -> Link {
+        // SAFETY: an open port.
+        match unsafe { dpdk_sys::shim_port_link(self.0.id) } {
+            0 => Link::Down,
+            rc if rc == -libc::ENODEV => Link::Gone,
+            rc if rc < 0 => Link::Untold,
+            _ => Link::Up,
+        }
+    }
+
+    /// Times that the device said it was reset, since it was started.
+    pub fn resets(&self) -> u32 {
+        // SAFETY: any number.
+        unsafe { dpdk_sys::shim_port_resets(self.0.id) }
     }
 
     /// The device's clock now, in its own ticks: that of the stamps it puts on frames. `None` when the driver cannot tell;
@@ -433,11 +499,20 @@ impl TxQueue {
 }
 
 impl Device {
+    /// Take all flow rules away.
+    pub(super) fn flush(&self) {
+        if self.steered.swap(false, Ordering::SeqCst) {
+            // SAFETY: a running port. What cannot be taken away goes with the device.
+            let _ = unsafe { dpdk_sys::shim_flow_flush(self.id) };
+        }
+    }
+
     /// A closed device is gone from EAL for good, so one that was only looked at stays open.
     fn close(&self) {
         if !self.configured.load(Ordering::SeqCst) {
             return;
         }
+        self.flush();
         // SAFETY: every queue holds the port, so none is in use. Closing gives the device's frames back to their pools,
         // which are dropped after this.
         let (stopped, closed) = unsafe {

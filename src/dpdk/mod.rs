@@ -18,6 +18,8 @@ mod error;
 #[cfg(feature = "dpdk")]
 pub mod ethdev;
 #[cfg(feature = "dpdk")]
+pub mod flow;
+#[cfg(feature = "dpdk")]
 mod frame;
 #[cfg(feature = "dpdk")]
 pub mod lcore;

@@ -88,6 +88,24 @@ pub struct PortFile {
     /// Who receives when feeds of several venues arrive on the port. Only with the driver `ethdev`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receiver: Option<ReceiverFile>,
+    /// Join the groups of the feeds on the port, where the kernel does not own it. Only with the driver `ethdev`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub igmp: Option<IgmpFile>,
+}
+
+/// How groups are joined.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct IgmpFile {
+    /// Version of IGMP.
+    #[serde(default = "version_3")]
+    pub version: IgmpVersion,
+    /// Our IPv4 address on the feed's network.
+    pub address: Interface,
+    /// VLAN of the groups; none unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<VlanId>,
 }
 
 /// Who receives for several venues: one lcore, which gives every packet to the venue that listens to its group.
@@ -348,6 +366,9 @@ pub struct LineFile {
     /// device, each group then belongs to one of them.
     #[serde(default)]
     pub queue: Queue,
+    /// VLAN id that its packets are tagged with: only the device's flow rules need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<VlanId>,
     /// Multicast groups as `address:port`. Group i of every line carries channel i.
     pub groups: Vec<Group>,
 }
@@ -827,6 +848,10 @@ pub type Depth = Within<1, 1_048_576>;
 pub type Queue = Within<0, 255>;
 /// Descriptors of a queue.
 pub type Descriptors = Within<32, 32_768>;
+/// Version of IGMP.
+pub type IgmpVersion = Within<2, 3>;
+/// Id of a VLAN.
+pub type VlanId = Within<1, 4094>;
 /// Shares in a round lot.
 pub type Lot = Within<1, 1_000_000>;
 /// Instruments of a venue.
@@ -1140,6 +1165,10 @@ fn burst_of_32() -> Burst {
     Within(32)
 }
 
+fn version_3() -> IgmpVersion {
+    Within(3)
+}
+
 fn prefix_of_24() -> PrefixBits {
     Within(24)
 }
@@ -1223,10 +1252,14 @@ fn check_ports(file: &PipelineFile) -> Result<(), FileError> {
                 unique(&mut devices, device, i, "ports", "device")?;
             }
             (Driver::Capture, None)
-                if port.rx_descriptors.is_none() && port.tx_descriptors.is_none() && port.receiver.is_none() => {}
+                if port.rx_descriptors.is_none()
+                    && port.tx_descriptors.is_none()
+                    && port.receiver.is_none()
+                    && port.igmp.is_none() => {}
             (Driver::Capture, _) => {
-                let remedy = "remove device, rx_descriptors, tx_descriptors and receiver, or make the driver `ethdev`";
-                let found = "a capture has no device, no descriptors and no receiver";
+                let remedy =
+                    "remove device, rx_descriptors, tx_descriptors, receiver and igmp, or make the driver `ethdev`";
+                let found = "a capture has no device, no descriptors, no receiver and no groups to join";
                 return invalid(format!("ports[{i}]"), found, remedy);
             }
         }

@@ -48,6 +48,7 @@ struct Venue<'a> {
     trouble: Option<Trouble>,
     stuck: bool,
     alarmed: bool,
+    misdirected: bool,
     /// Reasons that were logged.
     told: Vec<KillReason>,
 }
@@ -92,6 +93,7 @@ impl<'a> Guard<'a> {
             trouble: None,
             stuck: false,
             alarmed: false,
+            misdirected: false,
             told: Vec::new(),
         });
         let venues: Vec<Venue<'a>> = venues.collect();
@@ -189,6 +191,13 @@ impl Venue<'_> {
 
     /// Log the reasons that are new, whoever gave them.
     fn tell(&mut self) {
+        if self.shared.misdirected() > 0 && !std::mem::replace(&mut self.misdirected, true) {
+            log::error!(
+                "venue {}: the device puts packets into other queues than its flow rules say, and venues lose them: let them share \
+                 one queue in the pipeline file",
+                self.name
+            );
+        }
         let reasons: Vec<KillReason> = self.shared.kill().reasons().collect();
         for reason in reasons.iter().filter(|reason| !self.told.contains(reason)) {
             log::warn!("venue {}: kill switch: {}; only cancels leave", self.name, reason.name());

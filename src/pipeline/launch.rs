@@ -4,12 +4,15 @@
 //! rings and memory on the nodes the plan says, builds each venue's chains, runs them, waits until they have drained,
 //! and gives everything back in the opposite order. Decides nothing: that is the plan.
 
+use super::carrier::Carrier;
 use super::file::{self, Check, ChecksumPolicy, Driver, FeedProtocol, WhenFull as WhenFullFile};
 use super::follow::{FollowError, Following};
 use super::guard::{Guard, Heart};
 use super::layout::{Layout, idle};
+use super::multicast::{self, Membership};
 use super::plan::{
-    LcorePlan, LinePlan, Link, Mode, Plan, RingPlan, Segment as SegmentPlan, SharePlan, Stage, VenuePlan,
+    FRAME_ROOM, LcorePlan, LinePlan, Link, Mode, Plan, PortPlan, RingPlan, Segment as SegmentPlan, SharePlan, Stage,
+    VenuePlan,
 };
 use super::record;
 use super::reload::{CHANGES, Reloads, Scripted};
@@ -19,6 +22,8 @@ use super::table;
 use crate::arena::{Arena, ArenaFull};
 use crate::book::{BookConfig, Books};
 use crate::control::{Control, ControlError, Reach, Request, VenueHandle};
+use crate::dpdk::ethdev::Multicast;
+use crate::dpdk::flow::Rule;
 use crate::dpdk::ring::{Consumer, spsc};
 use crate::dpdk::sizes::HEADROOM;
 use crate::dpdk::{DpdkError, Eal, Lcore, Mempool, Region, Socket, ethdev, lcore};
@@ -54,8 +59,10 @@ use crate::stages::{
 use crate::strategy::{InstrumentSpec, Orders};
 use crate::sys::privileges::{self, Capability, Needs};
 use crate::sys::{affinity, thread};
+use crate::wire::igmp;
 use arc_swap::ArcSwap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -339,6 +346,11 @@ pub fn launch(
         .iter()
         .map(|p| Mempool::frames(&eal, &p.name, p.mbufs, p.cache, p.data_room - HEADROOM as u16, Socket::Node(p.node)))
         .collect::<Result<Vec<_>, _>>()?;
+    let report_pools = plan.ports.iter().enumerate().filter(|(_, port)| port.igmp.is_some()).map(|(at, _)| {
+        let name = format!("tp.igmp{at}");
+        Ok((at, Mempool::frames(&eal, &name, multicast::MBUFS, 0, FRAME_ROOM as u16, Socket::Any)?))
+    });
+    let report_pools = report_pools.collect::<Result<Vec<_>, DpdkError>>()?;
     let mut devices = Devices::open(plan, &eal, &pools)?;
 
     // Loaders get a head start, so that a replay measures the pipeline and not the inflating of a file.
@@ -391,6 +403,10 @@ pub fn launch(
     let mut boards: BTreeMap<u32, Boards> = BTreeMap::new();
     let drained: BTreeMap<(usize, Stage), Arc<AtomicBool>> =
         plan.lcores.iter().flat_map(|l| &l.segments).map(|s| ((s.venue, s.last), Arc::default())).collect();
+    // What was planned goes on to be what a changed file is held against.
+    let planned = plan;
+    let plan = &planned.steered(&devices.steered);
+    table::port_lines(plan).iter().for_each(|line| eprintln!("{line}"));
     let (mut receivers, mut shares) = match options.follow {
         None => receivers(plan, &eal, &mut devices, &shared, &clock, options)?,
         Some(_) => Default::default(),
@@ -486,7 +502,7 @@ pub fn launch(
         lcores: plan.lcores.iter().map(|lcore| watch(lcore, &boards[&lcore.id])).collect(),
         links: links.clone(),
         pools: pools.clone(),
-        devices: watched,
+        devices: watched.clone(),
         clock,
         interval: Duration::from_millis(plan.record.interval_ms.into()),
         ask: ask.clone(),
@@ -498,7 +514,7 @@ pub fn launch(
     };
     let recorder = Recorder::start(recorder, record::background(plan)).map_err(LaunchError::Recorder)?;
     let began = Instant::now();
-    let mut reloads = Reloads::new(program, plan, outboxes);
+    let mut reloads = Reloads::new(program, planned, outboxes);
     for Scripted { from_sequence, plan } in &options.reloads {
         reloads.take(plan.clone(), *from_sequence).map_err(LaunchError::Reload)?;
     }
@@ -508,7 +524,12 @@ pub fn launch(
     let hearts =
         plan.lcores.iter().map(|lcore| Heart::new(lcore.id, boards[&lcore.id].lcore.clone(), plan.venues_of(lcore)));
     let metrics = serving.as_ref().map(|serving| serving.metrics.clone());
+    let trading: Vec<_> = handles.iter().map(|handle| handle.trading.clone()).collect();
+    let carrier = Carrier::new(plan, if plan.mode == Mode::Run { watched } else { Vec::new() }, &trading);
+    let memberships = memberships(plan, &mut devices, &report_pools, &shared);
     let mut running = Running {
+        memberships,
+        carrier,
         mode: plan.mode,
         docks: &docks,
         boards: &boards,
@@ -534,6 +555,8 @@ pub fn launch(
     if let late @ 1.. = running.reloads.pending() {
         log::warn!("{late} changes still waited for their packet when the run ended");
     }
+    let links_told = running.carrier.told();
+    std::mem::take(&mut running.memberships).into_iter().for_each(Membership::leave);
     drop(running);
 
     let mut venues: Vec<VenueReport> =
@@ -569,6 +592,7 @@ pub fn launch(
         oversubscribed: plan.oversubscribed,
         mbufs_in_use,
         ports: received,
+        warnings: links_told,
         wall_seconds,
         recorder: recorded.last.recorder,
     };
@@ -588,6 +612,10 @@ fn open_kill_file(venue: &VenuePlan, kill: &Kill) -> Result<Option<KillFile>, La
 
 /// What the control thread watches and changes while lcores run.
 struct Running<'a, 'm> {
+    /// Of the groups of ports.
+    memberships: Vec<Membership>,
+    /// Links of devices.
+    carrier: Carrier,
     mode: Mode,
     docks: &'a BTreeMap<u32, Dock<'m>>,
     boards: &'a BTreeMap<u32, Boards>,
@@ -688,6 +716,8 @@ fn run_lcores(
             let failed = shared.iter().any(|s| s.failed());
             let stopping = failed || running.controls.stop.load(Ordering::Relaxed);
             running.guard.look(Instant::now(), stopping);
+            running.carrier.look(Instant::now());
+            running.memberships.iter_mut().for_each(|membership| membership.look(Instant::now()));
             if stopping {
                 shared.iter().for_each(|s| s.close_intake());
                 let late = stopped_at.get_or_insert(elapsed).saturating_add(DRAIN) < elapsed;
@@ -808,13 +838,15 @@ fn ends<T: Send>(link: &Link, eal: &Eal) -> Result<Ends<T>, DpdkError> {
 
 /// Queues of DPDK devices, each handed out once.
 struct Devices {
+    /// Ports that put packets into queues by their groups.
+    steered: Vec<usize>,
     rx: BTreeMap<(usize, u16), ethdev::RxQueue>,
     tx: BTreeMap<(usize, u16), ethdev::TxQueue>,
 }
 
 impl Devices {
     fn open(plan: &Plan, eal: &Eal, pools: &[Mempool]) -> Result<Self, DpdkError> {
-        let mut devices = Devices { rx: BTreeMap::new(), tx: BTreeMap::new() };
+        let mut devices = Devices { steered: Vec::new(), rx: BTreeMap::new(), tx: BTreeMap::new() };
         for (at, port) in plan.ports.iter().enumerate() {
             let (Driver::Ethdev, Some(device)) = (port.driver, &port.device) else { continue };
             let pool_of = |queue: u32| {
@@ -843,15 +875,24 @@ impl Devices {
             }
             let config = ethdev::PortConfig {
                 rx,
-                tx: (0..port.tx_queues).map(|_| port.tx_descriptors as u16).collect(),
+                tx: (0..port.tx_queues).map(|queue| tx_descriptors(port, queue)).collect(),
                 checksum: ethdev::Offload::IfAvailable,
                 timestamp: ethdev::Offload::IfAvailable,
-                all_multicast: true,
+                multicast: macs(plan, at),
                 ..ethdev::PortConfig::default()
             };
             let started = opened.start(&config)?;
-            let said = if started.checksum { "in the device" } else { "in software" };
-            log::info!("port {} ({device}, {}): checksums verified {said}", port.name, started.port.driver());
+            eprintln!("port {}: {device} ({}): {}", port.name, started.port.driver(), negotiated(&started));
+            if port.receiver.as_ref().is_some_and(|receiver| receiver.steerable && queues >= receiver.queues.len()) {
+                let rules = rules(plan, at);
+                match started.port.steer(&rules) {
+                    Ok(()) => {
+                        eprintln!("port {}: {device} steers {} groups to their queues", port.name, rules.len());
+                        devices.steered.push(at);
+                    }
+                    Err(why) => eprintln!("port {}: {device} does not steer: {why}", port.name),
+                }
+            }
             devices.rx.extend(started.rx.into_iter().enumerate().map(|(queue, q)| ((at, queue as u16), q)));
             devices.tx.extend(started.tx.into_iter().enumerate().map(|(queue, q)| ((at, queue as u16), q)));
         }
@@ -865,6 +906,59 @@ impl Devices {
             queues.chain(self.tx.iter().map(|(at, queue)| (at.0, queue.port()))).collect();
         all.into_iter().map(|(port, device)| (plan.ports[port].name.clone(), device.clone())).collect()
     }
+}
+
+/// What came of asking a device for what it may do.
+fn negotiated(started: &ethdev::Started) -> String {
+    let checksums = if started.checksum { "in the device" } else { "in software" };
+    let stamps = if started.timestamp { "the device's stamp" } else { "no stamp asked of the device" };
+    let multicast = match started.multicast {
+        Multicast::Unchanged => "no multicast wanted",
+        Multicast::Filtered => "multicast of the feeds' groups",
+        Multicast::All => "all multicast, as it does not filter",
+        Multicast::Promiscuous => "every frame, as it does not filter",
+    };
+    format!("checksums verified {checksums}, {stamps}, VLAN tags left in frames, {multicast}")
+}
+
+fn tx_descriptors(port: &PortPlan, queue: u32) -> u16 {
+    match &port.igmp {
+        Some(igmp) if u32::from(igmp.queue) == queue => multicast::DESCRIPTORS,
+        _ => port.tx_descriptors as u16,
+    }
+}
+
+/// Where the groups of the feeds on a port go.
+fn rules(plan: &Plan, port: usize) -> Vec<Rule> {
+    let lines = plan.venues.iter().flat_map(|venue| &venue.feed.lines).filter(|line| line.port == port);
+    let rules = lines
+        .flat_map(|line| line.groups.iter().map(|group| Rule { group: *group, vlan: line.vlan, queue: line.queue }));
+    rules.collect()
+}
+
+/// Ethernet addresses of what the feeds on a port listen to, and of routers' queries to all.
+fn macs(plan: &Plan, port: usize) -> Vec<[u8; 6]> {
+    let lines = plan.venues.iter().flat_map(|venue| &venue.feed.lines).filter(|line| line.port == port);
+    let groups: BTreeSet<[u8; 6]> = lines.flat_map(|line| &line.groups).map(|group| igmp::mac(*group.ip())).collect();
+    let queries = Some(igmp::mac(Ipv4Addr::new(224, 0, 0, 1))).filter(|_| !groups.is_empty());
+    groups.into_iter().chain(queries).collect()
+}
+
+/// What keeps the groups of ports, and the pools of its frames, which outlive the devices.
+fn memberships(
+    plan: &Plan,
+    devices: &mut Devices,
+    pools: &[(usize, Mempool)],
+    shared: &[Arc<Shared>],
+) -> Vec<Membership> {
+    let membership = |(at, pool): &(usize, Mempool)| {
+        let igmp = plan.ports[*at].igmp.as_ref()?;
+        let queue = devices.tx.remove(&(*at, igmp.queue))?;
+        let venues = plan.venues.iter().zip(shared);
+        let heard = venues.filter(|(venue, _)| venue.feed.lines.iter().any(|line| line.port == *at));
+        Some(Membership::new(igmp, queue, pool.clone(), heard.map(|(_, shared)| shared.clone()).collect()))
+    };
+    pools.iter().filter_map(membership).collect()
 }
 
 /// By lcore: what receives for several venues. By venue and port: what it gives them.
@@ -905,9 +999,6 @@ fn receivers(
             stamps: options.stamps != Stamping::Off,
         };
         receivers.entry(receiver.lcore).or_default().push(Receiver::new(parts));
-    }
-    for line in table::receivers(plan) {
-        eprintln!("{line}");
     }
     Ok((receivers, shares))
 }
@@ -1036,6 +1127,9 @@ impl Builder<'_> {
     fn parse<'m>(&mut self, arena: &mut Arena<'m>) -> Result<Parse<'m>, LaunchError> {
         let venue = self.venue;
         let inlets = venue.inlets(&self.plan.ports);
+        let steered = inlets.iter().filter(|inlet| self.devices.steered.contains(&inlet.0));
+        let elsewhere = steered.flat_map(|inlet| rules(self.plan, inlet.0)).map(|rule| (rule.group, Owner::default()));
+        let elsewhere = Groups::new(&elsewhere.collect::<Vec<_>>());
         let mut groups = Vec::new();
         for (line, plan) in venue.feed.lines.iter().enumerate() {
             let port = position(&inlets, plan.inlet(&self.plan.ports));
@@ -1059,6 +1153,7 @@ impl Builder<'_> {
             out: self.wiring.links.parse_strategy.0.take(),
             feed: self.healing(Feed::new(&feed_config(venue), arena)?)?,
             groups,
+            elsewhere,
             addressing: venue.feed.addressing == Check::Verify,
             ip_checksum: verify(venue.feed.ip_checksum),
             udp_checksum: verify(venue.feed.udp_checksum),

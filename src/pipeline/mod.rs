@@ -4,6 +4,8 @@
 //! In: JSON text and facts about the host. Out: a [`plan::Plan`]. Nothing here but `host` reads the system, and
 //! nothing but `launch` changes it.
 
+#[cfg(feature = "dpdk")]
+mod carrier;
 pub mod diff;
 pub mod eal_args;
 pub mod file;
@@ -16,6 +18,8 @@ pub mod host;
 pub mod launch;
 #[cfg(feature = "dpdk")]
 mod layout;
+#[cfg(feature = "dpdk")]
+mod multicast;
 pub mod plan;
 #[cfg(feature = "dpdk")]
 mod record;

@@ -6,8 +6,9 @@
 use super::eal_args::{EalArgs, ranges};
 use super::file::{
     AlarmKind, AllowanceFile, BudgetFile, Check, ChecksumPolicy, CompIdsFile, Driver, Endpoint, EndpointFile, FeedFile,
-    FeedProtocol, HostCheck, Idle, InstrumentFile, KillWhenFile, LimitsFile, LineFile, Listen, Mac, OrderProtocol,
-    PipelineFile, Privileges, ReceiverFile, RecordFile, RiskFile, SessionFile, Transport, VenueFile, WhenFull, nearest,
+    FeedProtocol, HostCheck, Idle, InstrumentFile, KillWhenFile, LimitsFile, LineFile, Listen, Mac, Name,
+    OrderProtocol, PipelineFile, Privileges, ReceiverFile, RecordFile, RiskFile, SessionFile, Transport, VenueFile,
+    WhenFull, nearest,
 };
 use super::host::HostFacts;
 use crate::arena;
@@ -117,6 +118,24 @@ pub struct PortPlan {
     /// Who receives, where feeds of several venues arrive on it; `None` where each rx polls its own queues.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receiver: Option<ReceiverPlan>,
+    /// How its groups are joined; `None` where nobody joins them here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub igmp: Option<IgmpPlan>,
+}
+
+/// How the groups of a port are joined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IgmpPlan {
+    /// Version, 2 or 3.
+    pub version: u8,
+    /// Our address.
+    pub address: Ipv4Addr,
+    /// VLAN of the groups.
+    pub vlan: Option<u16>,
+    /// The groups.
+    pub groups: Vec<Ipv4Addr>,
+    /// The port's transmit queue for it, behind those of orders.
+    pub queue: u16,
 }
 
 /// One lcore that receives what arrives on a port for several venues.
@@ -128,6 +147,8 @@ pub struct ReceiverPlan {
     pub burst: u16,
     /// Queues of the port that it polls.
     pub queues: Vec<u16>,
+    /// Every queue is one venue's: nobody has to receive for several where the device puts packets into queues by their groups.
+    pub steerable: bool,
     /// Whom it receives for.
     pub shares: Vec<SharePlan>,
 }
@@ -261,6 +282,9 @@ pub struct LinePlan {
     pub queue: u16,
     /// Pool it is received into.
     pub pool: usize,
+    /// VLAN of its packets, where the file says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
     /// Groups; group i is channel i.
     pub groups: Vec<SocketAddrV4>,
 }
@@ -699,6 +723,14 @@ impl Plan {
         self.lcores.iter().find(|l| l.id == id)
     }
 
+    /// The same where the devices of these ports put packets into queues by their groups: nobody receives for several venues.
+    pub fn steered(&self, ports: &[usize]) -> Plan {
+        let mut plan = self.clone();
+        ports.iter().for_each(|&port| plan.ports[port].receiver = None);
+        plan.lcores.iter_mut().for_each(|lcore| lcore.receives.retain(|port| !ports.contains(port)));
+        plan
+    }
+
     /// The venues that an lcore does something for.
     pub fn venues_of(&self, lcore: &LcorePlan) -> Vec<usize> {
         let shares =
@@ -870,20 +902,35 @@ fn plan_ports(file: &PipelineFile, host: &HostFacts, request: &Request) -> Resul
         let feeds =
             file.venues.iter().flat_map(|v| &v.feed.lines).filter(|l| l.port == port.name).map(|l| l.queue.value());
         let orders = file.venues.iter().map(|v| &v.orders).filter(|o| o.port == port.name).map(|o| o.queue.value());
-        let tx_queues = orders.clone().map(|q| q + 1).max().unwrap_or(0);
+        let order_queues = orders.clone().map(|q| q + 1).max().unwrap_or(0);
+        let igmp = port.igmp.as_ref().filter(|_| live).map(|igmp| IgmpPlan {
+            version: igmp.version.value() as u8,
+            address: igmp.address.0,
+            vlan: igmp.vlan.map(|id| id.value() as u16),
+            groups: groups(file, &port.name).into_iter().collect(),
+            queue: order_queues as u16,
+        });
+        let igmp = igmp.filter(|igmp| !igmp.groups.is_empty());
         ports.push(PortPlan {
             name: port.name.to_string(),
             driver,
             node: device.as_ref().and_then(|d| host.device_nodes.get(d)).copied(),
             device,
             rx_queues: feeds.chain(orders).map(|q| q + 1).max().unwrap_or(0),
-            tx_queues,
+            tx_queues: order_queues + u32::from(igmp.is_some()),
+            igmp,
             rx_descriptors: descriptors(port.rx_descriptors),
             tx_descriptors: descriptors(port.tx_descriptors),
             receiver: None,
         });
     }
     Ok(ports)
+}
+
+/// The groups of all feeds on a port.
+fn groups(file: &PipelineFile, port: &Name) -> BTreeSet<Ipv4Addr> {
+    let lines = file.venues.iter().flat_map(|venue| &venue.feed.lines).filter(|line| line.port == *port);
+    lines.flat_map(|line| &line.groups).map(|group| *group.0.ip()).collect()
 }
 
 /// The venues whose feeds arrive on a port, in the file's order.
@@ -893,12 +940,15 @@ fn fed_by<'f>(file: &'f PipelineFile, port: &str) -> impl Iterator<Item = (usize
     file.venues.iter().enumerate().filter(move |(_, venue)| fed(venue))
 }
 
-/// The devices that feeds of several venues arrive on, and the lcore that receives for them.
+/// The devices whose packets have to be sorted, as feeds of several venues, or of several queues, arrive on them; and the lcore that receives for them.
 fn receiving(file: &PipelineFile, ports: &[PortPlan]) -> BTreeMap<usize, u32> {
     let mut receiving = BTreeMap::new();
     for (at, (port, plan)) in file.ports.iter().zip(ports).enumerate() {
         let mut venues = fed_by(file, &plan.name);
-        if let (Driver::Ethdev, Some((_, first)), Some(_)) = (plan.driver, venues.next(), venues.next()) {
+        let (first, several) = (venues.next(), venues.next().is_some());
+        let lines = file.venues.iter().flat_map(|venue| &venue.feed.lines).filter(|line| line.port == port.name);
+        let sorted = several || lines.map(|line| line.queue).collect::<BTreeSet<_>>().len() > 1;
+        if let (Driver::Ethdev, Some((_, first)), true) = (plan.driver, first, sorted) {
             let lcore = port.receiver.as_ref().and_then(|receiver| receiver.lcore);
             receiving.insert(at, lcore.map_or(first.stages.rx.lcore.value(), |lcore| lcore.value()));
         }
@@ -911,6 +961,11 @@ fn plan_receiver(file: &PipelineFile, at: usize, lcore: u32, node_of: &BTreeMap<
     let ReceiverFile { burst, depth, .. } = port.receiver.clone().unwrap_or_default();
     let lines = file.venues.iter().flat_map(|venue| &venue.feed.lines).filter(|line| line.port == port.name);
     let queues: BTreeSet<u16> = lines.map(|line| line.queue.value() as u16).collect();
+    let polled = |venue: &VenueFile| -> BTreeSet<u32> {
+        let lines = venue.feed.lines.iter().filter(|line| line.port == port.name);
+        lines.map(|line| line.queue.value()).collect()
+    };
+    let of_venues: usize = fed_by(file, port.name.as_str()).map(|(_, venue)| polled(venue).len()).sum();
     let share = |(venue, file): (usize, &VenueFile)| {
         let (element_bytes, bytes) = ring_size::<FramePointer>(depth.value() as usize);
         let node = node_of[&file.stages.rx.lcore.value()];
@@ -922,6 +977,7 @@ fn plan_receiver(file: &PipelineFile, at: usize, lcore: u32, node_of: &BTreeMap<
     ReceiverPlan {
         lcore,
         burst: burst.value() as u16,
+        steerable: of_venues == queues.len(),
         queues: queues.into_iter().collect(),
         shares: fed_by(file, port.name.as_str()).map(share).collect(),
     }
@@ -1131,6 +1187,7 @@ fn plan_venue(
         port,
         queue: queue as u16,
         pool: shared_pool(port).unwrap_or_else(|| pool_of(node)),
+        vlan: line.vlan.map(|id| id.value() as u16),
         groups: line.groups.iter().map(|g| g.0).collect(),
     });
     let line_plans: Vec<LinePlan> = line_plans.collect();

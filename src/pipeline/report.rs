@@ -320,6 +320,8 @@ pub struct RunFacts {
     pub mbufs_in_use: u64,
     /// Ports that one lcore received for several venues.
     pub ports: Vec<PortReport>,
+    /// What else the user should know.
+    pub warnings: Vec<String>,
     /// Wall time of the run, used where no stamps were taken.
     pub wall_seconds: f64,
     /// The recorder's account.
@@ -374,6 +376,7 @@ impl Summary {
                 .iter()
                 .flat_map(|v| &v.warnings)
                 .chain(facts.ports.iter().flat_map(|port| &port.warnings))
+                .chain(&facts.warnings)
                 .cloned()
                 .collect(),
             ports: facts.ports,

@@ -2,7 +2,7 @@
 
 use super::eal_args::ranges;
 use super::file::{Driver, Idle, WhenFull};
-use super::plan::{Link, Mode, Plan, PoolPurpose, PortPlan, Stage, VenuePlan};
+use super::plan::{IgmpPlan, Link, Mode, Plan, PoolPurpose, PortPlan, Stage, VenuePlan};
 use std::fmt::Write;
 
 /// The plan as tables: stages and links, lcores, ports, pools, memory by node; then EAL's arguments and what to beware of.
@@ -30,7 +30,7 @@ pub fn render(plan: &Plan) -> String {
         let _ = write!(out, ", capture windows {} beside it", size(plan.capture_window_bytes));
     }
     let _ = writeln!(out, "\nEAL arguments: {}", plan.eal_args.join(" "));
-    for line in receivers(plan) {
+    for line in port_lines(plan) {
         let _ = writeln!(out, "{line}");
     }
     for warning in &plan.warnings {
@@ -39,20 +39,27 @@ pub fn render(plan: &Plan) -> String {
     out
 }
 
-/// A line for each port that one lcore receives for several venues.
-pub fn receivers(plan: &Plan) -> Vec<String> {
-    let line = |port: &PortPlan| {
+/// What is out of the ordinary with ports, a line each: one lcore that receives for several venues, groups joined here.
+pub fn port_lines(plan: &Plan) -> Vec<String> {
+    let igmp = |port: &PortPlan| {
+        let IgmpPlan { version, address, vlan, groups, .. } = port.igmp.as_ref()?;
+        let vlan = vlan.map_or_else(String::new, |id| format!(" in VLAN {id}"));
+        let n = groups.len();
+        Some(format!("port {}: {n} groups are joined by IGMP version {version} as {address}{vlan}", port.name))
+    };
+    let receiver = |port: &PortPlan| {
         let receiver = port.receiver.as_ref()?;
         let venues: Vec<&str> = receiver.shares.iter().map(|share| plan.venues[share.venue].name.as_str()).collect();
+        let unless = if receiver.steerable { "unless the device steers, " } else { "" };
         Some(format!(
-            "port {}: lcore {} receives for {} and gives each its packets by their groups, {} waiting at most",
+            "port {}: {unless}lcore {} receives for {} and gives each its packets by their groups, {} waiting at most",
             port.name,
             receiver.lcore,
             venues.join(", "),
             receiver.shares[0].ring.depth,
         ))
     };
-    plan.ports.iter().filter_map(line).collect()
+    plan.ports.iter().flat_map(|port| [receiver(port), igmp(port)]).flatten().collect()
 }
 
 /// Bytes as a person reads them: whole below 1 KiB, one decimal above.

@@ -8,7 +8,7 @@ use rtrb::RingBuffer;
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// A change, and where in the feed it is to happen.
 pub struct Change {
@@ -43,14 +43,32 @@ pub struct Inbox {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Trading {
-    pause_wanted: AtomicBool,
+    /// Who wants it paused: bits.
+    pause_wanted: AtomicU8,
     paused: AtomicBool,
 }
 
+/// A person wants the pause,
+const PERSON: u8 = 1;
+/// or the link of a port is down.
+const LINK: u8 = 2;
+
 impl Trading {
-    /// Let it trade, or not.
+    /// Let it trade, as far as a person is concerned, or not.
     pub fn set(&self, trade: bool) {
-        self.pause_wanted.store(!trade, Ordering::Relaxed);
+        self.vote(PERSON, trade);
+    }
+
+    /// Let it trade, as far as its ports are concerned, or not.
+    pub fn set_link(&self, up: bool) {
+        self.vote(LINK, up);
+    }
+
+    fn vote(&self, who: u8, trade: bool) {
+        match trade {
+            true => self.pause_wanted.fetch_and(!who, Ordering::Relaxed),
+            false => self.pause_wanted.fetch_or(who, Ordering::Relaxed),
+        };
     }
 
     /// What strategy heard last.
@@ -132,7 +150,7 @@ impl Inbox {
     /// Whether the venue is to pause.
     #[inline]
     pub fn pause_wanted(&self) -> bool {
-        self.trading.pause_wanted.load(Ordering::Relaxed)
+        self.trading.pause_wanted.load(Ordering::Relaxed) != 0
     }
 
     /// Say that it is paused, or trades.

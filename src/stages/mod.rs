@@ -67,6 +67,8 @@ pub struct Shared {
     failed: Padded<AtomicBool>,
     deaf: Padded<AtomicBool>,
     missed: Padded<AtomicU64>,
+    queries: Padded<AtomicU64>,
+    misdirected: Padded<AtomicU64>,
     kill: Kill,
 }
 
@@ -190,6 +192,26 @@ impl Shared {
     #[cold]
     fn count_missed(&self, n: u64) {
         self.missed.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Queries of multicast routers that were seen on a port of the venue's feed.
+    pub fn queries(&self) -> u64 {
+        self.queries.0.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn count_query(&self) {
+        self.queries.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Frames that a device was to put into another queue.
+    pub fn misdirected(&self) -> u64 {
+        self.misdirected.0.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn count_misdirected(&self) {
+        self.misdirected.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Frames that parse has finished with.

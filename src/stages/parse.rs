@@ -12,8 +12,8 @@ use crate::feed::{Feed, Moment, Verdict, Window};
 use crate::latency::board::{Account, Count, Entry};
 use crate::latency::clock::Scale;
 use crate::market::{Element, Instrument, Packet};
-use crate::port::Arrival;
-use crate::wire::{ethernet, ipv4, udp};
+use crate::port::{Arrival, Groups};
+use crate::wire::{ethernet, igmp, ipv4, udp};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -54,6 +54,8 @@ pub struct ParseParts<'m> {
     pub feed: Feed<'m>,
     /// Destinations.
     pub groups: Vec<Group>,
+    /// What the port's other queues are for, where the device sorts packets into queues: none of it is to arrive here.
+    pub elsewhere: Groups,
     /// Match destinations at all; off: everything is line 0 of its port, channel 0.
     pub addressing: bool,
     /// IPv4 header checksum.
@@ -91,9 +93,11 @@ pub struct ParseCounters {
     malformed: u64,
     fragment: u64,
     not_udp: u64,
+    igmp_query: u64,
     ip_checksum: u64,
     udp_checksum: u64,
     other_group: u64,
+    wrong_queue: u64,
     empty: u64,
     /// Packets whose wrong IPv4 checksum was counted and let through.
     pub ip_checksum_passed: u64,
@@ -127,9 +131,11 @@ enum Refused {
     Malformed,
     Fragment,
     NotUdp,
+    IgmpQuery,
     IpChecksum,
     UdpChecksum,
     OtherGroup,
+    WrongQueue,
 }
 
 impl<'m> Parse<'m> {
@@ -299,7 +305,7 @@ impl<'m> Parse<'m> {
     /// Decode one frame. False, and nothing done, when what has to come before it fills the window.
     #[inline]
     fn frame(&mut self, at: usize, ahead: &mut impl FnMut(Instrument, u64)) -> bool {
-        let Parse { parts, frames, window, counters, last_group, lap, waiting, .. } = self;
+        let Parse { parts, frames, window, counters, last_group, lap, waiting, shared, .. } = self;
         let frame = &frames[at];
         // rx writes it into every frame; without it the frame did not come through rx.
         let arrival: Arrival = frame.private().unwrap_or_default();
@@ -325,9 +331,17 @@ impl<'m> Parse<'m> {
                     Refused::Malformed => &mut counters.malformed,
                     Refused::Fragment => &mut counters.fragment,
                     Refused::NotUdp => &mut counters.not_udp,
+                    Refused::IgmpQuery => {
+                        shared.count_query();
+                        &mut counters.igmp_query
+                    }
                     Refused::IpChecksum => &mut counters.ip_checksum,
                     Refused::UdpChecksum => &mut counters.udp_checksum,
                     Refused::OtherGroup => &mut counters.other_group,
+                    Refused::WrongQueue => {
+                        shared.count_misdirected();
+                        &mut counters.wrong_queue
+                    }
                 } += 1;
                 return true;
             }
@@ -389,9 +403,11 @@ impl Account for Parse<'_> {
             ("malformed", c.malformed),
             ("IP fragment", c.fragment),
             ("not UDP", c.not_udp),
+            ("IGMP query", c.igmp_query),
             ("IP checksum", c.ip_checksum),
             ("UDP checksum", c.udp_checksum),
             ("other group", c.other_group),
+            ("wrong queue", c.wrong_queue),
             ("heartbeat", f.heartbeats),
             ("end of session", f.ends_of_session),
             ("duplicate", f.duplicate_packets),
@@ -446,7 +462,8 @@ fn payload<'f>(
         return Err(Refused::Fragment);
     }
     if ip.protocol() != ipv4::UDP {
-        return Err(Refused::NotUdp);
+        let query = ip.protocol() == igmp::PROTOCOL && igmp::is_query(ip.payload());
+        return Err(if query { Refused::IgmpQuery } else { Refused::NotUdp });
     }
     let udp = udp::Datagram::parse(ip.payload()).map_err(|_| Refused::Malformed)?;
     let (line, channel) = if parts.addressing {
@@ -454,7 +471,10 @@ fn payload<'f>(
         match parts.groups.get(*last_group).filter(|g| wanted(g)) {
             Some(group) => (group.line, group.channel),
             None => {
-                let at = parts.groups.iter().position(wanted).ok_or(Refused::OtherGroup)?;
+                let Some(at) = parts.groups.iter().position(wanted) else {
+                    let known = parts.elsewhere.owner(ip.dst(), udp.dst_port()).is_some();
+                    return Err(if known { Refused::WrongQueue } else { Refused::OtherGroup });
+                };
                 *last_group = at;
                 (parts.groups[at].line, parts.groups[at].channel)
             }

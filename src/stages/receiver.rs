@@ -11,7 +11,7 @@ use crate::dpdk::{Burst, Port, RxQueue, free_burst};
 use crate::latency::clock::Scale;
 use crate::port::{Arrival, Groups, Owner, Portion, mark};
 use crate::risk::KillReason;
-use crate::wire::{ethernet, ipv4};
+use crate::wire::{ethernet, igmp, ipv4};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,6 +50,7 @@ pub struct Receiver {
     stray: Burst,
     received: u64,
     strays: u64,
+    queries: u64,
     /// Frames for venues whose intake was closed.
     late: u64,
 }
@@ -80,6 +81,7 @@ impl Receiver {
             stray: Burst::new(),
             received: 0,
             strays: 0,
+            queries: 0,
             late: 0,
         }
     }
@@ -133,10 +135,11 @@ impl Receiver {
 
     /// Frames in = given to venues, with what found no room there, + dropped.
     pub fn ledger(&self) -> Ledger {
-        let given = self.received - self.strays - self.late;
+        let given = self.received - self.strays - self.queries - self.late;
         Ledger::new("receive", "frames", self.received)
             .out(given)
             .dropped("no venue listens", self.strays)
+            .dropped("IGMP query", self.queries)
             .dropped("venue stopped", self.late)
     }
 
@@ -151,7 +154,16 @@ impl Receiver {
         };
         self.received += self.frames.len() as u64;
         for (position, mut frame) in self.frames.drain(..).enumerate() {
-            let owner = destination(frame.bytes()).and_then(|(address, port)| self.groups.owner(address, port));
+            let owner = match destination(frame.bytes()) {
+                Destination::Udp(address, port) => self.groups.owner(address, port),
+                Destination::Other => None,
+                Destination::Query => {
+                    // Whoever keeps the port's groups asks every venue of it.
+                    self.venues[0].shared.count_query();
+                    self.queries += 1;
+                    continue;
+                }
+            };
             let Some(Owner { venue, line }) = owner else {
                 self.stray.push(frame);
                 continue;
@@ -189,11 +201,25 @@ impl Venue {
     }
 }
 
-/// Where a packet goes: the destination of a UDP datagram, or of its first fragment.
+/// Where a packet goes.
+enum Destination {
+    /// Of a UDP datagram, or of its first fragment.
+    Udp(Ipv4Addr, u16),
+    /// A multicast router's query.
+    Query,
+    /// Nothing of ours.
+    Other,
+}
+
 #[inline]
-fn destination(frame: &[u8]) -> Option<(Ipv4Addr, u16)> {
-    let ethernet = ethernet::Frame::parse(frame).ok().filter(|frame| frame.ethertype() == ethernet::IPV4)?;
-    let ip = ipv4::Packet::parse(ethernet.payload()).ok().filter(|ip| ip.protocol() == ipv4::UDP)?;
-    let port = ip.payload().get(2..4)?;
-    Some((ip.dst(), u16::from_be_bytes([port[0], port[1]])))
+fn destination(frame: &[u8]) -> Destination {
+    let ethernet = ethernet::Frame::parse(frame).ok().filter(|frame| frame.ethertype() == ethernet::IPV4);
+    let Some(ip) = ethernet.and_then(|ethernet| ipv4::Packet::parse(ethernet.payload()).ok()) else {
+        return Destination::Other;
+    };
+    match (ip.protocol(), ip.payload().get(2..4)) {
+        (ipv4::UDP, Some(port)) => Destination::Udp(ip.dst(), u16::from_be_bytes([port[0], port[1]])),
+        (igmp::PROTOCOL, _) if igmp::is_query(ip.payload()) => Destination::Query,
+        _ => Destination::Other,
+    }
 }
