@@ -80,6 +80,9 @@ pub struct RecordOptions {
     /// Lose time before the stamp at the end of a hop, such as rx_parsed=2us: for tests of the measurement
     #[arg(long, value_name = "HOP=TIME", value_parser = parse_injected, hide = true)]
     pub inject_delay: Vec<(Hop, u64)>,
+    /// Take an lcore's tables from another NUMA node than its CPU's, such as 3=0: for tests of the placement
+    #[arg(long, value_name = "LCORE=NODE", value_parser = parse_misplaced, hide = true)]
+    pub inject_node: Vec<(u32, u32)>,
 }
 
 /// `tickpath ctl`.
@@ -89,7 +92,7 @@ pub struct CtlArgs {
     #[arg(value_name = "SOCKET")]
     pub socket: PathBuf,
     /// What to do
-    #[arg(value_parser = parse_command, value_name = "status|kill|clear|cancel-all|drain|reload|pause|resume")]
+    #[arg(value_parser = parse_command, value_name = "status|kill|clear|cancel-all|drain|reload|pause|resume|memory")]
     pub command: ControlCommand,
     /// Only this venue. After reload: let the file hold from the first packet of this sequence or a later one
     #[arg(value_name = "VENUE|SEQUENCE")]
@@ -196,6 +199,10 @@ pub struct CheckArgs {
     /// Measure too, on the hot CPUs and one other, for so many seconds: gaps, hops, TSC offsets, memory
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600), conflicts_with = "root")]
     pub effect: Option<u32>,
+    /// Say where the memory of this running process lies, in place of the host's fitness. With PIPELINE: by the regions of its
+    /// plan, which its control socket tells
+    #[arg(long, value_name = "PID", conflicts_with = "effect")]
+    pub pid: Option<u32>,
     /// EAL's arguments.
     #[command(flatten)]
     pub eal: EalOptions,
@@ -542,6 +549,11 @@ fn parse_injected(text: &str) -> Result<(Hop, u64), String> {
     let (hop, time) = text.split_once('=').ok_or_else(expected)?;
     let hop = Hop::SOFTWARE.into_iter().find(|known| known.key() == hop).ok_or_else(expected)?;
     Ok((hop, parse_duration_ns(time)?))
+}
+
+fn parse_misplaced(text: &str) -> Result<(u32, u32), String> {
+    let numbers = text.split_once('=').and_then(|(lcore, node)| Some((lcore.parse().ok()?, node.parse().ok()?)));
+    numbers.ok_or_else(|| "expected an lcore and a NUMA node, such as 3=0".to_owned())
 }
 
 fn parse_command(text: &str) -> Result<ControlCommand, String> {

@@ -48,6 +48,38 @@ int shim_log_capture(shim_log_line line)
 	return rte_openlog_stream(stream);
 }
 
+/* Producer and consumer of a ring write pairs of lines of their own. */
+_Static_assert(offsetof(struct rte_ring, cons) - offsetof(struct rte_ring, prod) >= 128, "rte_ring shares lines");
+_Static_assert(sizeof(struct rte_ring) - offsetof(struct rte_ring, cons) >= 128, "rte_ring shares lines with elements");
+
+struct memzones {
+	struct shim_memzone *out;
+	uint32_t max;
+	uint32_t found;
+};
+
+static void add_memzone(const struct rte_memzone *zone, void *arg)
+{
+	struct memzones *all = arg;
+
+	if (all->found < all->max) {
+		struct shim_memzone *out = &all->out[all->found];
+
+		memcpy(out->name, zone->name, sizeof(out->name));
+		out->addr = zone->addr;
+		out->len = zone->len;
+	}
+	all->found++;
+}
+
+uint32_t shim_memzones(struct shim_memzone *out, uint32_t max)
+{
+	struct memzones all = { out, max, 0 };
+
+	rte_memzone_walk(add_memzone, &all);
+	return all.found;
+}
+
 struct rte_mempool *shim_pool_create(const char *name, uint32_t n, uint32_t cache, uint16_t priv, uint16_t room,
 				     int socket)
 {

@@ -102,8 +102,16 @@ struct shim_port_info {
 
 typedef void (*shim_log_line)(uint32_t level, const char *text, size_t len);
 
+/* A block of memory with a name: pools, rings and drivers' queues are made of such. */
+struct shim_memzone {
+	char name[RTE_MEMZONE_NAMESIZE];
+	const void *addr;
+	size_t len;
+};
+
 /* EAL */
 int shim_errno(void);
+uint32_t shim_memzones(struct shim_memzone *out, uint32_t max); /* how many there are; the first `max` are written */
 uint32_t shim_lcore_id(void);
 int shim_log_capture(shim_log_line line); /* rte_openlog_stream over a stream that calls `line` */
 

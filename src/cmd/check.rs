@@ -3,8 +3,10 @@
 use super::plan::mode;
 use super::{Failure, load_pipeline, print};
 use crate::cli::CheckArgs;
-use crate::host::check::{Report, Sensors, Severity, Subject, check, cpu_nodes};
+use crate::control::ask;
+use crate::host::check::{Sensors, Severity, Subject, check, cpu_nodes};
 use crate::host::effect::{Effect, measure};
+use crate::host::placement::{self, maps};
 use crate::host::ranges::ranges;
 use crate::pipeline::file::HostCheck;
 use crate::pipeline::host::HostFacts;
@@ -12,6 +14,7 @@ use crate::pipeline::plan::{Plan, Request};
 use crate::pipeline::subject::subject;
 use crate::program::Program;
 use crate::sys::affinity;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,6 +23,16 @@ pub fn execute(args: CheckArgs, program: &Program) -> Result<ExitCode, Failure> 
     let root = args.root.as_path();
     if !root.is_dir() {
         return Err(Failure::input(format!("there is no folder {}", root.display()), None));
+    }
+    if let Some(pid) = args.pid {
+        let file = args.pipeline.as_deref().map(|path| load_pipeline(path, program)).transpose()?;
+        let report = instance(root, pid, file.and_then(|(file, _)| file.control).as_deref())?;
+        print(&match args.json {
+            // Plain data: nothing in it can fail to become JSON.
+            true => serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n",
+            false => report.to_string(),
+        })?;
+        return Ok(exit_code(report.worst()));
     }
     let subject = match &args.pipeline {
         None => Subject::host(root),
@@ -42,7 +55,7 @@ pub fn execute(args: CheckArgs, program: &Program) -> Result<ExitCode, Failure> 
         false => report.to_string(),
     };
     print(&text)?;
-    Ok(exit_code(&report))
+    Ok(exit_code(report.worst()))
 }
 
 /// The effect on the hot CPUs, and on one more, as control and recorder have.
@@ -58,8 +71,40 @@ fn measured(hot_cpus: &[u32], seconds: u32) -> Result<Effect, Failure> {
     measure(&cpus, &cpu_nodes(Path::new("/")), seconds).map_err(refused)
 }
 
-fn exit_code(report: &Report) -> ExitCode {
-    ExitCode::from(match report.worst() {
+/// Where the memory of a running process lies: what its control socket says that its path uses, or else what can be told
+/// from its mappings.
+fn instance(root: &Path, pid: u32, control: Option<&str>) -> Result<placement::Report, Failure> {
+    let process = pid.to_string();
+    let Some(mappings) = maps::read(root, &process) else {
+        let help = "name a process that runs, as its user or as root".to_owned();
+        return Err(Failure::input(format!("cannot read {}proc/{pid}/smaps", root.display()), help));
+    };
+    let told = match control {
+        Some(path) => {
+            let answer = ask(Path::new(path), "memory").map_err(|err| Failure::input(err.to_string(), None))?;
+            if let Some((there, _)) = answer.memory.as_ref().filter(|(there, _)| *there != pid) {
+                let help = "name that one; or leave the pipeline out, where it numbers processes otherwise".to_owned();
+                return Err(Failure::input(format!("{path} is the control socket of process {there}"), help));
+            }
+            // A run that does not ask where its memory lies names no regions.
+            answer.memory.map(|(_, regions)| regions).filter(|regions| !regions.is_empty())
+        }
+        None => None,
+    };
+    let regions = told.unwrap_or_else(|| {
+        let near = placement::instance::nodes(&placement::instance::lcores(root, &process), &cpu_nodes(root));
+        let exe = std::fs::read_link(root.join("proc").join(&process).join("exe")).unwrap_or_default();
+        let mut regions = placement::instance::program(&mappings, &exe.to_string_lossy(), &near, &[]);
+        regions.extend(placement::instance::eal(&mappings));
+        regions
+    });
+    let kernel =
+        if root == Path::new("/") { placement::KERNEL } else { |_, _, _, _| Err(ErrorKind::Unsupported.into()) };
+    Ok(placement::look(pid, placement::host_nodes(root), &mappings, &regions, kernel))
+}
+
+fn exit_code(worst: Option<Severity>) -> ExitCode {
+    ExitCode::from(match worst {
         None | Some(Severity::Information) => 0,
         Some(Severity::Warning) => 1,
         Some(Severity::Error) => 2,

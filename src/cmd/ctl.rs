@@ -29,7 +29,7 @@ fn text(command: Command, answer: &Answer) -> String {
     if command == Command::Status && !answer.privileges.is_empty() {
         let _ = writeln!(text, "privileges: {}", answer.privileges);
     }
-    for venue in &answer.venues {
+    for venue in answer.venues.iter().filter(|_| command != Command::Memory) {
         let state = match &venue.killed[..] {
             [] if venue.paused => "paused: only cancels leave".to_owned(),
             [] => "trading".to_owned(),
@@ -47,6 +47,17 @@ fn text(command: Command, answer: &Answer) -> String {
         for (what, n) in venue.counts.iter().filter(|_| command == Command::Status) {
             let _ = writeln!(text, "  {what}: {n}");
         }
+    }
+    for region in answer.memory.iter().flat_map(|(_, regions)| regions) {
+        let bytes: usize = region.spans.iter().map(|span| span.bytes).sum();
+        let nodes: Vec<String> = region.nodes.iter().map(u32::to_string).collect();
+        let _ = writeln!(
+            text,
+            "{} {}: {bytes} bytes, wanted on node {}",
+            region.kind.name(),
+            region.name,
+            nodes.join(" or ")
+        );
     }
     text
 }

@@ -156,6 +156,9 @@ impl RecordOptions {
             Some(Listen::Off) => plan.record.metrics = None,
             None => {}
         }
+        for (id, node) in &self.inject_node {
+            plan.lcores.iter_mut().filter(|lcore| lcore.id == *id).for_each(|lcore| lcore.node = *node);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod client;
 
 pub use client::{ClientError, ask};
 
+use crate::host::placement::Region;
 use crate::latency::snapshot::Snapshot;
 use crate::risk::{Kill, KillFile, KillReason};
 use crate::stages::{SessionState, Shared, Trading};
@@ -52,11 +53,13 @@ pub enum Command {
     Pause,
     /// Trade again.
     Resume,
+    /// Which memory the path uses, and where it is wanted: for `tickpath check --pid`.
+    Memory,
 }
 
 impl Command {
     /// All, in the order of the help.
-    pub const ALL: [Command; 8] = [
+    pub const ALL: [Command; 9] = [
         Command::Status,
         Command::Kill,
         Command::Clear,
@@ -65,6 +68,7 @@ impl Command {
         Command::Reload,
         Command::Pause,
         Command::Resume,
+        Command::Memory,
     ];
 
     /// As it is written.
@@ -78,6 +82,7 @@ impl Command {
             Command::Reload => "reload",
             Command::Pause => "pause",
             Command::Resume => "resume",
+            Command::Memory => "memory",
         }
     }
 }
@@ -97,6 +102,9 @@ pub struct Answer {
     /// What became of the process's privileges.
     #[serde(default)]
     pub privileges: String,
+    /// The process, and the regions of its path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<(u32, Vec<Region>)>,
 }
 
 /// How a venue stands.
@@ -179,6 +187,8 @@ pub struct Reach {
     pub latest: Box<dyn Fn() -> Option<Arc<Snapshot>> + Send + Sync>,
     /// To the main thread, which changes what runs.
     pub requests: mpsc::Sender<Request>,
+    /// The regions of the path, as they were launched.
+    pub memory: Vec<Region>,
 }
 
 /// What the main thread is asked for, which alone changes what runs: to read the file again.
@@ -351,7 +361,7 @@ fn answer(line: &str, reach: &Reach) -> Answer {
     }
     for handle in &chosen {
         match command {
-            Command::Status | Command::Reload => {}
+            Command::Status | Command::Reload | Command::Memory => {}
             Command::Pause | Command::Resume => handle.trading.set(command == Command::Resume),
             Command::Kill => {
                 handle.kill.trip(KillReason::Command);
@@ -370,7 +380,7 @@ fn answer(line: &str, reach: &Reach) -> Answer {
             Command::CancelAll => handle.shared.cancel_all(),
             Command::Drain => reach.stop.store(true, Ordering::Relaxed),
         }
-        if command != Command::Status {
+        if !matches!(command, Command::Status | Command::Memory) {
             log::info!("{} {}: asked for on the control socket", command.name(), handle.name);
         }
     }
@@ -393,7 +403,8 @@ fn answer(line: &str, reach: &Reach) -> Answer {
         counts: latest.as_deref().map(|snapshot| counts(snapshot, &handle.name)).unwrap_or_default(),
     };
     let privileges = latest.as_ref().map(|snapshot| snapshot.privileges.clone()).unwrap_or_default();
-    Answer { error: None, venues: chosen.iter().map(state).collect(), privileges, changes }
+    let memory = (command == Command::Memory).then(|| (std::process::id(), reach.memory.clone()));
+    Answer { error: None, venues: chosen.iter().map(state).collect(), privileges, changes, memory }
 }
 
 /// Have the main thread read the file again.
@@ -442,7 +453,8 @@ mod tests {
     fn start(path: &Path, venues: &Arc<Vec<VenueHandle>>) -> Result<Control, ControlError> {
         // Nobody is there to change anything.
         let (requests, _) = mpsc::channel();
-        let reach = Reach { venues: venues.clone(), stop: &STOP, latest: Box::new(|| None), requests };
+        let reach =
+            Reach { venues: venues.clone(), stop: &STOP, latest: Box::new(|| None), requests, memory: Vec::new() };
         Control::start(path, reach, || {})
     }
 

@@ -50,6 +50,21 @@ pub fn scope<'env, R>(eal: &Eal, f: impl for<'scope> FnOnce(&'scope Scope<'scope
     }
 }
 
+/// Run `work` on an idle worker lcore and wait for what it returns: what it allocates and touches first lies near that
+/// lcore.
+///
+/// # Errors
+/// [`Panicked`], and those of [`Scope::launch`].
+pub fn on<R: Send>(eal: &Eal, lcore: Lcore, work: impl FnOnce() -> R + Send) -> Result<Result<R, DpdkError>, Panicked> {
+    let mut result = None;
+    let launched = scope(eal, |scope| {
+        let result = &mut result;
+        scope.launch(lcore, move || *result = Some(work()))
+    })?;
+    // It was launched, has been waited for, and did not panic.
+    Ok(launched.map(|()| result.expect("a closure that ran to its end has left its result")))
+}
+
 impl<'scope> Scope<'scope, '_> {
     /// Run `work` on a worker lcore that is idle. What it owns is dropped there.
     ///

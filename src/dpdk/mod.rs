@@ -26,6 +26,8 @@ pub mod lcore;
 #[cfg(feature = "dpdk")]
 mod mempool;
 #[cfg(feature = "dpdk")]
+pub mod memzone;
+#[cfg(feature = "dpdk")]
 mod region;
 #[cfg(feature = "dpdk")]
 pub mod ring;

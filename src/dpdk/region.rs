@@ -74,6 +74,11 @@ impl Region {
         &self.name
     }
 
+    /// Its address.
+    pub fn address(&self) -> usize {
+        self.at.as_ptr().addr()
+    }
+
     /// How many of its 4 KB pages the kernel has put on each NUMA node.
     ///
     /// # Errors

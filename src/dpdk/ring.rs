@@ -7,6 +7,7 @@ use super::error::why;
 use super::mempool::checked_name;
 use super::sizes::ring_bytes;
 use super::{DpdkError, Eal, Socket};
+use crate::sys::memory;
 use arrayvec::ArrayVec;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -95,6 +96,11 @@ pub fn spsc<T: Send>(
             remedy: eal.memory_remedy(),
         });
     };
+    if !eal.has_hugepages() {
+        // Small pages are taken at the first touch: not on the path.
+        // SAFETY: the ring has so many bytes and nobody else yet.
+        memory::touch(unsafe { std::slice::from_raw_parts_mut(raw.as_ptr().cast(), ring_bytes::<T>(depth)) });
+    }
     let ring = Arc::new(Ring { raw, capacity, _elements: PhantomData, _eal: eal.clone() });
     Ok((Producer { ring: Arc::clone(&ring), high_water: 0 }, Consumer { ring }))
 }

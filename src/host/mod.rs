@@ -6,4 +6,5 @@ pub mod effect;
 pub mod evidence;
 mod files;
 pub mod fingerprint;
+pub mod placement;
 pub mod ranges;

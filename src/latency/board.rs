@@ -4,6 +4,7 @@
 //! end of its round, to atomics on lines of their own. An lcore that nobody asks reads one word a round, which stays
 //! in its cache.
 
+use crate::host::placement::{Span, lines::span};
 use arc_swap::ArcSwap;
 use std::fmt;
 use std::sync::Arc;
@@ -86,6 +87,8 @@ pub struct LcoreBoard {
     beat: AtomicU64,
 }
 
+const _: () = assert!(size_of::<Line>() == 128 && size_of::<LcoreBoard>() == 128 && size_of::<Padded>() == 128);
+
 /// The heartbeat of an lcore that has returned.
 const ENDED: u64 = u64::MAX;
 
@@ -96,6 +99,11 @@ impl Board {
         of.account(&mut |entry, _| entries.push(entry));
         let values = (0..entries.len().div_ceil(16)).map(|_| Line::default()).collect();
         Board { entries, values }
+    }
+
+    /// Where the numbers lie.
+    pub fn lines(&self) -> Span {
+        span(&*self.values)
     }
 
     /// Copy the numbers of `of`, for which the board was made.
@@ -122,6 +130,11 @@ impl fmt::Debug for Board {
 }
 
 impl Ask {
+    /// Where the question lies.
+    pub fn lines(&self) -> Span {
+        span(&*self.0)
+    }
+
     /// Ask. The answers come when each lcore's round ends.
     pub fn refresh(&self) {
         self.0.0.fetch_add(1, Ordering::Relaxed);
@@ -202,7 +215,6 @@ mod tests {
     #[test]
     fn boards_share_no_line_with_anyone() {
         let board = Board::new(&Twenty(0));
-        assert_eq!(board.values.as_ptr().addr() % 128, 0);
-        assert_eq!((size_of::<Line>(), size_of::<LcoreBoard>(), size_of::<Padded>()), (128, 128, 128));
+        assert_eq!((board.lines().from % 128, board.lines().bytes % 128), (0, 0));
     }
 }

@@ -24,6 +24,9 @@ pub struct Snapshot {
     pub plan_hash: String,
     /// What became of the process's privileges; empty in a replay.
     pub privileges: String,
+    /// Pages of the path that lay on another node than wanted before the first poll, by kind of region; empty where nobody
+    /// asked.
+    pub misplaced: BTreeMap<String, u64>,
     /// Since the first poll.
     pub uptime_seconds: f64,
     /// Length of the last interval.

@@ -48,6 +48,13 @@ pub struct PipelineFile {
     /// What a run does about the host's faults that are found before it starts. Not part of the plan's hash.
     #[serde(default, skip_serializing_if = "is_default")]
     pub check: HostCheck,
+    /// What a run does when memory of the path does not lie where it should once it is launched: on another node, or in
+    /// smaller pages. Not part of the plan's hash.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub placement: HostCheck,
+    /// In which pages the program's own instructions and constants lie.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub text: TextPages,
     /// The venues: each is one chain of stages from its feed to its orders.
     pub venues: Vec<VenueFile>,
 }
@@ -64,6 +71,18 @@ pub enum HostCheck {
     Warn,
     /// Do not look.
     Off,
+}
+
+/// Pages of the program's instructions and constants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum TextPages {
+    /// Those of its file in the page cache, on whichever node that lies.
+    #[default]
+    File,
+    /// A copy in transparent hugepages, on the lcores' node where they have one in common.
+    Huge,
 }
 
 /// One port.

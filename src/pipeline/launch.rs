@@ -5,11 +5,12 @@
 //! and gives everything back in the opposite order. Decides nothing: that is the plan.
 
 use super::carrier::Carrier;
-use super::file::{self, Check, ChecksumPolicy, Driver, FeedProtocol, WhenFull as WhenFullFile};
+use super::file::{self, Check, ChecksumPolicy, Driver, FeedProtocol, HostCheck, WhenFull as WhenFullFile};
 use super::follow::{FollowError, Following};
 use super::guard::{Guard, Heart};
 use super::layout::{Layout, idle};
 use super::multicast::{self, Membership};
+use super::placement::{self, Launched, Owned};
 use super::plan::{
     FRAME_ROOM, LcorePlan, LinePlan, Link, Mode, Plan, PortPlan, RingPlan, Segment as SegmentPlan, SharePlan, Stage,
     VenuePlan,
@@ -28,8 +29,11 @@ use crate::dpdk::ring::{Consumer, spsc};
 use crate::dpdk::sizes::HEADROOM;
 use crate::dpdk::{DpdkError, Eal, Lcore, Mempool, Region, Socket, ethdev, lcore};
 use crate::feed::{Feed, FeedConfig, HealConfig, Protocol};
+use crate::host::check::Severity;
+use crate::host::placement::lines::{Block, span};
+use crate::host::placement::{Region as PathRegion, Report, Span};
 use crate::journal::Slot;
-use crate::latency::board::{Ask, Boards};
+use crate::latency::board::{Ask, Boards, LcoreBoard};
 use crate::latency::clock::Clock;
 use crate::latency::drift::Live;
 use crate::latency::hlog::Hlog;
@@ -52,13 +56,13 @@ use crate::session::{
     UdpTransport,
 };
 use crate::stages::{
-    Chain, Dock, Encode, EncodeParts, Ends, Flags, Follow, FollowParts, Group, Inbox, Journal, Links, Listening,
+    Chain, Dock, Encode, EncodeParts, Ends, Flag, Flags, Follow, FollowParts, Group, Inbox, Journal, Links, Listening,
     Outbox, Parse, ParseParts, Placed, Receiver, ReceiverParts, Rx, RxParts, Sampler, Segment, SessionParts, Shared,
     Stamps, StrategyParts, Transport, Tx, TxParts, Verify, WhenFull, changes,
 };
 use crate::strategy::{InstrumentSpec, Orders};
 use crate::sys::privileges::{self, Capability, Needs};
-use crate::sys::{affinity, thread};
+use crate::sys::{affinity, memory, thread};
 use crate::wire::igmp;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -233,6 +237,12 @@ pub enum LaunchError {
     /// No commands can be taken.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// Memory of the path lies elsewhere than planned, and the pipeline file says `strict`.
+    #[error(
+        "{0} faults of where memory lies are errors (above: wanted and found); mend them, or start all the same with \
+         \"placement\": \"warn\""
+    )]
+    Placement(usize),
     /// An lcore stopped by a panic.
     #[error("{panicked}; this is a defect of tickpath or of the strategy{}", left_standing(*standing))]
     Panic {
@@ -336,6 +346,7 @@ pub fn launch(
     mut progress: impl FnMut(&Progress),
 ) -> Result<Outcome, LaunchError> {
     let stop = controls.stop;
+    let text = placement::copy_text(plan);
     let clock = Clock::fit();
     let mut sources = open_captures(plan, options)?;
     let mut sinks = open_sinks(plan, options)?;
@@ -366,7 +377,7 @@ pub fn launch(
     }
     let watched = devices.watched(plan);
     let header = record::header(plan, options, &clock, record::fingerprint(plan, eal.argv(), &regions, &watched));
-    let run = record::snapshot(plan, &header);
+    let mut run = record::snapshot(plan, &header);
     // A replay as fast as it goes is over before there is anything to hold it against.
     let paced = plan.mode == Mode::Run || options.pace.speed != Speed::Max;
     let live = (paced && options.stamps != Stamping::Off).then(|| Live::new(&header, options.baseline.clone()));
@@ -378,6 +389,7 @@ pub fn launch(
         .map(|folder| open_trace(folder, plan, header.clone()));
     let trace = trace.transpose()?;
     let serving = serve(plan, options, &eal)?;
+    let arenas_at: Vec<(String, Span)> = regions.iter().map(placement::arena).collect();
     let mut arenas: Vec<Arena<'_>> = regions.iter_mut().map(|r| Arena::new(r.lines_mut())).collect();
     let shared: Vec<Arc<Shared>> = plan.venues.iter().map(|_| Arc::default()).collect();
     let mut wiring = Vec::new();
@@ -401,7 +413,9 @@ pub fn launch(
     let mut beginnings = vec![VenueBeginning::default(); plan.venues.len()];
     let mut docks: BTreeMap<u32, Dock<'_>> = BTreeMap::new();
     let mut boards: BTreeMap<u32, Boards> = BTreeMap::new();
-    let drained: BTreeMap<(usize, Stage), Arc<AtomicBool>> =
+    let mut owned = Vec::new();
+    memory::keep_in_heaps();
+    let drained: BTreeMap<(usize, Stage), Arc<Flag>> =
         plan.lcores.iter().flat_map(|l| &l.segments).map(|s| ((s.venue, s.last), Arc::default())).collect();
     // What was planned goes on to be what a changed file is held against.
     let planned = plan;
@@ -412,40 +426,65 @@ pub fn launch(
         Some(_) => Default::default(),
     };
     for (lcore, arena) in plan.lcores.iter().zip(&mut arenas) {
-        let mut placed = Vec::new();
-        for segment in &lcore.segments {
-            let mut builder = Builder {
-                plan,
-                index: segment.venue,
-                venue: &plan.venues[segment.venue],
-                options,
-                clock: &clock,
-                pools: &pools,
-                wiring: &mut wiring[segment.venue],
-                sources: &mut sources,
-                sinks: &mut sinks,
-                devices: &mut devices,
-                shares: &mut shares,
-                ids: &mut ids,
-                beginning: &mut beginnings[segment.venue],
-                kill: shared[segment.venue].kill(),
-                shared: &shared[segment.venue],
-                recoveries: &mut recoveries,
-            };
-            let upstream = before(segment.first).map(|stage| drained[&(segment.venue, stage)].clone());
-            let flags = Flags { upstream, drained: drained[&(segment.venue, segment.last)].clone() };
-            let parts = builder.parts(segment, flags, arena)?;
-            let venue = &plan.venues[segment.venue];
-            let refused =
-                |why| LaunchError::Strategy { venue: venue.name.clone(), strategy: venue.strategy.clone(), why };
-            let entry = program.named(&venue.strategy).ok_or_else(|| refused("not in this program".to_owned()))?;
-            let built = (entry.build)(&venue.parameters, parts).map_err(refused)?;
-            placed.push(Placed::new(segment.venue, built));
-        }
+        // On the lcore itself: what its stages allocate comes from a heap of its own, and is touched first by it.
+        let build = || -> Result<_, LaunchError> {
+            let mut placed = Vec::new();
+            for segment in &lcore.segments {
+                let mut builder = Builder {
+                    plan,
+                    index: segment.venue,
+                    venue: &plan.venues[segment.venue],
+                    options,
+                    clock: &clock,
+                    pools: &pools,
+                    wiring: &mut wiring[segment.venue],
+                    sources: &mut sources,
+                    sinks: &mut sinks,
+                    devices: &mut devices,
+                    shares: &mut shares,
+                    ids: &mut ids,
+                    beginning: &mut beginnings[segment.venue],
+                    kill: shared[segment.venue].kill(),
+                    shared: &shared[segment.venue],
+                    recoveries: &mut recoveries,
+                };
+                let upstream = before(segment.first).map(|stage| drained[&(segment.venue, stage)].clone());
+                let flags = Flags { upstream, drained: drained[&(segment.venue, segment.last)].clone() };
+                let parts = builder.parts(segment, flags, arena)?;
+                let venue = &plan.venues[segment.venue];
+                let refused =
+                    |why| LaunchError::Strategy { venue: venue.name.clone(), strategy: venue.strategy.clone(), why };
+                let entry = program.named(&venue.strategy).ok_or_else(|| refused("not in this program".to_owned()))?;
+                let built = (entry.build)(&venue.parameters, parts).map_err(refused)?;
+                placed.push(Placed::new(segment.venue, built));
+            }
+            Ok((placed, Arc::<LcoreBoard>::default(), thread::stack()))
+        };
+        let built = lcore::on(&eal, Lcore::new(lcore.id), build);
+        let (placed, board, stack) = built.map_err(|panicked| LaunchError::Panic { panicked, standing: 0 })???;
+        let memory = || placed.iter().map(Placed::memory);
+        owned.push(Owned {
+            lcore: lcore.id,
+            stack: stack.map(|(from, bytes)| Span { from, bytes }),
+            segments: memory().map(|[segment, _]| segment).collect(),
+            boards: memory().map(|[_, board]| board).chain([span(&*board)]).collect(),
+        });
         let shown: Vec<_> = placed.iter().map(|p| (p.venue, p.board.clone())).collect();
         let segments = Arc::new(ArcSwap::from_pointee(shown));
-        boards.insert(lcore.id, Boards { lcore: Arc::default(), segments });
+        boards.insert(lcore.id, Boards { lcore: board, segments });
         docks.insert(lcore.id, Dock::new(idle(lcore.idle), receivers.remove(&lcore.id).unwrap_or_default(), placed));
+    }
+
+    let proof = (plan.placement != HostCheck::Off).then(|| {
+        let common = common(plan, &shared, &ask, &docks);
+        let drivers = watched.iter().map(|(_, port)| port.driver()).collect();
+        placement::prove(plan, &eal, &Launched { arenas: arenas_at, owned, common, text: &text, drivers })
+    });
+    let (touched, proof): (Vec<PathRegion>, Option<Report>) =
+        proof.map_or_else(Default::default, |(regions, report)| (regions, Some(report)));
+    if let Some(report) = &proof {
+        run.misplaced = report.misplaced().into_iter().map(|(kind, pages)| (kind.name().to_owned(), pages)).collect();
+        said_where(plan, report)?;
     }
 
     let handle = |((venue, shared), outbox): ((&VenuePlan, &Arc<Shared>), &Outbox)| -> Result<_, LaunchError> {
@@ -466,7 +505,7 @@ pub fn launch(
         Some(path) if plan.mode == Mode::Run => {
             let metrics = serving.as_ref().map(|serving| serving.metrics.clone());
             let latest = Box::new(move || metrics.as_ref().map(|metrics| metrics.snapshot()));
-            let reach = Reach { venues: handles.clone(), stop, latest, requests: requests.clone() };
+            let reach = Reach { venues: handles.clone(), stop, latest, requests: requests.clone(), memory: touched };
             Some(Control::start(Path::new(path), reach, keep_off_the_path(plan))?)
         }
         _ => None,
@@ -486,7 +525,6 @@ pub fn launch(
         }
         _ => None,
     };
-    let mut run = run;
     if plan.mode == Mode::Run {
         run.privileges = give_up_privileges(plan);
         eprintln!("privileges: {}", run.privileges);
@@ -595,8 +633,34 @@ pub fn launch(
         warnings: links_told,
         wall_seconds,
         recorder: recorded.last.recorder,
+        placement: proof,
     };
     Ok(Outcome { summary: Summary::new(&venues, &clock, facts), venues })
+}
+
+/// What several lcores or control write on purpose.
+fn common(plan: &Plan, shared: &[Arc<Shared>], ask: &Ask, docks: &BTreeMap<u32, Dock<'_>>) -> Vec<Block> {
+    let block = |name: &str, owner: String, span| Block { name: name.to_owned(), owner, span };
+    let venues = plan.venues.iter().zip(shared).flat_map(|(venue, shared)| {
+        let owner = |what: &str| format!("{what} of venue {}", venue.name);
+        let kill = block("kill word", owner("kill word"), shared.kill().lines());
+        [block("words between lcores", owner("words"), span(&**shared)), kill]
+    });
+    let docks = docks.iter().map(|(lcore, dock)| block("dock", format!("dock {lcore}"), span(dock)));
+    venues.chain(docks).chain([block("question for numbers", "recorder".to_owned(), ask.lines())]).collect()
+}
+
+/// Tell where memory lies, and refuse to go on with an error where the pipeline file says so. A replay goes on.
+fn said_where(plan: &Plan, report: &Report) -> Result<(), LaunchError> {
+    if plan.mode == Mode::Replay {
+        log::info!("{}", report.brief().trim_end());
+        return Ok(());
+    }
+    eprint!("{}", report.brief());
+    match report.findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
+        errors @ 1.. if plan.placement == HostCheck::Strict => Err(LaunchError::Placement(errors)),
+        _ => Ok(()),
+    }
 }
 
 /// The file that remembers a venue's kill switch, if it has one. When the file is there, the venue starts tripped.

@@ -12,18 +12,18 @@ use crate::dpdk::{DpdkError, Eal, Socket};
 use crate::latency::board::{Board, Boards};
 use crate::latency::recorder::Gauges;
 use crate::risk::KillReason;
-use crate::stages::{Dock, Ends, Flags, Idle, Links, Loose, Placed, Segment, Shared};
+use crate::stages::{Dock, Ends, Flag, Flags, Idle, Links, Loose, Placed, Segment, Shared};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long a venue may take to come to rest before its layout is left as it is.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// What the segments of a venue set when they have drained, by their last stage.
-pub type Drained = BTreeMap<Stage, Arc<AtomicBool>>;
+pub type Drained = BTreeMap<Stage, Arc<Flag>>;
 
 /// Where every segment is.
 pub struct Layout<'d, 'm> {

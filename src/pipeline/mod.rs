@@ -20,6 +20,8 @@ pub mod launch;
 mod layout;
 #[cfg(feature = "dpdk")]
 mod multicast;
+#[cfg(feature = "dpdk")]
+mod placement;
 pub mod plan;
 #[cfg(feature = "dpdk")]
 mod record;

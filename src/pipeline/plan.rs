@@ -7,7 +7,7 @@ use super::eal_args::{EalArgs, ranges};
 use super::file::{
     AlarmKind, AllowanceFile, BudgetFile, Check, ChecksumPolicy, CompIdsFile, Driver, Endpoint, EndpointFile, FeedFile,
     FeedProtocol, HostCheck, Idle, InstrumentFile, KillWhenFile, LimitsFile, LineFile, Listen, Mac, Name,
-    OrderProtocol, PipelineFile, Privileges, ReceiverFile, RecordFile, RiskFile, SessionFile, Transport, VenueFile,
+    OrderProtocol, PipelineFile, Privileges, ReceiverFile, RecordFile, RiskFile, SessionFile, TextPages, Transport, VenueFile,
     WhenFull, nearest,
 };
 use super::host::HostFacts;
@@ -65,6 +65,10 @@ pub struct Plan {
     pub drop_privileges: bool,
     /// What a run does about faults of the host.
     pub check: HostCheck,
+    /// What it does about memory that lies elsewhere than planned.
+    pub placement: HostCheck,
+    /// Pages of the program's instructions and constants.
+    pub text: TextPages,
     /// Bytes of EAL memory, by node.
     pub memory: Vec<NodeMemory>,
     /// Bytes of ordinary memory beside that: the windows that captures are inflated into.
@@ -487,6 +491,8 @@ pub struct LcorePlan {
     pub cpus: Vec<u32>,
     /// NUMA node of its memory: that of its CPUs, or 0 without hugepages.
     pub node: u32,
+    /// NUMA node of its CPUs: what it touches is wanted there.
+    pub cpu_node: u32,
     /// What it does without work.
     pub idle: Idle,
     /// Ports that it receives for several venues.
@@ -689,6 +695,8 @@ impl Plan {
             control: file.control.clone(),
             drop_privileges: request.mode == Mode::Run && file.privileges == Privileges::Drop,
             check: file.check,
+            placement: file.placement,
+            text: file.text,
             memory,
             capture_window_bytes: captures as u64 * CAPTURE_WINDOW_BYTES,
             shortfall: None,
@@ -848,7 +856,7 @@ impl fmt::Display for Stage {
 
 /// Identity of what a file asks for, whatever the host: 64-bit FNV-1a over `tickpath plan 1\n` and the file as compact
 /// JSON with its defaults filled in (those of `book`, `pools`, lots and ticks belong to the program), keys in schema
-/// order. What says nothing of the path is left out: `$schema`, `about`, `record`, `control`, `privileges`, `check`, the budgets, the kill files and what trips a
+/// order. What says nothing of the path is left out: `$schema`, `about`, `record`, `control`, `privileges`, `check`, `placement`, the budgets, the kill files and what trips a
 /// kill switch.
 pub fn plan_hash(file: &PipelineFile) -> u64 {
     let mut file = PipelineFile {
@@ -856,6 +864,7 @@ pub fn plan_hash(file: &PipelineFile) -> u64 {
         control: None,
         privileges: Privileges::default(),
         check: HostCheck::default(),
+        placement: HostCheck::default(),
         about: None,
         record: RecordFile::default(),
         ..file.clone()
@@ -1112,6 +1121,7 @@ fn plan_lcores(
     let lcore = |(&id, cpus): (&u32, &Vec<u32>)| LcorePlan {
         id,
         node: home(node(cpus)),
+        cpu_node: node(cpus),
         cpus: cpus.clone(),
         idle: idle(id),
         receives: receiving.iter().filter(|(_, lcore)| **lcore == id).map(|(&port, _)| port).collect(),

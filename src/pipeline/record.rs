@@ -5,6 +5,7 @@ use super::launch::Options;
 use super::plan::{Link, Mode, Plan, Stage, VenuePlan};
 use crate::dpdk::{Port, Region};
 use crate::host::fingerprint::{Fingerprint, Subject};
+use crate::host::placement::{maps, usual_page};
 use crate::latency::clock::Clock;
 use crate::latency::snapshot::Snapshot;
 use crate::latency::trace::{CaptureId, Header, VenueHeader};
@@ -73,7 +74,11 @@ pub fn fingerprint(plan: &Plan, eal_argv: &[String], regions: &[Region], devices
             facts.insert(format!("port.{port}.firmware"), firmware);
         }
     }
+    let mappings = maps::read(Path::new("/"), "self").unwrap_or_default();
     for region in regions {
+        if let Some(bytes) = usual_page(&mappings, super::placement::arena(region).1) {
+            facts.insert(format!("memory.{}.page_kb", region.name()), (bytes / 1024).to_string());
+        }
         // A kernel that does not tell leaves the fact out.
         let Ok(nodes) = region.nodes() else { continue };
         let nodes: Vec<String> = nodes.keys().map(u32::to_string).collect();

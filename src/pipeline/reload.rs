@@ -164,7 +164,7 @@ impl<'a> Reloads<'a> {
 /// What a run keeps, whatever the file says: its lcores with their CPUs and nodes, and its pools.
 fn adopt(plan: &mut Plan, running: &Plan) {
     let lcores = running.lcores.iter().map(|has| match plan.lcore(has.id) {
-        Some(wanted) => LcorePlan { cpus: has.cpus.clone(), node: has.node, ..wanted.clone() },
+        Some(wanted) => LcorePlan { cpus: has.cpus.clone(), node: has.node, cpu_node: has.cpu_node, ..wanted.clone() },
         None => LcorePlan { segments: Vec::new(), ..has.clone() },
     });
     plan.lcores = lcores.collect();

@@ -2,6 +2,7 @@
 //! text a person reads.
 
 use crate::dpdk::Port;
+use crate::host::placement::Report;
 use crate::latency::budget::Budget;
 use crate::latency::clock::Clock;
 use crate::latency::hops::{HopRow, HopTable, ns_of};
@@ -286,6 +287,9 @@ pub struct Summary {
     pub mbufs_in_use: u64,
     /// What the recorder took, lost and wrote.
     pub recorder: RecorderSnapshot,
+    /// Where the path's memory lay before the first poll, as the kernel told it; absent where it was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Report>,
     /// TSC rate in Hz, fitted against CLOCK_MONOTONIC_RAW.
     pub tsc_hz: f64,
     /// Error of that fit, in ppm.
@@ -326,6 +330,8 @@ pub struct RunFacts {
     pub wall_seconds: f64,
     /// The recorder's account.
     pub recorder: RecorderSnapshot,
+    /// Where memory lay before the first poll.
+    pub placement: Option<Report>,
 }
 
 impl Summary {
@@ -382,6 +388,7 @@ impl Summary {
             ports: facts.ports,
             mbufs_in_use: facts.mbufs_in_use,
             recorder: facts.recorder,
+            placement: facts.placement,
             tsc_hz: clock.hz(),
             tsc_error_ppm: clock.error_ppm(),
         }

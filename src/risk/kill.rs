@@ -4,6 +4,7 @@
 //! order and tx once a frame, before the doorbell; neither ever waits for it. Once tripped it stays so until it is
 //! cleared by hand. Nothing on the path touches the file: the control thread does, by [`KillFile::keep`].
 
+use crate::host::placement::{Span, lines::span};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,11 @@ impl KillReason {
 }
 
 impl Kill {
+    /// Where the word lies.
+    pub fn lines(&self) -> Span {
+        span(&*self.0)
+    }
+
     /// Whether only cancels may leave. A relaxed load: the word carries no other data with it, and a store is seen
     /// within the time that a cache line takes.
     #[inline(always)]

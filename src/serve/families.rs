@@ -106,6 +106,12 @@ fn program(view: &View<'_>) -> Vec<Family> {
             [],
             [([], flag(s.oversubscribed))],
         ),
+        gauge(
+            "tickpath_misplaced_pages",
+            "Pages of the path that lay on another node than wanted before the first poll. No series where nobody asked.",
+            ["kind"],
+            s.misplaced.iter().map(|(kind, pages)| ([kind.clone()], *pages as f64)),
+        ),
         gauge("tickpath_ended", "1 when the run has ended and this is its last state.", [], [([], flag(s.ended))]),
         gauge(
             "tickpath_alarms",

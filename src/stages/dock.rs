@@ -4,6 +4,7 @@
 //! round of a word that nobody writes otherwise, and no system call.
 
 use super::{Idle, Padded, Receiver, Segment};
+use crate::host::placement::{Span, lines::span};
 use crate::latency::board::Board;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -45,6 +46,11 @@ pub struct Placed<'m> {
 }
 
 impl<'m> Placed<'m> {
+    /// Where the segment and its numbers lie.
+    pub fn memory(&self) -> [Span; 2] {
+        [span(&*self.segment), self.board.lines()]
+    }
+
     /// Segment of venue number `venue`, with a board that shows its numbers.
     pub fn new(venue: usize, segment: Box<dyn Segment<'m> + 'm>) -> Self {
         let board = Arc::new(Board::new(&*segment));

@@ -4,6 +4,7 @@ use super::{Encode, Parse, Rx, Tx};
 use crate::dpdk::Frame;
 use crate::dpdk::ring::{Consumer, Gauge, Producer};
 use crate::market::{Element, Order, OrderEvent};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -57,9 +58,22 @@ pub struct Loose<'m> {
 #[derive(Clone, Debug)]
 pub struct Flags {
     /// Set by the segment before it when that has drained; none before rx.
-    pub upstream: Option<Arc<AtomicBool>>,
+    pub upstream: Option<Arc<Flag>>,
     /// Set by itself.
-    pub drained: Arc<AtomicBool>,
+    pub drained: Arc<Flag>,
+}
+
+/// What one segment sets and the next one reads, on lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Flag(AtomicBool);
+
+impl Deref for Flag {
+    type Target = AtomicBool;
+
+    fn deref(&self) -> &AtomicBool {
+        &self.0
+    }
 }
 
 impl<'m> Loose<'m> {

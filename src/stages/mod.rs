@@ -24,7 +24,7 @@ pub use encode::{Encode, EncodeParts};
 pub use follow::{Follow, FollowParts, Followed};
 pub use journal::Journal;
 pub use ledger::Ledger;
-pub use links::{Ends, Flags, Links, Loose};
+pub use links::{Ends, Flag, Flags, Links, Loose};
 pub use parse::{Group, Listening, Parse, ParseCounters, ParseParts, Verify};
 pub use receiver::{Receiver, ReceiverParts};
 pub use rx::{Rx, RxParts, WhenFull};
@@ -107,7 +107,9 @@ impl SessionState {
 #[repr(align(128))]
 struct Padded<T>(T);
 
-const _: () = assert!(size_of::<Padded<AtomicU64>>() == 128);
+const _: () = assert!(size_of::<Padded<AtomicU64>>() == 128 && size_of::<Padded<AtomicU8>>() == 128);
+const _: () = assert!(align_of::<Shared>() == 128 && align_of::<Flag>() == 128 && align_of::<Trading>() == 128);
+const _: () = assert!(align_of::<Chain<'static, crate::strategy::Quoter>>() == 128);
 
 impl Shared {
     /// Ask rx to receive no more; what is in flight drains.
@@ -329,7 +331,8 @@ pub trait Segment<'m>: Send + Account {
     fn beside(&self, stages: Loose<'m>, flags: Flags) -> Box<dyn Segment<'m> + 'm>;
 }
 
-/// A fused run of one venue's stages: a contiguous part of rx → parse → strategy → encode → tx.
+/// A fused run of one venue's stages: a contiguous part of rx → parse → strategy → encode → tx. On lines of its own.
+#[repr(align(128))]
 pub struct Chain<'m, S> {
     /// Frames in.
     pub rx: Option<Rx>,

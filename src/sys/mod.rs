@@ -1,5 +1,5 @@
 //! What we ask of the kernel directly, because `std` does not: clocks, CPU affinity, where pages lie, memory
-//! advice, events of threads, waiting for sockets, the way out of multicast, giving privileges up.
+//! advice, hugepages for the program itself, events of threads, waiting for sockets, the way out of multicast, giving privileges up.
 //!
 //! Small wrappers over libc, used at launch and by control threads; never on the packet's path.
 
@@ -15,5 +15,6 @@ pub mod privileges;
 pub mod quiet;
 pub mod signals;
 pub mod socket;
+pub mod text;
 pub mod thread;
 pub mod time;

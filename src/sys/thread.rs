@@ -8,6 +8,22 @@ pub fn id() -> i32 {
     unsafe { libc::gettid() }
 }
 
+/// The stack of the calling thread: its address and length, with the variables of the thread at its end. `None` where the C
+/// library does not say.
+pub fn stack() -> Option<(usize, usize)> {
+    let (mut at, mut len) = (std::ptr::null_mut(), 0);
+    // SAFETY: the attributes are written before they are read, and destroyed once; the thread is this one.
+    unsafe {
+        let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+        if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) != 0 {
+            return None;
+        }
+        let rc = libc::pthread_attr_getstack(&attributes, &mut at, &mut len);
+        libc::pthread_attr_destroy(&mut attributes);
+        (rc == 0).then_some((at.addr(), len))
+    }
+}
+
 /// Yield to everything else on its CPUs: nice value 10. Where the kernel refuses, it stays what it was.
 pub fn step_back() {
     // SAFETY: sets a number of the calling thread; 0 is that thread.
@@ -73,6 +89,19 @@ mod tests {
         to_hold.send(id).unwrap();
         thread.join().unwrap();
         assert_eq!(super::doing(id), None);
+    }
+
+    #[test]
+    fn what_a_thread_has_on_its_stack_lies_there() {
+        let (at, len) = std::thread::spawn(|| {
+            let here = 0u8;
+            let (at, len) = super::stack().unwrap();
+            assert!((at..at + len).contains(&(&raw const here).addr()));
+            (at, len)
+        })
+        .join()
+        .unwrap();
+        assert!(len >= 1 << 20 && !(at..at + len).contains(&(&raw const at).addr()), "another thread's");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub fn running() -> Snapshot {
         command: "run".into(),
         plan_hash: "00c0ffee00c0ffee".into(),
         privileges: "no capabilities".into(),
+        misplaced: BTreeMap::from([("arena".into(), 0), ("library".into(), 250)]),
         uptime_seconds: 3725.5,
         interval_seconds: 1.0,
         oversubscribed: false,

@@ -81,7 +81,7 @@ impl Report {
 }
 
 impl Finding {
-    fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    pub(in crate::host) fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n{:<11} {:<24} {}", self.severity.name(), self.id, self.found)?;
         for evidence in &self.evidence {
             writeln!(f, "  read      {}: {}", evidence.path, evidence.value)?;
