@@ -12,8 +12,8 @@ use crate::host::check::{Finding, Severity};
 use crate::host::placement::lines::{Block, shared};
 use crate::host::placement::maps::{self, Mapping};
 use crate::host::placement::{KERNEL, Kind, Region, Report, Span, host_nodes, instance, look};
-use crate::sys::pages;
 use crate::sys::text::{self, Part};
+use crate::sys::{memory, pages};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -97,7 +97,8 @@ fn blocks(owned: &[Owned]) -> impl Iterator<Item = Block> {
 }
 
 /// Have the kernel move what lies on another node than it is wanted on, where that is one node and the memory is not a
-/// device's or in hugepages of EAL. Whether anything had to be.
+/// device's or in hugepages of EAL. What an lcore's stages have reserved and not yet touched is taken there too: not on the
+/// path. Whether anything was changed.
 fn settle(plan: &Plan, regions: &[Region], report: &Report) -> bool {
     let strays = |region: &&Region| {
         let movable = match region.kind {
@@ -106,13 +107,17 @@ fn settle(plan: &Plan, regions: &[Region], report: &Report) -> bool {
             _ => true,
         };
         let found = report.regions.iter().find(|placed| (placed.kind, &placed.name) == (region.kind, &region.name));
-        movable && region.nodes.len() == 1 && found.is_some_and(|placed| placed.misplaced_pages > 0)
+        let wrong = region.kind == Kind::Heap || found.is_some_and(|placed| placed.misplaced_pages > 0);
+        movable && region.nodes.len() == 1 && wrong
     };
     let strays: Vec<&Region> = regions.iter().filter(strays).collect();
-    for Region { spans, nodes, .. } in &strays {
+    for Region { kind, spans, nodes, .. } in &strays {
         for span in spans {
             // What stays where it is will be found.
             let _ = pages::bind(span.from, span.bytes, nodes[0]);
+            if *kind == Kind::Heap {
+                memory::populate(span.from, span.bytes);
+            }
         }
     }
     !strays.is_empty()
