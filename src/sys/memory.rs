@@ -17,6 +17,9 @@ pub fn replace_by_huge(memory: &mut [u8]) -> bool {
 
 /// Write to every page, so that it exists from now on, keeping what it holds.
 pub fn touch(memory: &mut [u8]) {
+    // A first read maps a huge page of zeros, of which older kernels (6.1) make small pages at the first write.
+    let skip = memory.as_ptr().align_offset(4096).min(memory.len());
+    populate(memory[skip..].as_mut_ptr().expose_provenance(), (memory.len() - skip) / 4096 * 4096);
     for byte in memory.iter_mut().step_by(4096) {
         let at: *mut u8 = byte;
         // SAFETY: `at` is a live byte; volatile so that the store of what is there already is not dropped.

@@ -1,6 +1,6 @@
 //! The program's own instructions and constants in hugepages: a copy of what the file holds, put in the same place.
 
-use super::{memory, pages};
+use super::pages;
 use std::io;
 
 const HUGE: usize = 2 << 20;
@@ -78,7 +78,7 @@ fn replace(Part { from, len, execute }: Part, node: Option<u32>) -> io::Result<O
             // Where the kernel refuses, the copy lies where this thread runs.
             let _ = pages::bind(copy.addr(), len, node);
         }
-        memory::touch(std::slice::from_raw_parts_mut(copy.cast::<u8>(), len));
+        // Written before it is read: after a first read older kernels (6.1) make small pages of it.
         std::ptr::copy_nonoverlapping(std::ptr::with_exposed_provenance::<u8>(first), copy.cast(), len);
         if libc::mprotect(copy, len, protection) != 0 {
             return give_back(io::Error::last_os_error());
