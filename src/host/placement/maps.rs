@@ -121,7 +121,9 @@ pub fn join_nodes(mappings: &mut [Mapping], text: &str) {
             let value = value.parse::<u64>().ok();
             match (name, name.strip_prefix('N').and_then(|node| node.parse::<u32>().ok()), value) {
                 ("kernelpagesize_kB", _, Some(kb)) => page_bytes = kb.saturating_mul(1024),
-                (_, Some(node), Some(count)) => drop(pages.insert(node, count)),
+                (_, Some(node), Some(count)) => {
+                    pages.insert(node, count);
+                }
                 _ => {}
             }
         }

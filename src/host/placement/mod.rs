@@ -236,7 +236,7 @@ fn place(pid: u32, mappings: &[Mapping], region: &Region, ask: Ask, unknown: &mu
                     }
                 },
             };
-            let known = Some(here.values().sum()).filter(|present| *present > 0);
+            let known = Some(here.values().sum::<u64>()).filter(|present| *present > 0);
             for (node, bytes) in here {
                 if strays(&node) {
                     misplaced += bytes.div_ceil(mapping.page_bytes.max(1));
@@ -369,7 +369,7 @@ mod tests {
     fn a_page_on_another_node_than_meant_is_named_with_its_region() {
         let mappings = [mapping(64 * MB, 8 * MB, 4096, 0)];
         let inside = region(Kind::Arena, 65 * MB, MB, &[0], 0);
-        let report = look(7, 2, &mappings, &[inside.clone()], mixed);
+        let report = look(7, 2, &mappings, std::slice::from_ref(&inside), mixed);
         let [finding] = &report.findings[..] else { panic!("{report:?}") };
         assert_eq!((finding.id, finding.severity), ("placement.node", Severity::Error));
         assert_eq!(finding.found, "arena it: 1 pages are not on node 0: node 0: 1020 KiB, node 1: 4 KiB");
