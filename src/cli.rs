@@ -151,6 +151,9 @@ pub struct ReplayArgs {
 pub struct RunArgs {
     /// Pipeline file
     pub pipeline: PathBuf,
+    /// Check the host's files under this folder: for tests of what is said of a host while it runs
+    #[arg(long, default_value = "/", value_name = "DIR", hide = true)]
+    pub host_root: PathBuf,
     /// Write the final books here, one JSON object an instrument and line
     #[arg(long, value_name = "FILE")]
     pub books: Option<PathBuf>,
@@ -203,6 +206,9 @@ pub struct CheckArgs {
     /// plan, which its control socket tells
     #[arg(long, value_name = "PID", conflicts_with = "effect")]
     pub pid: Option<u32>,
+    /// Print no report but a script that sets this host up for PIPELINE until the next boot; it takes --dry-run and --undo
+    #[arg(long, requires = "pipeline", conflicts_with_all = ["json", "effect"])]
+    pub script: bool,
     /// EAL's arguments.
     #[command(flatten)]
     pub eal: EalOptions,

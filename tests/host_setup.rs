@@ -6,13 +6,16 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const FILES: [(&str, &str, &str); 11] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "16", "600"),
     ("sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages", "512", "512"),
     ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never", "never"),
     ("proc/sys/kernel/numa_balancing", "1", "0"),
     ("proc/sys/vm/stat_interval", "1", "120"),
     ("sys/devices/system/cpu/cpu3/cpufreq/scaling_governor", "powersave", "performance"),
+    ("sys/devices/system/cpu/cpu3/cpuidle/state1/disable", "0", "0"),
+    ("sys/devices/system/cpu/cpu3/cpuidle/state2/disable", "0", "1"),
+    ("sys/devices/system/machinecheck/machinecheck3/check_interval", "12c", "0"),
     ("sys/devices/virtual/workqueue/cpumask", "00ff,ffffff83", "00ff,ffffff83"),
     ("proc/irq/default_smp_affinity", "ff,ffffffff", "ff,ffffff83"),
     (
@@ -41,6 +44,9 @@ fn a_host_is_set_up_once_and_put_back() {
     for (file, before, _) in FILES {
         fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
         fs::write(root.join(file), format!("{before}\n")).unwrap();
+    }
+    for (state, us) in [("state1", "2"), ("state2", "133")] {
+        fs::write(root.join(format!("sys/devices/system/cpu/cpu3/cpuidle/{state}/latency")), us).unwrap();
     }
     let before = values(root);
     let asked = ["--cpus", "2-6", "--hugepages", "0:600", "--hugepages", "1:40"];

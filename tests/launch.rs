@@ -62,6 +62,7 @@ fn launched<S: Strategy>(layout: &str) -> (Result<Outcome, LaunchError>, Vec<Str
         baseline: Vec::new(),
         pipeline: Default::default(),
         follow: None,
+        host_root: "/".into(),
         delays: BTreeMap::new(),
     };
     static STOP: AtomicBool = AtomicBool::new(false);

@@ -248,6 +248,7 @@ fn watched(name: &str) {
         baseline: Vec::new(),
         pipeline: Default::default(),
         follow: None,
+        host_root: "/".into(),
         delays: BTreeMap::new(),
     };
     let stop: &'static AtomicBool = Box::leak(Box::default());

@@ -122,6 +122,10 @@ fn samples_carry_the_labels_and_units_that_a_query_needs() {
         (r#"tickpath_link_fill{venue="iex",link="rx_parse"}"#, 900.0),
         (r#"tickpath_port_missed_total{port="iex-feed"}"#, 33.0),
         (r#"tickpath_clock_independent_ratio{clock="realtime"}"#, -3.5e-6),
+        (r#"tickpath_host_check{id="irq.irqbalance",severity="error"}"#, 1.0),
+        (r#"tickpath_host_check{id="power.governor",severity="warning"}"#, 0.0),
+        (r#"tickpath_host_check_changed_timestamp_seconds{id="irq.irqbalance",severity="error"}"#, 1_795_404_218.0),
+        ("tickpath_host_look_seconds", 0.0031),
         ("tickpath_clock_verified", 1.0),
         (r#"tickpath_recorder_lost_total{cause="ring"}"#, 12.0),
         (r#"tickpath_alarms{kind="clock",venue="",hop=""}"#, 2.0),
@@ -145,6 +149,7 @@ fn what_cannot_be_known_has_no_sample() {
     metrics.publish(Arc::new(snapshot));
     let served = samples(&metrics.exposition());
     let has = |start: &str| served.keys().any(|name| name.starts_with(start));
+    assert!(!has(r#"tickpath_host_check_changed_timestamp_seconds{id="cpu.isolated""#));
     assert!(!has("tickpath_lcore_cache_misses_total") && !has("tickpath_clock_independent_ratio"));
     assert!(
         !has(r#"tickpath_hop_interval_seconds{venue="nasdaq""#) && has(r#"tickpath_hop_interval_seconds{venue="iex""#)

@@ -87,7 +87,7 @@ fn read(bytes: &[u8]) -> Result<(Vec<Record>, Vec<Interval>, Damage, bool), Trac
     while let Some(block) = reader.next()? {
         match block {
             Block::Records(records) => found.extend_from_slice(records),
-            Block::Interval(interval) => intervals.push(interval),
+            Block::Interval(interval) => intervals.push(*interval),
             Block::Clock(_) | Block::Journal(_) | Block::End => {}
         }
     }
@@ -120,7 +120,7 @@ fn what_was_written_is_read_in_order() {
                 assert_eq!(block, records(next..next + block.len() as u64));
                 next += block.len() as u64;
             }
-            Block::Interval(interval) => intervals.push((next, interval)),
+            Block::Interval(interval) => intervals.push((next, *interval)),
             Block::Clock(fit) => fits.push((next, fit)),
             Block::Journal(_) => panic!("a trace has no journal"),
             Block::End => assert_eq!(next, 9001),

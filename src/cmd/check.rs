@@ -4,7 +4,7 @@ use super::plan::mode;
 use super::{Failure, load_pipeline, print};
 use crate::cli::CheckArgs;
 use crate::control::ask;
-use crate::host::check::{Sensors, Severity, Subject, check, cpu_nodes};
+use crate::host::check::{Report, Sensors, Severity, Subject, check, cpu_nodes, script};
 use crate::host::effect::{Effect, measure};
 use crate::host::placement::{self, maps};
 use crate::host::ranges::ranges;
@@ -44,8 +44,13 @@ pub fn execute(args: CheckArgs, program: &Program) -> Result<ExitCode, Failure> 
             subject(&Plan::new(&file, &host, &request)?, &path.to_string_lossy(), false)
         }
     };
-    let sensors = if root == Path::new("/") { Sensors::here() } else { Sensors::none() };
-    let mut report = check(root, sensors, &subject);
+    if args.script {
+        let help = "its lcores need CPUs of their own here".to_owned();
+        let none = || Failure::input("the pipeline has no hot CPU to set up", help);
+        print(&script(&subject).ok_or_else(none)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut report = check(root, sensors(root), &subject);
     if let Some(seconds) = args.effect {
         report.effect = Some(measured(&subject.hot_cpus, seconds)?);
     }
@@ -56,6 +61,11 @@ pub fn execute(args: CheckArgs, program: &Program) -> Result<ExitCode, Failure> 
     };
     print(&text)?;
     Ok(exit_code(report.worst()))
+}
+
+/// Interfaces of the kernel are this host's, whatever files are read.
+fn sensors(root: &Path) -> Sensors {
+    if root == Path::new("/") { Sensors::here() } else { Sensors::none() }
 }
 
 /// The effect on the hot CPUs, and on one more, as control and recorder have.
@@ -115,12 +125,12 @@ fn exit_code(worst: Option<Severity>) -> ExitCode {
 ///
 /// # Errors
 /// An error was found, and the pipeline file says `strict`.
-pub fn before_run(plan: &Plan, pipeline: &Path) -> Result<(), Failure> {
+pub fn before_run(plan: &Plan, pipeline: &Path, root: &Path) -> Result<(), Failure> {
     if plan.check == HostCheck::Off {
         return Ok(());
     }
     let name = pipeline.to_string_lossy();
-    let report = check(Path::new("/"), Sensors::here(), &subject(plan, &name, true));
+    let report = check(root, sensors(root), &subject(plan, &name, true));
     eprint!("{}", report.brief());
     match report.count(Severity::Error) {
         0 => Ok(()),

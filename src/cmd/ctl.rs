@@ -29,6 +29,9 @@ fn text(command: Command, answer: &Answer) -> String {
     if command == Command::Status && !answer.privileges.is_empty() {
         let _ = writeln!(text, "privileges: {}", answer.privileges);
     }
+    for fact in answer.host.iter().filter(|_| command == Command::Status) {
+        let _ = writeln!(text, "host: {fact}");
+    }
     for venue in answer.venues.iter().filter(|_| command != Command::Memory) {
         let state = match &venue.killed[..] {
             [] if venue.paused => "paused: only cancels leave".to_owned(),

@@ -57,6 +57,7 @@ pub fn execute(args: ReplayArgs, program: &Program) -> Result<ExitCode, Failure>
         baseline: args.record.baseline()?,
         pipeline,
         follow,
+        host_root: "/".into(),
         delays: args.record.inject_delay.iter().copied().collect(),
     };
     conclude(&plan, program, &options, &|| reader.plan(&args.pipeline), args.books.as_deref(), args.summary.as_deref())

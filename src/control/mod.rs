@@ -8,7 +8,7 @@ mod client;
 pub use client::{ClientError, ask};
 
 use crate::host::placement::Region;
-use crate::latency::snapshot::Snapshot;
+use crate::latency::snapshot::{HostFact, Snapshot};
 use crate::risk::{Kill, KillFile, KillReason};
 use crate::stages::{SessionState, Shared, Trading};
 use crate::sys::socket::private_listener;
@@ -105,6 +105,9 @@ pub struct Answer {
     /// The process, and the regions of its path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<(u32, Vec<Region>)>,
+    /// What the host is found to have now that costs latency, the worst first.
+    #[serde(default)]
+    pub host: Vec<HostFact>,
 }
 
 /// How a venue stands.
@@ -404,7 +407,8 @@ fn answer(line: &str, reach: &Reach) -> Answer {
     };
     let privileges = latest.as_ref().map(|snapshot| snapshot.privileges.clone()).unwrap_or_default();
     let memory = (command == Command::Memory).then(|| (std::process::id(), reach.memory.clone()));
-    Answer { error: None, venues: chosen.iter().map(state).collect(), privileges, changes, memory }
+    let host = latest.iter().flat_map(|snapshot| snapshot.host.faults().cloned()).collect();
+    Answer { error: None, venues: chosen.iter().map(state).collect(), privileges, host, changes, memory }
 }
 
 /// Have the main thread read the file again.

@@ -8,3 +8,4 @@ mod files;
 pub mod fingerprint;
 pub mod placement;
 pub mod ranges;
+pub mod watch;

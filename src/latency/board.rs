@@ -175,6 +175,11 @@ impl LcoreBoard {
         self.thread().filter(|_| beat != ENDED).map(|thread| (thread, beat))
     }
 
+    /// It has finished its first round.
+    pub fn has_polled(&self) -> bool {
+        self.beat.load(Ordering::Relaxed) > 1
+    }
+
     /// Rounds so far, and those that found nothing.
     pub fn publish(&self, polls: u64, empty_polls: u64) {
         self.polls.store(polls, Ordering::Relaxed);

@@ -1,8 +1,10 @@
 //! What the host and the program did in one interval: the evidence that stands beside the records, in trace files and in
 //! the live view.
 
+use crate::host::check::Severity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// One interval. Counts are those of the interval, not totals; what cannot be read here is `None` or absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +24,9 @@ pub struct Interval {
     pub ports: Vec<PortEvidence>,
     /// What the clock's watch found.
     pub clock: ClockEvidence,
+    /// News of the checks of the host that are made again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub host: Vec<HostChange>,
     /// Records drained.
     pub records: u64,
     /// Records lost because a ring was full or the disk was.
@@ -128,4 +133,54 @@ pub struct DeviceClockEvidence {
     pub port: String,
     /// How wrong a stamp of it may come out on the TSC, in ns; `None` while it is unsynchronised.
     pub residual_ns: Option<f64>,
+}
+
+/// News of a check of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostChange {
+    /// When it was found, in ns since 1970: up to the time between two looks after it happened.
+    pub at_ns: u64,
+    /// The check's id.
+    pub id: String,
+    /// How bad.
+    pub severity: Severity,
+    /// What is new.
+    pub news: News,
+    /// The finding, a sentence; of one that is gone, the last.
+    pub found: String,
+}
+
+/// What is new about a finding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    /// It was there at the first look.
+    #[default]
+    AtStart,
+    /// It came.
+    Appeared,
+    /// It says something else.
+    Changed,
+    /// It is gone.
+    Gone,
+}
+
+impl News {
+    /// As printed, behind the check's id.
+    pub const fn name(self) -> &'static str {
+        match self {
+            News::AtStart => "from the start",
+            News::Appeared => "appeared",
+            News::Changed => "changed",
+            News::Gone => "is gone",
+        }
+    }
+}
+
+impl fmt::Display for HostChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostChange { id, news, found, .. } = self;
+        write!(f, "{id} {}: {found}", news.name())
+    }
 }

@@ -8,7 +8,7 @@
 
 use super::answers::Answers;
 use super::hop::{self, Hop};
-use super::interval::Interval;
+use super::interval::{HostChange, Interval};
 use super::record::{Kind, Record};
 use super::trace::{CaptureId, Header, VenueHeader};
 use crate::host::fingerprint::Fingerprint;
@@ -28,6 +28,8 @@ const TOP_BIT: u32 = 38;
 const UNITS_PER_NS: f64 = 4.0;
 /// Most warnings of the clock that are kept.
 const MOST_WARNINGS: usize = 8;
+/// Most news of the host that are kept.
+const MOST_HOST: usize = 64;
 /// Filled buckets of a histogram that has none.
 const EMPTY: (usize, usize) = (BUCKETS, 0);
 
@@ -50,6 +52,8 @@ pub struct Profile {
     pub tsc_hz: f64,
     /// What the clock's watch complained about, each once.
     pub clock_warnings: Vec<String>,
+    /// What the checks of the host said while it ran.
+    pub host: Vec<HostChange>,
     /// Length of a slice.
     pub slice_ns: f64,
     /// Slices, the last of them not full.
@@ -314,6 +318,8 @@ impl ProfileBuilder {
         for warning in &interval.clock.warnings {
             note_once(&mut self.profile.clock_warnings, warning);
         }
+        let room = MOST_HOST.saturating_sub(self.profile.host.len());
+        self.profile.host.extend(interval.host.iter().take(room).cloned());
         if self.origin.is_some() {
             self.spread(interval);
         } else if self.early.len() < MAX_SLICES {

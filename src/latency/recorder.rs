@@ -18,12 +18,13 @@ use super::interval::{
 use super::journaling::Journaling;
 use super::outlet::Lost;
 use super::record::{Kind, Record, StampDomain};
-use super::snapshot::{Alarm, HopSnapshot, RecorderSnapshot, Snapshot, StageSnapshot, VenueSnapshot};
+use super::snapshot::{Alarm, HopSnapshot, HostSnapshot, RecorderSnapshot, Snapshot, StageSnapshot, VenueSnapshot};
 use super::trace::{ClockFit, Writer};
 use crate::cpu::rdtsc;
 use crate::dpdk::ring::{Consumer, Gauge};
 use crate::dpdk::{Mempool, Port};
 use crate::host::evidence::{Sampler, Thread};
+use crate::host::watch::Shown;
 use crate::market::{Side, Symbol};
 use crate::risk::Kill;
 use crate::serve::Metrics;
@@ -93,6 +94,8 @@ pub struct RecorderParts {
     pub journal: Option<Journaling>,
     /// Holds the run against its budget, and against a baseline or its own beginning.
     pub live: Option<Live>,
+    /// What the checks of the host say that are made again, if any are.
+    pub host: Option<Shown>,
     /// Who is told of every hop and every interval.
     pub metrics: Option<Arc<Metrics>>,
 }
@@ -235,6 +238,7 @@ struct State {
     /// By device of the parts.
     device_clocks: Vec<DeviceClock>,
     answers: Answers,
+    host: HostSnapshot,
     /// The disk refused, and that was said.
     complained: bool,
     last: Snapshot,
@@ -262,6 +266,7 @@ impl State {
             clock: ClockEvidence::default(),
             clock_checked: None,
             answers: Answers::default(),
+            host: HostSnapshot::default(),
             device_clocks: parts.devices.iter().map(|_| DeviceClock::new(bound)).collect(),
             complained: false,
             last: parts.run.clone(),
@@ -379,6 +384,7 @@ impl State {
             interval,
             recorder: self.account(),
             alarms,
+            host: self.host.clone(),
             ..self.parts.run.clone()
         };
         if let Some(metrics) = &self.parts.metrics {
@@ -478,6 +484,8 @@ impl State {
     /// What happened since the last one.
     fn interval(&mut self) -> Interval {
         self.check_clocks();
+        let (host, host_news) = self.parts.host.as_ref().map(Shown::take).unwrap_or_default();
+        self.host = host;
         let State { parts, polls_before, devices_before, .. } = self;
         let none = |lcore: &LcoreParts| LcoreEvidence { lcore: lcore.id, ..LcoreEvidence::default() };
         let mut lcores: Vec<LcoreEvidence> = match &mut self.sampler {
@@ -535,6 +543,7 @@ impl State {
             ports,
             records,
             clock: self.clock.clone(),
+            host: host_news,
             records_lost: lost,
         }
     }

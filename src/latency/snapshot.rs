@@ -3,8 +3,11 @@
 
 use super::hop::Hop;
 use super::interval::Interval;
+use crate::host::check::Severity;
+use crate::sys::time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Where a run serves it and `top` looks for it, unless told otherwise.
@@ -43,6 +46,8 @@ pub struct Snapshot {
     pub recorder: RecorderSnapshot,
     /// What is wrong now.
     pub alarms: Vec<Alarm>,
+    /// What the checks of the host say that are made again.
+    pub host: HostSnapshot,
 }
 
 /// One venue.
@@ -173,4 +178,47 @@ pub struct Alarm {
     pub hop: Option<Hop>,
     /// A sentence.
     pub text: String,
+}
+
+/// The host, as the checks see it that are made again while a pipeline runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostSnapshot {
+    /// Looks so far; 0 where none are made.
+    pub looks: u64,
+    /// CPU time of the last one, in ns.
+    pub look_cpu_ns: u64,
+    /// What is found, and what was found since the start and is gone.
+    pub facts: Vec<HostFact>,
+}
+
+/// A finding of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostFact {
+    /// The check's id.
+    pub id: String,
+    /// How bad.
+    pub severity: Severity,
+    /// A sentence; of one that is gone, the last.
+    pub found: String,
+    /// It is found now.
+    pub stands: bool,
+    /// When that changed last, in ns since 1970; `None`: it has been so since the start.
+    pub changed_ns: Option<u64>,
+}
+
+impl fmt::Display for HostFact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostFact { id, severity, found, changed_ns, .. } = self;
+        let since = changed_ns.map_or("from the start".to_owned(), |ns| format!("since {}", time::utc(ns)));
+        write!(f, "{} {id} {since}: {found}", severity.name())
+    }
+}
+
+impl HostSnapshot {
+    /// What costs latency now, the worst first.
+    pub fn faults(&self) -> impl Iterator<Item = &HostFact> {
+        self.facts.iter().filter(|fact| fact.stands && fact.severity > Severity::Information)
+    }
 }

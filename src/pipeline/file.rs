@@ -197,6 +197,8 @@ pub struct RecordFile {
     pub sample_every: SampleEvery,
     /// How often histograms, evidence and metrics are renewed, in ms.
     pub interval_ms: IntervalMs,
+    /// How often a run makes those checks of the host again that cost little, in s; 0 never.
+    pub check_seconds: CheckSeconds,
     /// Records that the ring from each strategy and tx stage to the recorder holds; what does not fit is lost and counted.
     pub ring_depth: Depth,
     /// CPUs of the recorder's thread; unless set, the main lcore's.
@@ -903,6 +905,8 @@ pub type WindowUs = Within<0, 1_000_000>;
 pub type HeldPackets = Within<1, 65_536>;
 /// Length of an interval in ms.
 pub type IntervalMs = Within<50, 60_000>;
+/// A time in s, up to a day.
+pub type CheckSeconds = Within<0, 86_400>;
 /// Kernel number of a CPU.
 pub type Cpu = Within<0, 8_191>;
 /// A time in ns, up to a second.
@@ -1213,6 +1217,7 @@ impl Default for RecordFile {
             file_minutes: Within(60),
             sample_every: Within(64),
             interval_ms: Within(1000),
+            check_seconds: Within(10),
             ring_depth: Within(4096),
             cpus: Vec::new(),
             metrics: None,

@@ -4,7 +4,7 @@
 //! line in the log for every reason, whoever gave it. Each cause trips the switch once, when it begins: who clears the
 //! switch knows of it. Stops nothing else.
 
-use super::plan::{KillWhen, Plan, Stage};
+use super::plan::{KillWhen, Mode, Plan, Stage};
 use crate::latency::board::LcoreBoard;
 use crate::latency::snapshot::{Alarm, Snapshot};
 use crate::risk::KillReason;
@@ -39,6 +39,8 @@ pub struct Heart {
 
 struct Venue<'a> {
     name: &'a str,
+    /// Its orders go by a session.
+    session: bool,
     when: &'a KillWhen,
     shared: &'a Shared,
     /// The lcore that answers order events.
@@ -86,6 +88,7 @@ impl<'a> Guard<'a> {
     pub fn new(plan: &'a Plan, shared: &'a [Arc<Shared>], hearts: Vec<Heart>, metrics: Option<Arc<Metrics>>) -> Self {
         let venues = plan.venues.iter().zip(shared).map(|(venue, shared)| Venue {
             name: &venue.name,
+            session: plan.mode == Mode::Run && venue.orders.session.is_some(),
             when: &venue.risk.kill_when,
             shared,
             strategy: venue.stage(Stage::Strategy).lcore,
@@ -139,6 +142,20 @@ impl<'a> Guard<'a> {
             }
             venue.tell();
         }
+    }
+
+    /// How the venues stand, on one line.
+    pub fn status(&self) -> String {
+        let venue = |venue: &Venue<'_>| {
+            let killed: Vec<&str> = venue.shared.kill().reasons().map(KillReason::name).collect();
+            let state = match killed[..] {
+                [] if venue.session && !venue.shared.session().up => "session down".to_owned(),
+                [] => "trading".to_owned(),
+                _ => format!("killed: {}", killed.join(", ")),
+            };
+            format!("{} {state}", venue.name)
+        };
+        self.venues.iter().map(venue).collect::<Vec<_>>().join("; ")
     }
 
     /// Whether lcore `id` was stuck, by the limit of one of its venues, when it was looked at last.

@@ -10,6 +10,7 @@ use super::follow::{FollowError, Following};
 use super::guard::{Guard, Heart};
 use super::layout::{Layout, idle};
 use super::multicast::{self, Membership};
+use super::notice::Notices;
 use super::placement::{self, Launched, Owned};
 use super::plan::{
     FRAME_ROOM, LcorePlan, LinePlan, Link, Mode, Plan, PortPlan, RingPlan, Segment as SegmentPlan, SharePlan, Stage,
@@ -19,6 +20,7 @@ use super::record;
 use super::reload::{CHANGES, Reloads, Scripted};
 use super::report::{PortReport, RunFacts, Summary, VenueReport};
 use super::session::{self, LoginError};
+use super::subject::subject;
 use super::table;
 use crate::arena::{Arena, ArenaFull};
 use crate::book::{BookConfig, Books};
@@ -32,6 +34,7 @@ use crate::feed::{Feed, FeedConfig, HealConfig, Protocol};
 use crate::host::check::Severity;
 use crate::host::placement::lines::{Block, span};
 use crate::host::placement::{Region as PathRegion, Report, Span};
+use crate::host::watch::{Watch, Watcher};
 use crate::journal::Slot;
 use crate::latency::board::{Ask, Boards, LcoreBoard};
 use crate::latency::clock::Clock;
@@ -61,8 +64,9 @@ use crate::stages::{
     Stamps, StrategyParts, Transport, Tx, TxParts, Verify, WhenFull, changes,
 };
 use crate::strategy::{InstrumentSpec, Orders};
+use crate::sys::notify::Service;
 use crate::sys::privileges::{self, Capability, Needs};
-use crate::sys::{affinity, memory, thread};
+use crate::sys::{affinity, memory, thread, time};
 use crate::wire::igmp;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -119,6 +123,8 @@ pub struct Options {
     pub pipeline: (String, String),
     /// A journal that takes the place of ports, rx and parse.
     pub follow: Option<Following>,
+    /// Root of the host's files that are looked at again while it runs: another than `/` for tests.
+    pub host_root: PathBuf,
     /// Time to be lost on purpose before a stage's stamp, by the stage that the hop leads to: for tests of the measurement.
     pub delays: BTreeMap<Hop, u64>,
 }
@@ -529,6 +535,14 @@ pub fn launch(
         run.privileges = give_up_privileges(plan);
         eprintln!("privileges: {}", run.privileges);
     }
+    let watcher = match plan.record.check_seconds {
+        seconds @ 1.. if plan.mode == Mode::Run => {
+            let watch = Watch::new(&options.host_root, subject(plan, &options.pipeline.0, false));
+            let interval = Duration::from_secs(seconds.into());
+            Some(Watcher::start(watch, interval, record::background(plan)).map_err(LaunchError::Recorder)?)
+        }
+        _ => None,
+    };
     let recorder = RecorderParts {
         venues: plan
             .venues
@@ -548,6 +562,7 @@ pub fn launch(
         trace,
         journal,
         live,
+        host: watcher.as_ref().map(Watcher::shown),
         metrics: serving.as_ref().map(|serving| serving.metrics.clone()),
     };
     let recorder = Recorder::start(recorder, record::background(plan)).map_err(LaunchError::Recorder)?;
@@ -578,6 +593,7 @@ pub fn launch(
         requested,
         controls,
         guard: Guard::new(plan, &shared, hearts.collect(), metrics),
+        notices: (plan.mode == Mode::Run).then(|| notices(&boards)).flatten(),
     };
     let ran = run_lcores(&eal, &mut running, &mut |progressed: &Progress| {
         handles.iter().for_each(VenueHandle::remember);
@@ -690,6 +706,7 @@ struct Running<'a, 'm> {
     requested: mpsc::Receiver<Request>,
     controls: &'a Controls<'a>,
     guard: Guard<'a>,
+    notices: Option<Notices>,
 }
 
 impl Running<'_, '_> {
@@ -718,6 +735,7 @@ impl Running<'_, '_> {
     }
 
     fn reload(&mut self, from_sequence: u64, wake: &mut dyn FnMut(u32)) -> Result<Vec<String>, String> {
+        self.notices.iter_mut().for_each(Notices::reloading);
         let plan = (self.controls.read_again)()?;
         let mut lines = self.reloads.take(plan, from_sequence)?;
         // Mostly the change has happened by then, and the answer can tell of the move.
@@ -728,6 +746,12 @@ impl Running<'_, '_> {
             lines.extend(self.move_stages(wake));
         }
         Ok(lines)
+    }
+
+    /// Tell the service manager how it goes, if there is one.
+    fn notify(&mut self, stopping: bool) {
+        let guard = &self.guard;
+        self.notices.iter_mut().for_each(|notices| notices.look(Instant::now(), stopping, || guard.status()));
     }
 
     /// Whether a venue has drained, or was told to give up.
@@ -772,7 +796,7 @@ fn run_lcores(
             }
         };
         let began = Instant::now();
-        let mut stopped_at = None;
+        let (mut stopped_at, mut polling) = (None, false);
         let venues = || 0..shared.len();
         while !venues().all(|venue| running.is_over(venue)) {
             std::thread::sleep(LOOK);
@@ -782,6 +806,11 @@ fn run_lcores(
             running.guard.look(Instant::now(), stopping);
             running.carrier.look(Instant::now());
             running.memberships.iter_mut().for_each(|membership| membership.look(Instant::now()));
+            running.notify(stopping);
+            if !polling && boards.values().all(|board| board.lcore.has_polled()) {
+                polling = true;
+                first_poll(running.mode);
+            }
             if stopping {
                 shared.iter().for_each(|s| s.close_intake());
                 let late = stopped_at.get_or_insert(elapsed).saturating_add(DRAIN) < elapsed;
@@ -797,6 +826,7 @@ fn run_lcores(
             let sum = |of: fn(&Shared) -> u64| shared.iter().map(|s| of(s)).sum();
             progress(&Progress { frames: sum(Shared::frames), orders: sum(Shared::orders), elapsed });
         }
+        running.notify(true);
         let ended = Instant::now();
         loop {
             let left: Vec<u32> = scope.running().iter().map(|lcore| lcore.id()).collect();
@@ -815,6 +845,22 @@ fn run_lcores(
         Ok(inner) => Ok(inner?),
         Err(panicked) => Err(LaunchError::Panic { panicked, standing: running.standing() }),
     }
+}
+
+/// Say that a run polls, and how long it took to come to that.
+fn first_poll(mode: Mode) {
+    if let (Mode::Run, Some(took)) = (mode, time::since_start()) {
+        eprintln!("every lcore polls, {:.2} s after the start", took.as_secs_f64());
+    }
+}
+
+/// The service manager that started this process, if one did.
+fn notices(boards: &BTreeMap<u32, Boards>) -> Option<Notices> {
+    let service = Service::from_environment().unwrap_or_else(|err| {
+        log::warn!("the service manager hears nothing of this run: NOTIFY_SOCKET: {err}");
+        None
+    });
+    Some(Notices::new(service?, boards.values().map(|board| board.lcore.clone()).collect()))
 }
 
 /// End the process beside lcores that do not return: what they use cannot be given back.

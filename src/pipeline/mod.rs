@@ -21,6 +21,8 @@ mod layout;
 #[cfg(feature = "dpdk")]
 mod multicast;
 #[cfg(feature = "dpdk")]
+mod notice;
+#[cfg(feature = "dpdk")]
 mod placement;
 pub mod plan;
 #[cfg(feature = "dpdk")]

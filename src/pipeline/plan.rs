@@ -218,6 +218,8 @@ pub struct RecordPlan {
     pub sample_every: u32,
     /// Length of an interval in ms.
     pub interval_ms: u32,
+    /// Between two looks of a run at the host, in s; 0 for none.
+    pub check_seconds: u32,
     /// CPUs of its thread.
     pub cpus: Vec<u32>,
     /// Where `/metrics` and `/status` are served.
@@ -1330,6 +1332,7 @@ fn plan_record(file: &RecordFile, mode: Mode, main_cpus: &[u32]) -> RecordPlan {
         file_seconds: u64::from(file.file_minutes.value()) * 60,
         sample_every: file.sample_every.value(),
         interval_ms: file.interval_ms.value(),
+        check_seconds: file.check_seconds.value(),
         cpus: match file.cpus.is_empty() {
             true => main_cpus.to_vec(),
             false => file.cpus.iter().map(|cpu| cpu.value()).collect(),

@@ -37,6 +37,7 @@ pub fn subject(plan: &Plan, name: &str, starting: bool) -> Subject {
     Subject {
         pipeline: Some(name.to_owned()),
         starting,
+        running: false,
         hot_cpus: cpus_of(&mut plan.lcores.iter().map(|lcore| lcore.id)),
         venues: plan.venues.iter().map(venue).collect(),
         ports: ports.collect(),

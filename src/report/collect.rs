@@ -6,13 +6,13 @@ use super::evidence::Evidence;
 use super::series::Slices;
 use super::slowest::{Slow, Slowest, near};
 use super::{
-    Excess, HopReport, LossCounts, Near, RecordCounts, Report, RunReport, Sampled, Trade, VenueReport, Verdict,
-    Waterfall, Wire,
+    Excess, HopReport, HostNews, LossCounts, Near, RecordCounts, Report, RunReport, Sampled, Trade, VenueReport,
+    Verdict, Waterfall, Wire,
 };
 use crate::latency::answers::Answers;
 use crate::latency::hop::{self, Hop};
 use crate::latency::hops::{HopTable, percentiles};
-use crate::latency::interval::Interval;
+use crate::latency::interval::{HostChange, Interval};
 use crate::latency::profile::note_once;
 use crate::latency::record::{Kind, Record, StampDomain};
 use crate::latency::trace::{
@@ -23,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Fewer values have no 99th percentile to speak of.
 const ENOUGH_FOR_P99: u64 = 100;
+/// Most news of the host that are kept.
+const MOST_HOST: usize = 1024;
 /// Stretches of the end-to-end distribution whose mean order is shown.
 const STRETCHES: [(&str, f64, f64); 2] = [("p50", 0.45, 0.55), ("p99", 0.989, 0.991)];
 
@@ -44,7 +46,7 @@ fn read_run(run: &Run, slowest: usize) -> Result<RunReport, TraceError> {
     while let Some(block) = reader.next()? {
         match block {
             Block::Records(records) => records.iter().for_each(|record| collector.record(record)),
-            Block::Interval(interval) => collector.interval(interval),
+            Block::Interval(interval) => collector.interval(*interval),
             Block::Clock(fit) => collector.clock = fit,
             Block::Journal(_) | Block::End => {}
         }
@@ -67,6 +69,7 @@ struct Collector<'h> {
     counts: RecordCounts,
     recorder_lost: u64,
     warnings: Vec<String>,
+    host: Vec<HostChange>,
     /// By port: how wrong a stamp of its clock may be at worst, in ns.
     residuals: BTreeMap<String, f64>,
     /// Earliest and latest stamp.
@@ -111,6 +114,7 @@ impl<'h> Collector<'h> {
             counts: RecordCounts::default(),
             recorder_lost: 0,
             warnings: Vec::new(),
+            host: Vec::new(),
             residuals: BTreeMap::new(),
             stretch: None,
         }
@@ -183,6 +187,8 @@ impl<'h> Collector<'h> {
                 *worst = worst.max(ns);
             }
         }
+        let room = MOST_HOST.saturating_sub(self.host.len());
+        self.host.extend(interval.host.iter().take(room).cloned());
         self.evidence.record(&interval);
         self.slowest.interval(interval);
     }
@@ -223,6 +229,7 @@ impl<'h> Collector<'h> {
             files: run.files.len(),
             verdict: verdict(&venues, header.oversubscribed),
             caveats,
+            host: self.host.iter().map(|change| news(change, header.started_ns)).collect(),
             oversubscribed: header.oversubscribed,
             clock,
             records: self.counts,
@@ -233,6 +240,10 @@ impl<'h> Collector<'h> {
             fingerprint: header.fingerprint.0.clone(),
         }
     }
+}
+
+fn news(change: &HostChange, started_ns: u64) -> HostNews {
+    HostNews { at_seconds: (change.at_ns as f64 - started_ns as f64) / 1e9, change: change.clone() }
 }
 
 fn seen(stretch: &mut Option<(u64, u64)>, from: u64, to: u64) {

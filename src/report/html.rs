@@ -32,8 +32,14 @@ pub fn render(report: &Report) -> String {
 fn run(run: &RunReport, out: &mut String) {
     let _ = writeln!(out, "<h1>Run {}</h1>\n<p class=\"quiet\">{}</p>", escape(&run.run), escape(&about(run)));
     verdict(&run.verdict, run.oversubscribed, out);
-    if !run.caveats.is_empty() {
-        let items: String = run.caveats.iter().map(|caveat| format!("<li>{}</li>", escape(caveat))).collect();
+    let items: String = run
+        .caveats
+        .iter()
+        .cloned()
+        .chain(run.host_changes())
+        .map(|text| format!("<li>{}</li>", escape(&text)))
+        .collect();
+    if !items.is_empty() {
         let _ = writeln!(out, "<div class=\"caveats\"><ul>{items}</ul></div>");
     }
     run.venues.iter().for_each(|venue| self::venue(run, venue, out));

@@ -15,10 +15,13 @@ mod slowest;
 
 pub use collect::read;
 
+use crate::host::check::Severity;
 use crate::latency::budget::Allowance;
 use crate::latency::hop::Hop;
+use crate::latency::interval::{HostChange, News};
 use crate::latency::snapshot::Percentiles;
 use crate::latency::trace::{CaptureId, ClockFit};
+use crate::sys::time;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -58,6 +61,8 @@ pub struct RunReport {
     pub verdict: Verdict,
     /// What to know before believing the figures; empty when nothing stands against them.
     pub caveats: Vec<String>,
+    /// What the checks of the host said that are made again while a pipeline runs.
+    pub host: Vec<HostNews>,
     /// Fewer CPUs than lcores: times say nothing.
     pub oversubscribed: bool,
     /// How ticks became ns.
@@ -74,6 +79,27 @@ pub struct RunReport {
     pub evidence: Vec<EvidencePoint>,
     /// Program and host.
     pub fingerprint: BTreeMap<String, String>,
+}
+
+/// News of a check of the host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HostNews {
+    /// When it was found.
+    pub at_seconds: f64,
+    /// What.
+    #[serde(flatten)]
+    pub change: HostChange,
+}
+
+impl RunReport {
+    /// What became another while it ran, and costs latency or did.
+    fn host_changes(&self) -> impl Iterator<Item = String> {
+        let news = self
+            .host
+            .iter()
+            .filter(|news| news.change.news != News::AtStart && news.change.severity > Severity::Information);
+        news.map(|news| format!("host at {:.3} s, {}: {}", news.at_seconds, time::utc(news.change.at_ns), news.change))
+    }
 }
 
 /// Whether the run is what was promised.

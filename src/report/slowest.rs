@@ -1,7 +1,7 @@
 //! The slowest orders and what was near them: orders and intervals come in as they stream by, and the slowest N go out,
 //! each with the interval in which it was sent. Holds N orders and a few intervals.
 
-use crate::latency::interval::{Interval, LcoreEvidence};
+use crate::latency::interval::{Interval, LcoreEvidence, News};
 use crate::latency::record::Record;
 use crate::latency::trace::VenueHeader;
 use std::cmp::Ordering;
@@ -140,6 +140,8 @@ pub fn near(interval: &Interval, venue: &VenueHeader, seconds: f64) -> Vec<Strin
     for port in interval.ports.iter().filter(|port| port.missed.saturating_add(port.no_mbuf) > 0) {
         facts.push(format!("port {} lost {} frames", port.port, port.missed.saturating_add(port.no_mbuf)));
     }
+    let changes = interval.host.iter().filter(|change| change.news != News::AtStart);
+    facts.extend(changes.map(|change| format!("host: {change}")));
     facts.extend(interval.clock.warnings.iter().cloned());
     facts
 }

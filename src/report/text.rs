@@ -76,6 +76,7 @@ fn run(run: &RunReport, out: &mut String) {
     for caveat in &run.caveats {
         let _ = writeln!(out, "warning: {caveat}");
     }
+    run.host_changes().for_each(|change| _ = writeln!(out, "{change}"));
     for venue in &run.venues {
         self::venue(run, venue, out);
     }

@@ -66,6 +66,7 @@ pub fn all(view: &View<'_>) -> Vec<Family> {
     all.extend(feed(view));
     all.extend(hops(view));
     all.extend(lcores(view));
+    all.extend(host(view));
     all.extend(memory(view));
     all.extend(devices(view));
     all.extend(clock(view));
@@ -407,6 +408,47 @@ fn lcores(view: &View<'_>) -> Vec<Family> {
             "Last-level cache load misses of an lcore's thread, where the kernel counts them.",
             LCORE,
             each(|l| l.cache_misses.map(|n| n as f64)),
+        ),
+    ]
+}
+
+fn host(view: &View<'_>) -> Vec<Family> {
+    let host = &view.snapshot.host;
+    let (mut stands, mut changed) = (BTreeMap::<_, f64>::new(), BTreeMap::<_, f64>::new());
+    for fact in &host.facts {
+        let labels = [fact.id.clone(), fact.severity.name().to_owned()];
+        let found = stands.entry(labels.clone()).or_default();
+        *found = found.max(flag(fact.stands));
+        if let Some(ns) = fact.changed_ns {
+            let at = changed.entry(labels).or_default();
+            *at = at.max(seconds(ns as f64));
+        }
+    }
+    const CHECK: [&str; 2] = ["id", "severity"];
+    vec![
+        gauge(
+            "tickpath_host_check",
+            "1 for what a check of the host finds now, 0 for what it found since the start and does no longer.",
+            CHECK,
+            stands,
+        ),
+        gauge(
+            "tickpath_host_check_changed_timestamp_seconds",
+            "When that changed last, since 1970. No series for what has stood since the start.",
+            CHECK,
+            changed,
+        ),
+        counter(
+            "tickpath_host_looks_total",
+            "How often the host was looked at since the start.",
+            [],
+            [([], host.looks as f64)],
+        ),
+        gauge(
+            "tickpath_host_look_seconds",
+            "CPU time of the last look, off the hot CPUs.",
+            [],
+            [([], seconds(host.look_cpu_ns as f64))],
         ),
     ]
 }

@@ -1,5 +1,6 @@
 //! What we ask of the kernel directly, because `std` does not: clocks, CPU affinity, where pages lie, memory
-//! advice, hugepages for the program itself, events of threads, waiting for sockets, the way out of multicast, giving privileges up.
+//! advice, hugepages for the program itself, events of threads, waiting for sockets, the way out of multicast, giving
+//! privileges up; and the service manager.
 //!
 //! Small wrappers over libc, used at launch and by control threads; never on the packet's path.
 
@@ -7,6 +8,8 @@ pub mod affinity;
 pub mod ethtool;
 pub mod memory;
 pub mod multicast;
+#[cfg(feature = "dpdk")]
+pub mod notify;
 pub mod pages;
 pub mod perf;
 pub mod poll;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::time::Duration;
 
 /// CLOCK_MONOTONIC_RAW in ns: the kernel's clock without NTP's slewing, and on a TSC host the TSC itself.
 pub fn monotonic_raw_ns() -> u64 {
@@ -18,6 +19,17 @@ pub fn monotonic_ns() -> u64 {
 /// CLOCK_REALTIME in ns since 1970.
 pub fn realtime_ns() -> u64 {
     read(libc::CLOCK_REALTIME)
+}
+
+/// How long ago this process was started, to the kernel's tick of 10 ms; `None` where the kernel does not say.
+pub fn since_start() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // proc_pid_stat(5): field 22, in ticks since boot; the name in field 2 may hold anything.
+    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(22 - 3)?.parse().ok()?;
+    // SAFETY: takes a plain number and touches no memory.
+    let hz = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
+    let started_ns = ticks.checked_mul(1_000_000_000)?.checked_div(hz)?;
+    read(libc::CLOCK_BOOTTIME).checked_sub(started_ns).map(Duration::from_nanos)
 }
 
 /// A moment in ns since 1970 as UTC, `20261123T032338Z`: sorts as it should and fits into a file name.
@@ -127,6 +139,13 @@ mod tests {
     fn a_file_that_is_no_clock_is_refused() {
         assert!(DeviceClock::open(Path::new("/dev/null")).is_err());
         assert!(DeviceClock::open(Path::new("/dev/ptp-none")).is_err());
+    }
+
+    #[test]
+    fn the_start_of_this_process_is_before_now_and_after_the_boot() {
+        let at = since_start().unwrap();
+        assert!(at.as_nanos() < u128::from(read(libc::CLOCK_BOOTTIME)));
+        assert!(since_start().unwrap() >= at);
     }
 
     #[test]

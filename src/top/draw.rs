@@ -6,7 +6,8 @@
 use super::{Health, Top, figures};
 use crate::latency::hop::Hop;
 use crate::latency::interval::{LcoreEvidence, LinkEvidence};
-use crate::latency::snapshot::{HopSnapshot, Snapshot, StageSnapshot, VenueSnapshot};
+use crate::latency::snapshot::{HopSnapshot, HostFact, Snapshot, StageSnapshot, VenueSnapshot};
+use crate::sys::time;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Style, Stylize};
@@ -19,6 +20,8 @@ const ROOMY: u16 = 40;
 /// Lines that drops and alarms have at least, where there are some.
 const DROP_LINES: u16 = 2;
 const ALARM_LINES: u16 = 3;
+/// Lines that faults of the host have at most.
+const HOST_LINES: u16 = 3;
 
 const KEYS: &str = "q quit";
 const KEYS_VENUES: &str = "q quit   Tab, 1-9 venue";
@@ -75,6 +78,10 @@ impl Top {
         page.list("", &self.title(&self.health(at)), 2);
         let snapshot = self.snapshot()?;
         page.list("", &recorder(snapshot), 2);
+        let faults: Vec<Span<'_>> = snapshot.host.faults().map(fault).collect();
+        if !faults.is_empty() {
+            page.list("host", &faults, if page.roomy { HOST_LINES } else { 1 });
+        }
         if snapshot.oversubscribed {
             page.lines(vec![Line::from("! fewer CPUs than lcores: times say nothing").yellow()]);
         }
@@ -355,6 +362,15 @@ fn recorder(snapshot: &Snapshot) -> Vec<Span<'static>> {
     let unsynced = clock.devices.iter().filter(|device| device.residual_ns.is_none());
     items.extend(unsynced.map(|device| wrong(format!("clock of {} unsynchronised", device.port))));
     items
+}
+
+/// A fault of the host: what came while it ran with its time of day, marked.
+fn fault(fact: &HostFact) -> Span<'static> {
+    match fact.changed_ns.map(time::utc) {
+        None => fact.id.clone().into(),
+        // `20261123T032338Z`
+        Some(at) => wrong(format!("{} since {}:{}:{} UTC", fact.id, &at[9..11], &at[11..13], &at[13..15])),
+    }
 }
 
 fn and_more(n: usize) -> String {

@@ -1,6 +1,7 @@
 //! A running pipeline's state, made by hand: two venues, one of them in trouble.
 
 use std::collections::BTreeMap;
+use tickpath::host::check::Severity;
 use tickpath::latency::hop::Hop;
 use tickpath::latency::interval::*;
 use tickpath::latency::snapshot::*;
@@ -27,7 +28,21 @@ pub fn running() -> Snapshot {
             alarm("clock", "", None, "the clocksource is hpet: stamps of CPUs may disagree, spans may be negative"),
             alarm("clock", "", None, "the rate is unverified"),
         ],
+        host: HostSnapshot {
+            looks: 372,
+            look_cpu_ns: 3_100_000,
+            facts: vec![
+                fact("irq.irqbalance", Severity::Error, "irqbalance runs", true, Some(1_795_404_218_000_000_000)),
+                fact("cpu.isolated", Severity::Warning, "CPUs 2-6 are not isolated", true, None),
+                fact("power.governor", Severity::Warning, "CPU 3: powersave", false, Some(1_795_404_200_000_000_000)),
+                fact("power.turbo", Severity::Information, "turbo is on", true, None),
+            ],
+        },
     }
+}
+
+fn fact(id: &str, severity: Severity, found: &str, stands: bool, changed_ns: Option<u64>) -> HostFact {
+    HostFact { id: id.into(), severity, found: found.into(), stands, changed_ns }
 }
 
 fn alarm(kind: &str, venue: &str, hop: Option<Hop>, text: &str) -> Alarm {
@@ -153,6 +168,7 @@ fn interval() -> Interval {
                 DeviceClockEvidence { port: "iex-feed".into(), residual_ns: None },
             ],
         },
+        host: Vec::new(),
         records: 500,
         records_lost: 12,
     }

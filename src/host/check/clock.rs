@@ -1,7 +1,7 @@
 //! The clock: whether the kernel trusts the TSC, which the path's stamps are.
 
 use super::host::Host;
-use super::{About, Check, Found, Look, tasks};
+use super::{About, Again, Check, Found, Look};
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,6 +10,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "clock.tsc_flags",
         about: About::Host,
+        again: Again::Never,
         why: "the counter changes its rate or stops when a CPU sleeps: stamps are off by any number of ns",
         tuned: &[],
         look: tsc_flags,
@@ -17,6 +18,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "clock.unstable",
         about: About::Host,
+        again: Again::Never,
         why: "counters of two CPUs may differ: stamps taken on two lcores are off by any number of ns, and each reading of \
               another clock takes 700 to 1,500 ns (order of magnitude)",
         tuned: &[],
@@ -25,6 +27,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "clock.source",
         about: About::Host,
+        again: Again::Words,
         why: "each reading of the kernel's clock takes 700 to 1,500 ns by HPET or PM timer, instead of 20 to 30 (order of \
               magnitude), and the kernel left the TSC for a reason",
         tuned: &[],
@@ -33,6 +36,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "clock.phc",
         about: About::Ports,
+        again: Again::Never,
         why: "stamps of the card drift from the host's clock by up to 50,000 ns a second (a free crystal of 50 ppm)",
         tuned: &[],
         look: phc,
@@ -80,7 +84,7 @@ fn source(host: &Host<'_>) -> Look {
     let path = format!("{SOURCES}/current_clocksource");
     let current = host.must(&path)?;
     // Then that is the finding, and this is what follows.
-    if current == "tsc" || matches!(complaint(host), Ok(Some(_))) {
+    if current == "tsc" || (!host.subject.running && matches!(complaint(host), Ok(Some(_)))) {
         return Ok(Vec::new());
     }
     let available = format!("{SOURCES}/available_clocksource");
@@ -110,7 +114,7 @@ fn phc(host: &Host<'_>) -> Look {
         };
         let Some(clock) = host.entries(&folder).into_iter().next() else { continue };
         let daemons = ["ptp4l", "phc2sys", "sfptpd"];
-        if daemons.iter().any(|daemon| tasks::process(host, daemon).is_some()) {
+        if daemons.iter().any(|daemon| host.process(daemon).is_some()) {
             continue;
         }
         found.push(

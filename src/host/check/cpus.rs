@@ -2,7 +2,7 @@
 //! core, nodes.
 
 use super::host::{Host, are, named, without};
-use super::{About, Check, Found, Look, Profile::CpuPartitioning};
+use super::{About, Again, Check, Found, Look, Profile::CpuPartitioning};
 use crate::host::ranges::{parse_ranges, ranges};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +10,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "cpu.isolated",
         about: About::HotCpus,
+        again: Again::Words,
         why: "the scheduler may put any thread on the CPU: 1,000 to 3,000 ns for two switches and cold caches, up to \
               4,000,000 ns when that thread uses its slice (order of magnitude)",
         tuned: &[],
@@ -18,6 +19,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "cpu.nohz_full",
         about: About::HotCpus,
+        again: Again::Never,
         why: "the timer interrupts the CPU 100 to 1,000 times a second, for 1,000 to 5,000 ns each (order of magnitude; \
               Documentation/timers/no_hz.rst)",
         tuned: &[CpuPartitioning],
@@ -26,6 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "cpu.rcu_nocbs",
         about: About::HotCpus,
+        again: Again::Never,
         why: "RCU callbacks run in soft interrupts of the CPU, 1,000 to 100,000 ns a batch (order of magnitude; \
               kernel-parameters.txt, rcu_nocbs)",
         tuned: &[CpuPartitioning],
@@ -34,6 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "cpu.siblings",
         about: About::HotCpus,
+        again: Again::Words,
         why: "two threads of a core share its execution units and L1 and L2 caches: each instruction takes up to twice as \
               long, so thousands of ns an order (order of magnitude)",
         tuned: &[],
@@ -42,6 +46,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "cpu.nodes",
         about: About::HotCpus,
+        again: Again::Never,
         why: "each cache line that passes from one node to the other takes 100 to 300 ns instead of 40 to 80 (order of \
               magnitude; --effect measures it)",
         tuned: &[],

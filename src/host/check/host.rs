@@ -1,9 +1,11 @@
 //! What several checks read: CPUs, nodes, the kernel's parameters; and the files themselves, by their path under the
 //! root.
 
+use super::tasks::Thread;
 use super::{Sensors, Subject};
 use crate::host::files;
 use crate::host::ranges::{parse_mask, parse_ranges, ranges};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -27,15 +29,33 @@ pub(super) struct Host<'a> {
     pub intel: bool,
     /// Flags of the CPUs; empty when they cannot be read.
     pub flags: BTreeSet<String>,
+    /// Process ids and their names, once a check has asked.
+    processes: OnceCell<Vec<(u64, String)>>,
+    /// Threads that ran last on a hot CPU; an error where there is nothing to read.
+    pub(super) threads: OnceCell<Result<Vec<Thread>, String>>,
 }
 
-impl<'a> Host<'a> {
-    pub fn read(root: &'a Path, sensors: Sensors, subject: &'a Subject) -> Host<'a> {
+/// What `/proc/cpuinfo` says of the CPUs.
+pub(super) struct Processor {
+    intel: bool,
+    flags: BTreeSet<String>,
+}
+
+impl Processor {
+    pub fn read(root: &Path) -> Processor {
         let info = files::text(root, "proc/cpuinfo").unwrap_or_default();
         let field = |name: &str| {
             info.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name).map(|(_, v)| v)
         };
-        let flags: BTreeSet<String> = field("flags").unwrap_or_default().split_whitespace().map(String::from).collect();
+        Processor {
+            intel: field("vendor_id").is_some_and(|vendor| vendor.trim() == "GenuineIntel"),
+            flags: field("flags").unwrap_or_default().split_whitespace().map(String::from).collect(),
+        }
+    }
+}
+
+impl<'a> Host<'a> {
+    pub fn read(root: &'a Path, sensors: Sensors, subject: &'a Subject, processor: &Processor) -> Host<'a> {
         Host {
             sensors,
             subject,
@@ -44,11 +64,22 @@ impl<'a> Host<'a> {
             nohz_full: cpu_list(root, "sys/devices/system/cpu/nohz_full").unwrap_or_default(),
             command_line: files::text(root, "proc/cmdline").map(|text| text.trim().to_owned()),
             nodes: nodes(root),
-            guest: flags.contains("hypervisor"),
-            intel: field("vendor_id").is_some_and(|vendor| vendor.trim() == "GenuineIntel"),
-            flags,
+            guest: processor.flags.contains("hypervisor"),
+            intel: processor.intel,
+            flags: processor.flags.clone(),
+            processes: OnceCell::new(),
+            threads: OnceCell::new(),
             root,
         }
+    }
+
+    /// The process that bears this name, if any.
+    pub fn process(&self, name: &str) -> Option<u64> {
+        let read = || {
+            let comm = |(pid, folder): (u64, String)| Some((pid, self.line(&format!("{folder}/comm"))?));
+            self.numbered("proc", "").into_iter().filter_map(comm).collect()
+        };
+        self.processes.get_or_init(read).iter().find(|(_, comm)| comm == name).map(|(pid, _)| *pid)
     }
 
     /// The hot CPUs.

@@ -1,7 +1,7 @@
 //! Interrupts against the hot CPUs: where each is delivered, where it may be, where new ones will be, and irqbalance.
 
 use super::host::{Host, among, named, without};
-use super::{About, Check, Found, Look, Profile::CpuPartitioning, tasks};
+use super::{About, Again, Check, Found, Look, Profile::CpuPartitioning};
 use crate::host::files;
 use crate::host::ranges::{hex_mask, parse_mask, parse_ranges, ranges};
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "irq.delivered",
         about: About::HotCpus,
+        again: Again::Words,
         why: "each interrupt stops the CPU for 1,000 to 10,000 ns, with its soft interrupt up to 100,000 (order of \
               magnitude)",
         tuned: &[CpuPartitioning],
@@ -18,6 +19,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "irq.allowed",
         about: About::HotCpus,
+        again: Again::Words,
         why: "any change of load, link or CPU may move it to a hot CPU, where each costs 1,000 to 10,000 ns (order of \
               magnitude)",
         tuned: &[CpuPartitioning],
@@ -26,6 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "irq.default",
         about: About::HotCpus,
+        again: Again::Words,
         why: "interrupts of devices that start later may come to a hot CPU: 1,000 to 10,000 ns each (order of magnitude)",
         tuned: &[CpuPartitioning],
         look: default,
@@ -33,6 +36,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "irq.irqbalance",
         about: About::HotCpus,
+        again: Again::Words,
         why: "it moves interrupts to hot CPUs every 10 s: 1,000 to 10,000 ns for each interrupt (order of magnitude; \
               irqbalance(1))",
         tuned: &[CpuPartitioning],
@@ -41,6 +45,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "irq.irqbalance_enabled",
         about: About::HotCpus,
+        again: Again::Never,
         why: "it comes back with the next boot or update and moves interrupts to hot CPUs: 1,000 to 10,000 ns each (order \
               of magnitude)",
         tuned: &[CpuPartitioning],
@@ -171,7 +176,7 @@ fn default(host: &Host<'_>) -> Look {
 const SETTINGS: [&str; 2] = ["etc/default/irqbalance", "etc/sysconfig/irqbalance"];
 
 fn irqbalance(host: &Host<'_>) -> Look {
-    let Some(pid) = tasks::process(host, "irqbalance") else { return Ok(Vec::new()) };
+    let Some(pid) = host.process("irqbalance") else { return Ok(Vec::new()) };
     if without(host.hot(), &banned(host)).is_empty() {
         return Ok(Vec::new());
     }
@@ -194,7 +199,7 @@ fn irqbalance(host: &Host<'_>) -> Look {
 
 fn irqbalance_enabled(host: &Host<'_>) -> Look {
     let path = "etc/systemd/system/multi-user.target.wants/irqbalance.service";
-    let runs = tasks::process(host, "irqbalance").is_some();
+    let runs = host.process("irqbalance").is_some();
     let masked = files::link_name(&host.root.join("etc/systemd/system/irqbalance.service")).as_deref() == Some("null");
     let there = host.root.join(path).symlink_metadata().is_ok();
     if runs || masked || !there || without(host.hot(), &banned(host)).is_empty() {

@@ -1,13 +1,14 @@
 //! The kernel's own chores on hot CPUs: watchdogs, statistics, machine-check polling, ticks in step, audit, mitigations.
 
 use super::host::{Host, among, named};
-use super::{About, Check, Found, Look, Profile::CpuPartitioning, Profile::NetworkLatency, tasks, tmpfile};
+use super::{About, Again, Check, Found, Look, Profile::CpuPartitioning, Profile::NetworkLatency, tmpfile};
 use crate::host::ranges::ranges;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "kernel.nmi_watchdog",
         about: About::HotCpus,
+        again: Again::Words,
         why: "a performance counter interrupts each CPU every few seconds, 1,000 to 5,000 ns, and is not free for \
               measurements (order of magnitude)",
         tuned: &[CpuPartitioning, NetworkLatency],
@@ -16,6 +17,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "kernel.soft_watchdog",
         about: About::HotCpus,
+        again: Again::Words,
         why: "every 4 s a timer wakes the CPU's migration thread: an interrupt and two switches, 3,000 to 10,000 ns (order \
               of magnitude; kernel/watchdog.c)",
         tuned: &[CpuPartitioning],
@@ -24,6 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "kernel.stat_interval",
         about: About::HotCpus,
+        again: Again::Words,
         why: "so often a kernel worker folds the CPU's memory statistics: two switches and 2,000 to 10,000 ns (order of \
               magnitude)",
         tuned: &[CpuPartitioning, NetworkLatency],
@@ -32,6 +35,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "kernel.machine_check",
         about: About::HotCpus,
+        again: Again::Words,
         why: "corrected errors are polled for on each CPU by a timer, every 300 s unless set: 5,000 to 50,000 ns (order of \
               magnitude)",
         tuned: &[CpuPartitioning],
@@ -40,6 +44,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "kernel.skew_tick",
         about: About::HotCpus,
+        again: Again::Never,
         why: "ticks of all CPUs fall together and contend for the kernel's locks: 1,000 to 10,000 ns now and then (order of \
               magnitude; kernel-parameters.txt, skew_tick)",
         tuned: &[NetworkLatency],
@@ -48,6 +53,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "kernel.audit",
         about: About::Host,
+        again: Again::Never,
         why: "every system call of every program takes 50 to 500 ns longer while rules are loaded; the path makes none after \
               launch (order of magnitude)",
         tuned: &[],
@@ -56,6 +62,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "kernel.mitigations",
         about: About::Host,
+        again: Again::Never,
         why: "each entry into the kernel takes 100 to 1,000 ns longer; the path itself makes none, interrupts on its CPUs do \
               (order of magnitude)",
         tuned: &[],
@@ -137,7 +144,7 @@ fn skew_tick(host: &Host<'_>) -> Look {
 
 fn audit(host: &Host<'_>) -> Look {
     let off = host.command_line.is_none() || matches!(host.parameter("audit"), Some("0" | "off"));
-    match tasks::process(host, "auditd") {
+    match host.process("auditd") {
         Some(pid) if !off => Ok(vec![
             Found::warning("auditd runs")
                 .read(format!("proc/{pid}/comm"), "auditd")

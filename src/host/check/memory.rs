@@ -1,13 +1,14 @@
 //! Pages: hugepages where the plan needs them, and what moves, merges or compacts pages under a running program.
 
 use super::host::Host;
-use super::{About, Check, Found, Look, Profile::NetworkLatency, tmpfile};
+use super::{About, Again, Check, Found, Look, Profile::NetworkLatency, tmpfile};
 use std::os::unix::fs::MetadataExt;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "memory.hugepages",
         about: About::Hugepages,
+        again: Again::Words,
         why: "the plan does not start; on pages of 4 kB instead each TLB miss adds 20 to 50 ns, several a message (order of \
               magnitude)",
         tuned: &[],
@@ -16,6 +17,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "memory.hugepages_at_boot",
         about: About::Hugepages,
+        again: Again::Never,
         why: "pages asked for later may not be found in fragmented memory after a restart, and then nothing starts; where \
               they are, no ns are lost",
         tuned: &[],
@@ -24,6 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "memory.hugetlbfs",
         about: About::Hugepages,
+        again: Again::Never,
         why: "EAL maps hugepages as files and does not start without the mount: no order at all",
         tuned: &[],
         look: hugetlbfs,
@@ -31,6 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "memory.leftovers",
         about: About::Host,
+        again: Again::Never,
         why: "files of a program that ended hold hugepages: the next start may find too few, and no order leaves",
         tuned: &[],
         look: leftovers,
@@ -38,6 +42,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "memory.thp",
         about: About::Host,
+        again: Again::Words,
         why: "khugepaged copies and remaps pages of running programs: faults of 100,000 ns and more, and TLB shootdowns of \
               2,000 to 10,000 ns on every CPU of the process (order of magnitude)",
         tuned: &[NetworkLatency],
@@ -46,6 +51,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "memory.thp_defrag",
         about: About::Host,
+        again: Again::Words,
         why: "a page fault waits while memory is compacted: 100,000 to 10,000,000 ns (order of magnitude; \
               Documentation/admin-guide/mm/transhuge.rst)",
         tuned: &[],
@@ -54,6 +60,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "memory.numa_balancing",
         about: About::Host,
+        again: Again::Words,
         why: "pages are unmapped to see who uses them: a fault of 1,000 to 5,000 ns a page, on the path too (order of \
               magnitude; Documentation/admin-guide/sysctl/kernel.rst)",
         tuned: &[NetworkLatency],
@@ -62,6 +69,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "memory.ksm",
         about: About::Host,
+        again: Again::Words,
         why: "merging equal pages write-protects them: a fault of 1,000 to 5,000 ns at the next write (order of magnitude)",
         tuned: &[],
         look: ksm,
@@ -92,7 +100,10 @@ fn hugepages(host: &Host<'_>) -> Look {
         let node = need.node;
         let sizes = pages(host, node);
         let Some(smallest) = sizes.first() else { return Err(format!("/{NODES}/node{node}/hugepages")) };
-        let free: u64 = sizes.iter().map(|size| size.free.saturating_mul(size.kb << 10)).sum();
+        // A plan that runs has taken its own.
+        let (counted, are) = if host.subject.running { ("nr_hugepages", "there") } else { ("free_hugepages", "free") };
+        let of = |size: &Pages| if host.subject.running { size.all } else { size.free };
+        let free: u64 = sizes.iter().map(|size| of(size).saturating_mul(size.kb << 10)).sum();
         if free >= need.bytes {
             continue;
         }
@@ -102,11 +113,11 @@ fn hugepages(host: &Host<'_>) -> Look {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         found.push(
             Found::error(format!(
-                "node {node}: {} MiB of hugepages are free, and the plan needs {}",
+                "node {node}: {} MiB of hugepages are {are}, and the plan needs {}",
                 free >> 20,
                 mib(need.bytes)
             ))
-            .read(path.replace("nr_hugepages", "free_hugepages"), smallest.free.to_string())
+            .read(path.replace("nr_hugepages", counted), of(smallest).to_string())
             .now(format!("echo {total} | sudo tee /{path}"))
             .boot(format!("hugepages={node}:{total}   # pages of {kb} kB; by node since Linux 5.16")),
         );

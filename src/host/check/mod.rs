@@ -5,8 +5,9 @@
 //! path uses. Out: a [`Report`]. It reads and never changes anything, needs no privileges for what can be read without,
 //! and never guesses: what this host does not show is listed as not readable.
 //!
-//! One file a group of checks, each opening with its table: a check's id, what it is about, why it matters, which profile
-//! of tuned would settle it, and the function that looks. `docs/check.md` lists them all.
+//! One file a group of checks, each opening with its table: a check's id, what it is about, whether it is made again while
+//! a pipeline runs, why it matters, which profile of tuned would settle it, and the function that looks. `docs/check.md`
+//! lists them all.
 
 mod boot;
 mod clock;
@@ -20,21 +21,23 @@ mod pci;
 mod ports;
 mod power;
 mod rights;
+mod script;
 mod tasks;
 #[cfg(test)]
-mod tests;
+pub(in crate::host) mod tests;
 mod text;
 mod tuned;
 
 pub use boot::Boot;
+pub use script::script;
 pub use tuned::{Profile, Tuned};
 
 use super::effect::Effect;
 use crate::sys::ethtool::LinkSettings;
-use host::Host;
-use serde::Serialize;
+use host::{Host, Processor};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What of the host is judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -44,6 +47,9 @@ pub struct Subject {
     /// This process is about to become the path: its own limits and capabilities count.
     #[serde(skip)]
     pub starting: bool,
+    /// It is the path already: it has the hugepages that it needs.
+    #[serde(skip)]
+    pub running: bool,
     /// CPUs of the stages, ascending.
     pub hot_cpus: Vec<u32>,
     /// The venues.
@@ -88,10 +94,11 @@ pub struct Memory {
 }
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Good to know; nothing to do if it is meant.
+    #[default]
     Information,
     /// Costs latency.
     Warning,
@@ -219,18 +226,51 @@ impl Severity {
 
 /// Every check on the host under `root`: `/`, or a test's folder.
 pub fn check(root: &Path, sensors: Sensors, subject: &Subject) -> Report {
-    let host = Host::read(root, sensors, subject);
+    let host = Host::read(root, sensors, subject, &Processor::read(root));
+    let (findings, unread) = look(&host, all());
+    let boot = (!subject.hot_cpus.is_empty()).then(|| Boot::of(&host, &findings));
+    let tuned = Tuned::of(&host, &findings);
+    Report { subject: subject.clone(), findings, unread, boot, tuned, effect: None }
+}
+
+/// The checks that are made again while a pipeline runs: those that cost little, interrupt no CPU, and look at what may
+/// change.
+pub(super) struct Repeated {
+    root: PathBuf,
+    subject: Subject,
+    /// Not read again: before Linux 5.18 that asked CPUs for their frequency, by an interrupt.
+    processor: Processor,
+}
+
+impl Repeated {
+    /// Those for `subject`, on the host under `root`.
+    pub fn new(root: &Path, subject: Subject) -> Repeated {
+        let subject = Subject { running: true, starting: false, ..subject };
+        Repeated { root: root.to_owned(), subject, processor: Processor::read(root) }
+    }
+
+    /// What is found now, the worst first, and what could not be read now.
+    pub fn look(&self) -> (Vec<Finding>, Vec<Unread>) {
+        let host = Host::read(&self.root, Sensors::none(), &self.subject, &self.processor);
+        look(&host, all().filter(|check| check.again != Again::Never))
+    }
+
+    /// Whether it is news when the sentence of a finding changes, and not only when it comes or goes.
+    pub fn is_news(id: &str) -> bool {
+        all().any(|check| check.id == id && check.again == Again::Words)
+    }
+}
+
+fn look<'c>(host: &Host<'_>, checks: impl Iterator<Item = &'c Check>) -> (Vec<Finding>, Vec<Unread>) {
     let (mut findings, mut unread) = (Vec::new(), Vec::new());
-    for check in all().filter(|check| check.applies(subject)) {
-        match (check.look)(&host) {
-            Ok(found) => findings.extend(found.into_iter().map(|found| check.finding(found, subject))),
+    for check in checks.filter(|check| check.applies(host.subject)) {
+        match (check.look)(host) {
+            Ok(found) => findings.extend(found.into_iter().map(|found| check.finding(found, host.subject))),
             Err(what) => unread.push(Unread { id: check.id, what }),
         }
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    let boot = (!subject.hot_cpus.is_empty()).then(|| Boot::of(&host, &findings));
-    let tuned = Tuned::of(&host, &findings);
-    Report { subject: subject.clone(), findings, unread, boot, tuned, effect: None }
+    (findings, unread)
 }
 
 /// Id and what it costs, of every check.
@@ -259,6 +299,7 @@ fn all() -> impl Iterator<Item = &'static Check> {
 struct Check {
     id: &'static str,
     about: About,
+    again: Again,
     why: &'static str,
     tuned: &'static [Profile],
     look: fn(&Host<'_>) -> Look,
@@ -271,6 +312,17 @@ enum About {
     Host,
     Ports,
     Hugepages,
+}
+
+/// Whether a check is made again while a pipeline runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// What it looks at cannot change by then, or looking is dear, or interrupts a CPU, as reading `scaling_cur_freq` does.
+    Never,
+    /// That it finds something is news, and that it does no longer.
+    Whether,
+    /// So is every other sentence that it says.
+    Words,
 }
 
 /// What was found; or what would have to be readable.

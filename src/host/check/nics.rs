@@ -1,7 +1,7 @@
 //! Cards of the ports: where they are plugged, what drives them, how wide their link is, whose memory they may reach.
 
 use super::host::{Host, named};
-use super::{About, Check, Found, Look, Port, pci};
+use super::{About, Again, Check, Found, Look, Port, pci};
 use crate::host::files;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "nic.present",
         about: About::Ports,
+        again: Again::Words,
         why: "the port does not come up: no order at all",
         tuned: &[],
         look: present,
@@ -17,6 +18,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "nic.driver",
         about: About::Ports,
+        again: Again::Never,
         why: "DPDK cannot drive it: the port does not come up; or a stray program may write anywhere by it, at no ns",
         tuned: &[],
         look: driver,
@@ -24,6 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "nic.node",
         about: About::Ports,
+        again: Again::Never,
         why: "each descriptor and the head of each frame come from the other socket's memory: 100 to 200 ns more a line, 300 \
               to 1,000 an order (order of magnitude; --effect measures it)",
         tuned: &[],
@@ -32,6 +35,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "nic.link",
         about: About::Ports,
+        again: Again::Words,
         why: "each frame takes longer to cross the link in proportion, 100 to 1,000 ns at a quarter of its width, and bursts \
               queue behind one another (order of magnitude)",
         tuned: &[],
@@ -40,6 +44,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "nic.payload",
         about: About::Ports,
+        again: Again::Never,
         why: "frames and descriptors cross the link in more and smaller pieces: 10 to 100 ns a frame (order of magnitude)",
         tuned: &[],
         look: payload,
@@ -47,6 +52,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "nic.aspm",
         about: About::Ports,
+        again: Again::Never,
         why: "a link that slept takes 1,000 to 60,000 ns to wake, at the first packet after a pause (exit latencies of PCI \
               Express, L0s and L1)",
         tuned: &[],
@@ -55,6 +61,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "nic.iommu",
         about: About::Ports,
+        again: Again::Never,
         why: "each address the card uses is looked up: 50 to 500 ns where its cache of translations misses (order of \
               magnitude); without an IOMMU vfio-pci does not start at all",
         tuned: &[],
@@ -63,6 +70,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "nic.sfc_char",
         about: About::Ports,
+        again: Again::Never,
         why: "programs on ef_vi do not start, and the kernel's path takes some 10,000 ns more each way (order of magnitude)",
         tuned: &[],
         look: sfc_char,

@@ -1,12 +1,13 @@
 //! Ports that the kernel keeps (net_af_packet, net_af_xdp): ring, coalescing, hardware stamps.
 
 use super::host::Host;
-use super::{About, Check, Found, Look};
+use super::{About, Again, Check, Found, Look};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "port.interface",
         about: About::Ports,
+        again: Again::Words,
         why: "the port does not come up, or nothing arrives on it: no order at all",
         tuned: &[],
         look: interface,
@@ -14,6 +15,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "port.ring",
         about: About::Ports,
+        again: Again::Never,
         why: "a burst longer than the ring is lost, and what is lost costs a re-request, 1,000,000 ns and more (order of \
               magnitude)",
         tuned: &[],
@@ -22,6 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "port.coalescing",
         about: About::Ports,
+        again: Again::Never,
         why: "the card waits so long before it says that a packet is there: 1,000 ns for each microsecond set",
         tuned: &[],
         look: coalescing,
@@ -29,6 +32,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "port.stamps",
         about: About::Ports,
+        again: Again::Never,
         why: "without the card's stamps the way from the wire to the receive poll is not seen: 500 to 50,000 ns that no \
               report accounts for (order of magnitude)",
         tuned: &[],

@@ -1,7 +1,7 @@
 //! What lets a CPU sleep or slow down: C-states, governor, turbo, the frequency it runs at.
 
 use super::host::{Host, braces, named};
-use super::{About, Check, Found, Look, Profile::NetworkLatency, tmpfile};
+use super::{About, Again, Check, Found, Look, Profile::NetworkLatency, tmpfile};
 use crate::host::files;
 use crate::host::ranges::ranges;
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "power.idle_states",
         about: About::HotCpus,
+        again: Again::Words,
         why: "leaving C1E takes about 10,000 ns and C6 50,000 to 200,000 (the kernel's tables in intel_idle.c); a core that \
               sleeps also lets caches and uncore slow down",
         tuned: &[NetworkLatency],
@@ -18,6 +19,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "power.governor",
         about: About::HotCpus,
+        again: Again::Words,
         why: "a core at half its frequency takes twice the time for every instruction, and a change of frequency stops it \
               for 10,000 to 50,000 ns (order of magnitude)",
         tuned: &[NetworkLatency],
@@ -26,6 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "power.turbo",
         about: About::HotCpus,
+        again: Again::Words,
         why: "the frequency follows load, temperature and the use of wide vectors: hops vary by 10 to 30 %, hundreds of ns \
               an order, and each change stops the core for 10,000 to 20,000 ns (order of magnitude)",
         tuned: &[],
@@ -34,6 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "power.frequency",
         about: About::HotCpus,
+        again: Again::Never,
         why: "every hop takes longer in proportion: at 2 instead of 3 GHz 6,000 ns for 4,000",
         tuned: &[NetworkLatency],
         look: frequency,
@@ -41,6 +45,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "power.virtual",
         about: About::Host,
+        again: Again::Never,
         why: "the hypervisor takes the CPU away for 10,000 to 10,000,000 ns when it likes (order of magnitude; steal in the \
               evidence of a run)",
         tuned: &[],

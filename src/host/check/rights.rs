@@ -1,13 +1,14 @@
 //! What this process may do, where it is about to become the path: locked memory and capabilities.
 
 use super::host::Host;
-use super::{About, Check, Found, Look, nics};
+use super::{About, Again, Check, Found, Look, nics};
 use crate::host::files;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "rights.memlock",
         about: About::Hugepages,
+        again: Again::Never,
         why: "vfio pins what the card may reach, and is refused: the port does not come up, no order at all",
         tuned: &[],
         look: memlock,
@@ -15,6 +16,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "rights.capabilities",
         about: About::Ports,
+        again: Again::Never,
         why: "the port does not come up: no order at all",
         tuned: &[],
         look: capabilities,

@@ -4,7 +4,7 @@
 //! and only what is pinned there is told here.
 
 use super::host::{Host, among, named};
-use super::{About, Check, Found, Look, Profile::CpuPartitioning, tmpfile};
+use super::{About, Again, Check, Found, Look, Profile::CpuPartitioning, tmpfile};
 use crate::host::files;
 use crate::host::ranges::{hex_mask, parse_ranges, ranges};
 use std::path::Path;
@@ -13,6 +13,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "cpu.processes",
         about: About::HotCpus,
+        again: Again::Whether,
         why: "each time such a thread runs it takes the CPU for 1,000 to 4,000,000 ns and leaves cold caches behind (order \
               of magnitude)",
         tuned: &[CpuPartitioning],
@@ -21,6 +22,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "cpu.kernel_threads",
         about: About::HotCpus,
+        again: Again::Whether,
         why: "kernel work that could run anywhere takes the CPU for 2,000 to 100,000 ns at a time (order of magnitude)",
         tuned: &[CpuPartitioning],
         look: kernel_threads,
@@ -28,6 +30,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "cpu.workqueues",
         about: About::HotCpus,
+        again: Again::Words,
         why: "unbound kernel work may run on the CPU, 2,000 to 100,000 ns at a time (order of magnitude)",
         tuned: &[CpuPartitioning],
         look: workqueues,
@@ -103,7 +106,7 @@ fn told(found: &[&Thread], what: &str, command: &str, host: &Host<'_>, permanent
 }
 
 /// A thread that ran last on a hot CPU.
-struct Thread {
+pub(super) struct Thread {
     pid: u64,
     tid: u64,
     name: String,
@@ -114,7 +117,12 @@ struct Thread {
     allowed: Vec<u32>,
 }
 
-fn on_hot_cpus(host: &Host<'_>) -> Result<Vec<Thread>, String> {
+fn on_hot_cpus<'h>(host: &'h Host<'_>) -> Result<&'h [Thread], String> {
+    let threads = host.threads.get_or_init(|| read(host));
+    threads.as_deref().map_err(String::clone)
+}
+
+fn read(host: &Host<'_>) -> Result<Vec<Thread>, String> {
     let mut threads = Vec::new();
     let myself = files::link_name(&host.root.join("proc/self"));
     let processes = files::numbered(&host.root.join("proc"), "");
@@ -156,10 +164,4 @@ fn thread(task: &Path, pid: u64, tid: u64, hot: &[u32]) -> Option<Thread> {
         cpu,
         allowed: parse_ranges(allowed.trim())?,
     })
-}
-
-/// The process that bears this name, if any.
-pub(super) fn process(host: &Host<'_>, name: &str) -> Option<u64> {
-    let processes = host.numbered("proc", "");
-    processes.into_iter().find(|(_, folder)| host.line(&format!("{folder}/comm")).as_deref() == Some(name)).map(|p| p.0)
 }

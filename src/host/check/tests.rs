@@ -1,13 +1,15 @@
 //! Hosts made of files: one that is perfectly tuned, and the same with each fault alone.
 
+use super::script as script_of;
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
 
-struct Tree(tempfile::TempDir);
+/// A host made of files.
+pub(in crate::host) struct Tree(tempfile::TempDir);
 
-const CARD: &str = "sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0";
+pub(in crate::host) const CARD: &str = "sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0";
 const CPU: &str = "sys/devices/system/cpu";
 const CMDLINE: &str = "BOOT_IMAGE=/vmlinuz isolcpus=managed_irq,domain,2-5 nohz_full=2-5 rcu_nocbs=2-5 irqaffinity=0-1,6-15 \
     intel_idle.max_cstate=0 processor.max_cstate=0 idle=poll transparent_hugepage=never numa_balancing=disable skew_tick=1 \
@@ -19,14 +21,18 @@ impl Tree {
         Tree(tempfile::tempdir().unwrap())
     }
 
-    fn file(&self, path: &str, content: impl AsRef<[u8]>) -> &Tree {
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn file(&self, path: &str, content: impl AsRef<[u8]>) -> &Tree {
         let path = self.0.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
         self
     }
 
-    fn link(&self, path: &str, target: &str) -> &Tree {
+    pub fn link(&self, path: &str, target: &str) -> &Tree {
         let path = self.0.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let _ = fs::remove_file(&path);
@@ -34,13 +40,13 @@ impl Tree {
         self
     }
 
-    fn remove(&self, path: &str) {
+    pub fn remove(&self, path: &str) {
         let path = self.0.path().join(path);
         fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path)).unwrap();
     }
 
     /// A process of one thread.
-    fn process(&self, pid: u32, name: &str, state: char, flags: u64, cpu: u32, allowed: &str) -> &Tree {
+    pub fn process(&self, pid: u32, name: &str, state: char, flags: u64, cpu: u32, allowed: &str) -> &Tree {
         let task = format!("proc/{pid}/task/{pid}");
         // proc_pid_stat(5): 9 flags, 39 processor.
         let stat = format!("{pid} ({name}) {state} 1 1 1 0 -1 {flags} {}{cpu} 0 0\n", "0 ".repeat(29));
@@ -64,7 +70,7 @@ const TUNED_LINKS: Sensors = Sensors {
 };
 
 /// Two sockets of eight CPUs; CPUs 2 to 5 are the path's.
-fn tuned() -> Tree {
+pub(in crate::host) fn tuned() -> Tree {
     let host = Tree::new();
     host.file("proc/cmdline", format!("{CMDLINE}\n"))
         .file(
@@ -161,7 +167,7 @@ fn config(supported: u16, read_request: u16, aspm: u8) -> Vec<u8> {
     bytes
 }
 
-fn subject() -> Subject {
+pub(in crate::host) fn subject() -> Subject {
     let port = |name: &str, device: &str, interface: Option<&str>| Port {
         name: name.into(),
         device: device.into(),
@@ -171,6 +177,7 @@ fn subject() -> Subject {
     Subject {
         pipeline: Some("p.json".into()),
         starting: true,
+        running: false,
         hot_cpus: vec![2, 3, 4, 5],
         venues: vec![Venue { name: "nasdaq".into(), cpus: vec![2, 3, 4, 5] }],
         ports: vec![port("feed", "3b:00.0", None), port("orders", "net_af_packet0", Some("eth9"))],
@@ -571,6 +578,73 @@ fn hugepage_files_that_a_living_program_has_locked_are_no_leftovers() {
     assert_eq!(told(&host.look(&subject())), []);
 }
 
+/// What the kernel does by itself when these files are written.
+fn as_the_kernel_shows(host: &Tree) {
+    let text = |path: &str| fs::read_to_string(host.path().join(path)).unwrap_or_default();
+    for choice in ["enabled", "defrag"].map(|name| format!("sys/kernel/mm/transparent_hugepage/{name}")) {
+        let chosen = text(&choice);
+        if !chosen.contains('[') {
+            host.file(&choice, format!("[{}]", chosen.trim()));
+        }
+    }
+    for irq in [24, 31] {
+        let allowed = text(&format!("proc/irq/{irq}/smp_affinity_list"));
+        if !allowed.is_empty() {
+            host.file(&format!("proc/irq/{irq}/effective_affinity_list"), allowed.split([',', '-']).next().unwrap());
+        }
+    }
+    let pages = "sys/devices/system/node/node0/hugepages/hugepages-2048kB";
+    host.file(&format!("{pages}/free_hugepages"), text(&format!("{pages}/nr_hugepages")));
+}
+
+#[test]
+fn what_the_script_of_a_plan_has_set_is_found_to_be_right() {
+    let script = tempfile::NamedTempFile::new().unwrap();
+    fs::write(script.path(), script_of(&subject()).unwrap()).unwrap();
+    let run = |host: &Tree| {
+        let mut bash = std::process::Command::new("bash");
+        let output = bash.arg(script.path()).env("HOST_ROOT", host.path()).env_remove("STATE").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let settled = [
+        "cpu.workqueues",
+        "power.idle_states",
+        "power.governor",
+        "irq.delivered",
+        "irq.allowed",
+        "irq.default",
+        "kernel.nmi_watchdog",
+        "kernel.soft_watchdog",
+        "kernel.stat_interval",
+        "kernel.machine_check",
+        "memory.thp",
+        "memory.thp_defrag",
+        "memory.numa_balancing",
+        "memory.ksm",
+    ];
+    let few_pages: Fault = ("memory.hugepages", Error, |t| {
+        let pages = "sys/devices/system/node/node0/hugepages/hugepages-2048kB";
+        t.file(&format!("{pages}/nr_hugepages"), "16\n").file(&format!("{pages}/free_hugepages"), "16\n");
+    });
+    let faults: Vec<&Fault> = FAULTS.iter().filter(|fault| settled.contains(&fault.0)).chain([&few_pages]).collect();
+    assert!(settled.iter().all(|id| faults.iter().any(|fault| fault.0 == *id)));
+    let untuned = tuned();
+    for (id, _, harm) in faults {
+        let host = tuned();
+        harm(&host);
+        harm(&untuned);
+        assert!(run(&host).contains(" -> "), "{id}");
+        as_the_kernel_shows(&host);
+        assert_eq!(told(&host.look(&subject())), [], "{id}");
+        assert!(!run(&host).contains(" -> "), "{id} is set twice");
+    }
+    assert!(told(&untuned.look(&subject())).len() >= 12, "all of them at once");
+    run(&untuned);
+    as_the_kernel_shows(&untuned);
+    assert_eq!(told(&untuned.look(&subject())), []);
+}
+
 #[test]
 fn this_host_is_checked_without_a_word_about_what_it_does_not_show() {
     let hot_cpus = vec![0];
@@ -591,6 +665,10 @@ fn the_documentation_names_every_check_once() {
     let mut documented: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|row| row.0)).collect();
     let mut known: Vec<&str> = ids().map(|(id, _)| id).collect();
+    for check in all() {
+        let row = text.lines().find(|line| line.starts_with(&format!("| `{}` |", check.id))).unwrap_or_default();
+        assert_eq!(row.contains(" | yes | "), check.again != Again::Never, "{row}");
+    }
     documented.sort_unstable();
     known.sort_unstable();
     assert_eq!(documented, known);

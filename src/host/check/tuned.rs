@@ -1,7 +1,7 @@
 //! tuned: which profile is active, whether it knows the hot CPUs, and what its profiles for this purpose would settle.
 
 use super::host::{Host, named, without};
-use super::{About, Check, Finding, Found, Look};
+use super::{About, Again, Check, Finding, Found, Look};
 use crate::host::files;
 use crate::host::ranges::{parse_ranges, ranges};
 use serde::Serialize;
@@ -33,6 +33,7 @@ pub struct Tuned {
 pub(super) const CHECKS: &[Check] = &[Check {
     id: "tuned.cores",
     about: About::HotCpus,
+    again: Again::Never,
     why: "tuned keeps other threads and interrupts on CPUs that it does not know to be hot: 1,000 to 4,000,000 ns each time \
           (order of magnitude)",
     tuned: &[],

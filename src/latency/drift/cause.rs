@@ -5,6 +5,7 @@
 use super::{HopComparison, Shift, State, VenueComparison};
 use crate::host::fingerprint::{Difference, diff};
 use crate::latency::hop::Hop;
+use crate::latency::interval::{HostChange, News};
 use crate::latency::profile::{Evidence, Profile};
 use crate::latency::trace::VenueHeader;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,9 @@ pub struct Finding {
     pub evidence: Vec<Cited>,
     /// Names of changed facts, those nearest to the hop first; empty when the fingerprints are the same.
     pub changed: Vec<String>,
+    /// What the checks of the host found while the runs of now went on, or at their start and not at the baseline's, of a
+    /// kind that does this.
+    pub host: Vec<HostChange>,
 }
 
 /// What a shift points at.
@@ -196,6 +200,7 @@ impl Context<'_> {
             ),
             evidence: if slower { self.evidence(&[Evidence::Steal], Hop::RxDoorbell) } else { Vec::new() },
             changed: self.changed(&self.header.lcores, &FREQUENCY_WORDS),
+            host: self.host(&["power.", "clock.", "cpu.siblings"]),
         }
     }
 
@@ -222,6 +227,7 @@ impl Context<'_> {
             text,
             evidence: if slower { self.evidence(&[Evidence::CacheMisses], at.hop) } else { Vec::new() },
             changed: self.changed(&lcores, &words),
+            host: self.host(&["memory.", "power.", "cpu."]),
         }
     }
 
@@ -242,6 +248,7 @@ impl Context<'_> {
             text: format!("only wire→rx is slower, by {:.0} ns: {what}, lcore {}", at.p50.own, self.header.lcores[0]),
             evidence: self.evidence(&Evidence::ALL, at.hop),
             changed: self.changed(&self.header.lcores[..1], &["port", "nic", "pci", "driver", "firmware"]),
+            host: self.host(&["nic.", "port.", "irq.", "power."]),
         }
     }
 
@@ -256,6 +263,7 @@ impl Context<'_> {
             text: format!("the answer comes {:.0} ns later: the exchange, or the network to it", at.p50.own),
             evidence: Vec::new(),
             changed: Vec::new(),
+            host: Vec::new(),
         }
     }
 
@@ -294,6 +302,7 @@ impl Context<'_> {
             text,
             evidence,
             changed: self.changed(&self.header.lcores, &["irq", "isol", "nohz", "rcu", "tick", "affinity"]),
+            host: self.host(&["irq.", "cpu.", "kernel.", "memory.", "power."]),
         }
     }
 
@@ -341,6 +350,19 @@ impl Context<'_> {
         let mut changed: Vec<&FactChange> = self.facts.iter().collect();
         changed.sort_by_key(|change| rank(change));
         changed.into_iter().map(|change| change.fact.clone()).collect()
+    }
+
+    /// What checks whose ids begin so found in the runs of now. What the baseline began with too is no news.
+    fn host(&self, kinds: &[&str]) -> Vec<HostChange> {
+        let known = |at: &HostChange| {
+            let baseline = self.runs[0].iter().flat_map(|run| &run.0.host);
+            at.news == News::AtStart && baseline.clone().any(|old| old.id == at.id && old.severity == at.severity)
+        };
+        let now = self.runs[1].iter().flat_map(|run| &run.0.host).filter(|at| at.news != News::Gone);
+        let mut found: Vec<HostChange> =
+            now.filter(|at| kinds.iter().any(|kind| at.id.starts_with(kind)) && !known(at)).cloned().collect();
+        found.sort_by_key(|at| std::cmp::Reverse(at.severity));
+        found
     }
 
     /// The lcore that is off its CPU for much more of the time than it was, and the share of the time now.

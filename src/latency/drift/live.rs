@@ -211,6 +211,9 @@ fn drifted(comparison: &Comparison, found: &mut BTreeMap<Key, String>) {
             for cited in finding.evidence.iter().take(1) {
                 text += &format!("; evidence: {cited}");
             }
+            for change in finding.host.iter().take(1) {
+                text += &format!("; host: {change}");
+            }
             found.insert(Key { kind: "drift", venue: venue.name.clone(), hop, what }, text);
         }
     }
@@ -220,6 +223,7 @@ fn drifted(comparison: &Comparison, found: &mut BTreeMap<Key, String>) {
 mod tests {
     use super::*;
     use crate::latency::budget::{Allowance, Budget};
+    use crate::latency::interval::{HostChange, News};
     use crate::latency::record::Kind;
     use crate::latency::trace::{ClockFit, VenueHeader};
 
@@ -265,11 +269,22 @@ mod tests {
         let said = play(&mut live, 0, 240, |_| 0);
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(said[0].contains("its own first 120 s") && live.alarms().is_empty());
+        let change = |id: &str, found: &str| HostChange {
+            id: id.into(),
+            news: News::Appeared,
+            found: found.into(),
+            ..HostChange::default()
+        };
+        let host = vec![change("irq.irqbalance", "irqbalance runs"), change("power.governor", "CPU 3: powersave")];
+        let (from_tsc, to_tsc) = (240_000_000_000, 240_000_000_000);
+        live.interval(&Interval { from_tsc, to_tsc, host, ..Interval::default() });
         let said = play(&mut live, 240, 120, |_| 400);
         let [alarm] = &live.alarms()[..] else { panic!("{:?}", live.alarms()) };
         assert_eq!((alarm.kind.as_str(), alarm.venue.as_str(), alarm.hop), ("drift", "v", Some(Hop::BookDecided)));
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(said[0].contains("the median of book→decided is slower by 4"), "{said:?}");
+        // What moves medians, and not what interrupts now and then.
+        assert!(said[0].ends_with("; host: power.governor appeared: CPU 3: powersave"), "{said:?}");
         let said = play(&mut live, 360, 120, |_| 0);
         assert!(said.len() == 1 && said[0].contains("over") && live.alarms().is_empty(), "{said:?}");
     }

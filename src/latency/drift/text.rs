@@ -3,6 +3,7 @@
 
 use super::cause::{Cited, FactChange, Finding};
 use super::{BudgetReport, Comparison, HopComparison, Shift, State, VenueComparison, Verdict};
+use crate::sys::time;
 use std::fmt::{self, Display, Formatter};
 
 /// Changed facts, evidence and reasons that are printed; JSON has all.
@@ -43,6 +44,9 @@ impl Display for Comparison {
             }
             for cited in finding.evidence.iter().take(3) {
                 writeln!(f, "    evidence: {cited}")?;
+            }
+            for change in finding.host.iter().filter(|_| finding.slower).take(3) {
+                writeln!(f, "    host, {}: {change}", time::utc(change.at_ns))?;
             }
             if finding.slower && !finding.changed.is_empty() {
                 let changed = finding.changed.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");

@@ -24,7 +24,7 @@ pub enum Block<'a> {
     /// Records, in the order in which they were taken.
     Records(&'a [Record]),
     /// Evidence of an interval that ends here.
-    Interval(Interval),
+    Interval(Box<Interval>),
     /// A better fit of the clock than the header's.
     Clock(ClockFit),
     /// Entries of a journal, as [`crate::journal`] writes them.
