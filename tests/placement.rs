@@ -46,6 +46,7 @@ fn placed(claimed: Option<u32>) -> Report {
         pipeline: Default::default(),
         follow: None,
         delays: BTreeMap::new(),
+        host_root: "/".into(),
     };
     static STOP: AtomicBool = AtomicBool::new(false);
     let outcome = launch(&plan, &Program::shipped(), &options, &Controls::only(&STOP), |_| {}).unwrap();

@@ -4,7 +4,7 @@ use super::plan::mode;
 use super::{Failure, load_pipeline, print};
 use crate::cli::CheckArgs;
 use crate::control::ask;
-use crate::host::check::{Report, Sensors, Severity, Subject, check, cpu_nodes, script};
+use crate::host::check::{Sensors, Severity, Subject, check, cpu_nodes, script};
 use crate::host::effect::{Effect, measure};
 use crate::host::placement::{self, maps};
 use crate::host::ranges::ranges;
@@ -17,6 +17,7 @@ use crate::sys::affinity;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// Print what was found. The exit code is the worst of it: 0 nothing but information, 1 a warning, 2 an error.
 pub fn execute(args: CheckArgs, program: &Program) -> Result<ExitCode, Failure> {
@@ -130,8 +131,10 @@ pub fn before_run(plan: &Plan, pipeline: &Path, root: &Path) -> Result<(), Failu
         return Ok(());
     }
     let name = pipeline.to_string_lossy();
+    let began = Instant::now();
     let report = check(root, sensors(root), &subject(plan, &name, true));
     eprint!("{}", report.brief());
+    eprintln!("host checked in {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
     match report.count(Severity::Error) {
         0 => Ok(()),
         _ if plan.check == HostCheck::Warn => Ok(()),

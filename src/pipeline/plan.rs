@@ -7,8 +7,8 @@ use super::eal_args::{EalArgs, ranges};
 use super::file::{
     AlarmKind, AllowanceFile, BudgetFile, Check, ChecksumPolicy, CompIdsFile, Driver, Endpoint, EndpointFile, FeedFile,
     FeedProtocol, HostCheck, Idle, InstrumentFile, KillWhenFile, LimitsFile, LineFile, Listen, Mac, Name,
-    OrderProtocol, PipelineFile, Privileges, ReceiverFile, RecordFile, RiskFile, SessionFile, TextPages, Transport, VenueFile,
-    WhenFull, nearest,
+    OrderProtocol, PipelineFile, Privileges, ReceiverFile, RecordFile, RiskFile, SessionFile, TextPages, Transport,
+    VenueFile, WhenFull, nearest,
 };
 use super::host::HostFacts;
 use crate::arena;

@@ -77,10 +77,14 @@ impl Top {
     fn head(&self, at: Instant, page: &mut Page<'_>) -> Option<&Snapshot> {
         page.list("", &self.title(&self.health(at)), 2);
         let snapshot = self.snapshot()?;
-        page.list("", &recorder(snapshot), 2);
+        let mut items = recorder(snapshot);
+        if !page.roomy {
+            items.extend(snapshot.host.faults().filter(|fact| fact.changed_ns.is_some()).map(fault));
+        }
+        page.list("", &items, 2);
         let faults: Vec<Span<'_>> = snapshot.host.faults().map(fault).collect();
-        if !faults.is_empty() {
-            page.list("host", &faults, if page.roomy { HOST_LINES } else { 1 });
+        if page.roomy && !faults.is_empty() {
+            page.list("host", &faults, HOST_LINES);
         }
         if snapshot.oversubscribed {
             page.lines(vec![Line::from("! fewer CPUs than lcores: times say nothing").yellow()]);

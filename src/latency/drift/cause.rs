@@ -352,16 +352,18 @@ impl Context<'_> {
         changed.into_iter().map(|change| change.fact.clone()).collect()
     }
 
-    /// What checks whose ids begin so found in the runs of now. What the baseline began with too is no news.
+    /// What checks whose ids begin so found in the runs of now. What the baseline has, or began with too, is no news.
     fn host(&self, kinds: &[&str]) -> Vec<HostChange> {
         let known = |at: &HostChange| {
             let baseline = self.runs[0].iter().flat_map(|run| &run.0.host);
-            at.news == News::AtStart && baseline.clone().any(|old| old.id == at.id && old.severity == at.severity)
+            let same = |old: &HostChange| old.id == at.id && old.severity == at.severity;
+            baseline.clone().any(|old| old == at || (at.news == News::AtStart && same(old)))
         };
         let now = self.runs[1].iter().flat_map(|run| &run.0.host).filter(|at| at.news != News::Gone);
         let mut found: Vec<HostChange> =
             now.filter(|at| kinds.iter().any(|kind| at.id.starts_with(kind)) && !known(at)).cloned().collect();
-        found.sort_by_key(|at| std::cmp::Reverse(at.severity));
+        found.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.at_ns.cmp(&b.at_ns)).then(a.id.cmp(&b.id)));
+        found.dedup();
         found
     }
 

@@ -7,7 +7,7 @@
 
 use super::{BudgetReport, Comparison, Meaning, Runs, Verdict};
 use crate::latency::hop::Hop;
-use crate::latency::interval::Interval;
+use crate::latency::interval::{HostChange, Interval, News};
 use crate::latency::profile::{Profile, ProfileBuilder};
 use crate::latency::record::Record;
 use crate::latency::snapshot::Alarm;
@@ -38,6 +38,8 @@ pub struct Live {
     learning: bool,
     now: Runs,
     open: ProfileBuilder,
+    /// What the host's checks have found so far and still find, whenever that was.
+    host: Vec<HostChange>,
     /// TSC at which the open stretch began.
     began: Option<u64>,
     watched: BTreeMap<Key, Watched>,
@@ -76,6 +78,7 @@ impl Live {
             baseline: baseline.into_iter().collect(),
             now: Runs::default(),
             open: ProfileBuilder::new(header),
+            host: Vec::new(),
             began: None,
             watched: BTreeMap::new(),
             last: None,
@@ -92,12 +95,17 @@ impl Live {
     /// changed since they were last asked for, mostly nothing. Which of them are warnings, their level says.
     pub fn interval(&mut self, interval: &Interval) -> Vec<(Level, String)> {
         self.open.interval(interval);
+        for change in &interval.host {
+            self.host.retain(|known| (&known.id, known.severity) != (&change.id, change.severity));
+            self.host.extend((change.news != News::Gone).then(|| change.clone()));
+        }
         let began = *self.began.get_or_insert(interval.from_tsc);
         if interval.to_tsc.saturating_sub(began) < self.stretch_ticks {
             return Vec::new();
         }
         self.began = Some(interval.to_tsc);
-        let full = std::mem::replace(&mut self.open, ProfileBuilder::new(&self.header)).finish();
+        let mut full = std::mem::replace(&mut self.open, ProfileBuilder::new(&self.header)).finish();
+        full.host.clone_from(&self.host);
         if full.venues.iter().all(|venue| venue.orders() == 0) {
             return Vec::new();
         }
@@ -223,7 +231,6 @@ fn drifted(comparison: &Comparison, found: &mut BTreeMap<Key, String>) {
 mod tests {
     use super::*;
     use crate::latency::budget::{Allowance, Budget};
-    use crate::latency::interval::{HostChange, News};
     use crate::latency::record::Kind;
     use crate::latency::trace::{ClockFit, VenueHeader};
 
