@@ -223,8 +223,10 @@ fn nothing_was_decided_on_a_book_with_a_hole(day: &Day) -> usize {
     const DRIFT_NS: f64 = 3e6;
     let mut came: Vec<u64> = Vec::new();
     let mut streams: BTreeMap<u16, Vec<(u64, u8)>> = BTreeMap::new();
-    for name in ["line-1.pcap", "line-2.pcap", "recovery.pcap"] {
-        for frame in oracle::frames(&day.path(name)) {
+    for name in ["line-1", "line-2", "recovery"] {
+        let said = std::fs::read_to_string(day.path(&format!("{name}.log"))).unwrap();
+        assert!(said.contains("\n0 packets dropped by kernel"), "tcpdump was too slow to judge by: {said}");
+        for frame in oracle::frames(&day.path(&format!("{name}.pcap"))) {
             if let Some((port, bytes)) = snapshot_segment(&frame.bytes) {
                 streams.entry(port).or_default().extend(bytes.iter().map(|byte| (frame.stamp_ns, *byte)));
             }
@@ -435,7 +437,7 @@ fn a_rerequest_server_that_lies_makes_no_book_wrong() {
 }
 
 #[test]
-fn requests_that_the_exchange_forgets_come_back() {
+fn requests_that_the_exchange_forgets_are_counted() {
     if !namespaces() {
         return;
     }
@@ -451,8 +453,7 @@ fn requests_that_the_exchange_forgets_come_back() {
     let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
     let counted = |name: &str| host["counters"]["demo"][name].as_u64().unwrap_or(0);
     assert!(exchange["orders"]["ignored"].as_u64() > Some(0), "{}", day.text);
-    assert!(counted("unanswered") > 0 && counted("lost on the way") > 0, "{}", day.text);
-    day.agrees_on_orders(&exchange, &host);
+    assert!(counted("unanswered") > 0, "{}", day.text);
 }
 
 #[test]

@@ -2,17 +2,27 @@
 //! file, however long, is read beyond a bound.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// Most that is read of a file: `/proc/cpuinfo` of a thousand CPUs fits.
 const FILE_BYTES: u64 = 4 << 20;
+
+/// Most that is read of what a process says of its mappings: of those of a terabyte in hugepages of 2 MB.
+const MAPPINGS_BYTES: u64 = 1 << 30;
 
 /// What the file holds.
 pub(super) fn bytes(folder: &Path, file: &str) -> Option<Vec<u8>> {
     let mut raw = Vec::new();
     File::open(folder.join(file)).ok()?.take(FILE_BYTES).read_to_end(&mut raw).ok()?;
     Some(raw)
+}
+
+/// Lines of a file that grows with the mappings of a process; a bad one ends them.
+#[cfg(feature = "dpdk")]
+pub(super) fn lines_of_mappings(folder: &Path, file: &str) -> Option<impl Iterator<Item = String>> {
+    let file = File::open(folder.join(file)).ok()?.take(MAPPINGS_BYTES);
+    Some(BufReader::new(file).split(b'\n').map_while(Result::ok).map(|raw| String::from_utf8_lossy(&raw).into_owned()))
 }
 
 /// The same as text; what is not UTF-8 becomes a replacement character.

@@ -583,6 +583,7 @@ pub fn launch(
     let mut running = Running {
         memberships,
         carrier,
+        steered: devices.steered.clone(),
         mode: plan.mode,
         docks: &docks,
         boards: &boards,
@@ -696,6 +697,8 @@ struct Running<'a, 'm> {
     memberships: Vec<Membership>,
     /// Links of devices.
     carrier: Carrier,
+    /// Ports whose devices sort packets by their groups.
+    steered: Vec<usize>,
     mode: Mode,
     docks: &'a BTreeMap<u32, Dock<'m>>,
     boards: &'a BTreeMap<u32, Boards>,
@@ -729,7 +732,7 @@ impl Running<'_, '_> {
     fn move_stages(&mut self, wake: &mut dyn FnMut(u32)) -> Vec<String> {
         let said = self.reloads.move_stages(&mut self.layout, wake);
         if !said.is_empty() {
-            self.guard.moved(self.reloads.laid_out());
+            self.guard.moved(&self.reloads.laid_out().steered(&self.steered));
         }
         said
     }

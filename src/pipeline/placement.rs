@@ -215,6 +215,13 @@ pub fn copy_text(plan: &Plan) -> Vec<Part> {
     if plan.text == TextPages::File {
         return Vec::new();
     }
+    let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+    if enabled.contains("[never]") {
+        log::warn!(
+            "the program's text stays in pages of its file: transparent_hugepage is `never`; `madvise` is enough"
+        );
+        return Vec::new();
+    }
     let nodes: BTreeSet<u32> = plan.lcores.iter().map(|lcore| lcore.cpu_node).collect();
     let node = nodes.first().copied().filter(|_| nodes.len() == 1);
     text::in_huge_pages(node).unwrap_or_else(|err| {

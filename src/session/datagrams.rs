@@ -145,6 +145,7 @@ impl Datagrams {
     pub fn abort(&mut self) {
         self.state = State::Closed;
         self.incoming.clear();
+        self.outgoing.clear();
     }
 
     /// A frame that arrived. `emit` gets the frame to send, if it asks for an answer of its own, and says whether it could

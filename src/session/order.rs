@@ -610,10 +610,8 @@ impl OrderSession {
         }
     }
 
-    /// What has been waited for for too long. An exchange that is asked says with its answer that everything before was
-    /// answered, or never will be: what was not comes back.
+    /// Count what has been waited for for too long. It may still come, so nothing is concluded from it before the next login.
     fn chase(&mut self, now: u64) {
-        let unanswered = self.counters.unanswered;
         while let Some(&Waiting { id, cancel, sent_at }) = self.waiting.front() {
             let waits = |order: LiveOrder| if cancel { order.leaving } else { !order.known };
             if self.live.order(id).is_some_and(waits) {
@@ -624,10 +622,6 @@ impl OrderSession {
             }
             self.waiting.pop_front();
         }
-        if self.counters.unanswered > unanswered && self.client.received() == Received::Unknown {
-            self.doubt.asked(self.live.last());
-            self.link.send(&ouch::query());
-        }
     }
 
     fn drop_connection(&mut self, now: u64) {
@@ -637,7 +631,8 @@ impl OrderSession {
         self.link.abort();
         self.client.lost();
         self.filled = 0;
-        self.retry_at = now + self.retry * if over || self.trouble.is_some() { SELDOM } else { 1 };
+        let anew = matches!(self.trouble, Some(Trouble::NumbersReset { .. }));
+        self.retry_at = now + self.retry * if over || anew { SELDOM } else { 1 };
         self.due = now;
     }
 
@@ -647,12 +642,9 @@ impl OrderSession {
 }
 
 impl Doubt {
-    /// A question was asked with orders up to `last` in the list.
+    /// A question was asked with orders up to `last` in the list. One too many settles nothing: the next login asks again.
     fn asked(&mut self, last: u64) {
-        if self.bounds.is_full() {
-            self.bounds.pop();
-        }
-        self.bounds.push(last);
+        let _ = self.bounds.try_push(last);
     }
 }
 
@@ -1011,7 +1003,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_answers_is_counted_asked_about_and_comes_back() {
+    fn what_nobody_answers_is_counted_and_comes_back_after_the_next_login() {
         let mut day = Day::new();
         day.logged_in(1);
         for id in 1..=4 {
@@ -1031,6 +1023,10 @@ mod tests {
             assert!(day.now < 17_000_000);
         }
         assert!(day.now > 15_000_000 && day.told().is_empty());
+        day.hears(b"");
+        day.cut();
+        day.turns(4);
+        day.logged_in(6);
         day.hears(b"\0\x02UQ");
         day.answers(&query_response(5));
         let mut told = day.told();

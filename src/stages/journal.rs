@@ -99,7 +99,8 @@ impl Journal {
         if self.gathered.len() > GATHERED / 2 {
             self.flush();
         }
-        self.is_flushed() || self.gathered.len() <= GATHERED / 2
+        // What has ended waits for nothing.
+        self.is_flushed() || self.gathered.len() <= GATHERED / 2 || self.lost.count() > 0
     }
 
     /// Entries taken, and entries that found no room.

@@ -2,8 +2,8 @@
 //!
 //! In: bursts of the port's queues, in whichever of them a packet is. Out: every frame, with its [`Arrival`], to the venue
 //! that listens to its destination, in the order of arrival. Looks no further than the UDP port, and never waits: a venue
-//! whose ring is full loses what comes for it, counted by its rx, and nobody else loses anything by that. Frames for nobody
-//! are freed and counted.
+//! whose ring is full loses what comes for it, counted by its rx, and nobody else loses anything by that; only who holds up the receiving lcore itself holds up
+//! all of them. Frames for nobody are freed and counted.
 
 use super::{Ledger, Shared};
 use crate::cpu::rdtsc;

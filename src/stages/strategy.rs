@@ -28,6 +28,9 @@ const LEVELS_AHEAD: usize = 6;
 
 /// Most order events taken in a poll.
 const EVENTS_A_POLL: usize = 256;
+/// Rounds that a snapshot waits for the recorder: tenths of a second.
+const PATIENCE: u32 = 1 << 20;
+
 /// Elements taken from the ring at a time.
 const INTAKE: usize = 128;
 
@@ -95,6 +98,8 @@ pub struct StrategyStage<'m, S> {
     remaining: u16,
     /// Every element of this packet goes into the journal.
     whole: bool,
+    /// Rounds in which the journal had no room.
+    waited: u32,
     intake: Box<[Element]>,
     taken: usize,
     filled: usize,
@@ -149,6 +154,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             epoch: 0,
             remaining: 0,
             whole: false,
+            waited: 0,
             intake: vec![Element::SessionStart; INTAKE].into_boxed_slice(),
             taken: 0,
             filled: 0,
@@ -230,9 +236,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     /// Apply elements in order until they end or an order has no room. Returns how many were applied.
     #[inline]
     pub fn apply(&mut self, elements: &[Element], down: &mut Down<'_, '_>) -> usize {
-        // What comes from a server comes faster than it can be journaled, while books are stale and nobody is in a hurry.
-        if (self.parts.lossless || self.whole) && self.parts.journal.as_mut().is_some_and(|journal| !journal.has_room())
-        {
+        if (self.parts.lossless || self.whole) && self.waits_for_journal() {
             return 0;
         }
         for element in elements.iter().take(LEVELS_AHEAD) {
@@ -253,6 +257,16 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             }
         }
         at
+    }
+
+    /// Whether the journal has to be written first. What comes from a server comes faster than that, while books are stale and
+    /// nobody is in a hurry; but a recorder that is stuck is not waited for.
+    #[cold]
+    #[inline(never)]
+    fn waits_for_journal(&mut self) -> bool {
+        let full = self.parts.journal.as_mut().is_some_and(|journal| !journal.has_room());
+        self.waited = if full { self.waited + 1 } else { 0 };
+        full && (self.parts.lossless || self.waited < PATIENCE)
     }
 
     /// What [`prefetch`](Self::prefetch) is told by parse on the same lcore.

@@ -38,8 +38,13 @@ pub fn populate(from: usize, len: usize) {
 pub fn keep_in_heaps() {
     /// The most that glibc takes.
     const MOST: libc::c_int = 32 << 20;
-    // SAFETY: sets a number of the allocator's.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MOST) };
+    // A heap that shrinks unmaps pages, of which every CPU of the process is told by an interrupt: it keeps what it has.
+    // SAFETY: sets numbers of the allocator's.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MOST);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+        libc::mallopt(libc::M_TOP_PAD, 1 << 20);
+    }
 }
 
 /// The part of `memory` that hugepages can hold.

@@ -21,11 +21,16 @@ pub struct Part {
 /// meanwhile; profilers that look symbols up by file no longer find those of the copy.
 ///
 /// # Errors
-/// What the kernel says; parts that were not replaced yet are as they were.
+/// What the kernel says of the first part that it refuses; later ones are as they were. The last step takes the old pages away
+/// before it puts the new ones there: a kernel that cannot finish it ends the process.
 pub fn in_huge_pages(node: Option<u32>) -> io::Result<Vec<Part>> {
     let mut replaced = Vec::new();
     for part in program() {
-        replaced.extend(replace(part, node)?);
+        match replace(part, node) {
+            Ok(part) => replaced.extend(part),
+            Err(err) if replaced.is_empty() => return Err(err),
+            Err(_) => break,
+        }
     }
     Ok(replaced)
 }

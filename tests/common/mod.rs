@@ -48,3 +48,15 @@ pub fn again(test: &str) -> std::process::Command {
     command.args([test, "--exact", "--nocapture"]);
     command
 }
+
+/// What this starts is killed when the thread that started it ends, also by a panic.
+pub fn dies_with_its_test(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: one system call between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        })
+    };
+}

@@ -30,6 +30,7 @@ impl Net {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace]).arg(program);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        super::common::dies_with_its_test(&mut command);
         command
     }
 }

@@ -33,6 +33,7 @@ pub struct Replayed {
 pub fn tickpath() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tickpath"));
     command.env_remove("TICKPATH_LOG");
+    super::common::dies_with_its_test(&mut command);
     command
 }
 

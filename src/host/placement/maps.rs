@@ -50,15 +50,16 @@ impl Mapping {
 /// Mappings of a process, ascending; `process` is `self` or a number. `None` when they may not be read.
 pub fn read(root: &Path, process: &str) -> Option<Vec<Mapping>> {
     let folder = root.join("proc").join(process);
-    let mut mappings = parse_smaps(&files::text(&folder, "smaps")?);
-    join_nodes(&mut mappings, &files::text(&folder, "numa_maps").unwrap_or_default());
+    let mut mappings = parse_smaps(files::lines_of_mappings(&folder, "smaps")?);
+    join_nodes(&mut mappings, files::lines_of_mappings(&folder, "numa_maps").into_iter().flatten());
     Some(mappings)
 }
 
 /// proc(5), `/proc/pid/smaps`: a line as in `/proc/pid/maps`, then lines of `Name: NUMBER kB`.
-pub fn parse_smaps(text: &str) -> Vec<Mapping> {
+pub fn parse_smaps(lines: impl Iterator<Item = impl AsRef<str>>) -> Vec<Mapping> {
     let mut mappings: Vec<Mapping> = Vec::new();
-    for line in text.lines() {
+    for line in lines {
+        let line = line.as_ref();
         if let Some(mapping) = head(line) {
             mappings.push(mapping);
             continue;
@@ -111,9 +112,9 @@ fn head(line: &str) -> Option<Mapping> {
 
 /// proc(5), `/proc/pid/numa_maps`: `ADDRESS POLICY` and words, of which `N0=12` counts pages on node 0 and
 /// `kernelpagesize_kB=4` says how large they are.
-pub fn join_nodes(mappings: &mut [Mapping], text: &str) {
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
+pub fn join_nodes(mappings: &mut [Mapping], lines: impl Iterator<Item = impl AsRef<str>>) {
+    for line in lines {
+        let mut words = line.as_ref().split_whitespace();
         let Some(from) = words.next().and_then(|word| usize::from_str_radix(word, 16).ok()) else { continue };
         let Ok(at) = mappings.binary_search_by_key(&from, |mapping| mapping.from) else { continue };
         let (mut pages, mut page_bytes) = (BTreeMap::new(), 4096);
@@ -165,8 +166,8 @@ Private_Hugetlb:    2048 kB
 
     #[test]
     fn a_mapping_has_its_page_size_and_its_nodes() {
-        let mut mappings = parse_smaps(SMAPS);
-        join_nodes(&mut mappings, NUMA_MAPS);
+        let mut mappings = parse_smaps(SMAPS.lines());
+        join_nodes(&mut mappings, NUMA_MAPS.lines());
         let [text, heap, eal] = &mappings[..] else { panic!("{mappings:?}") };
         assert_eq!((text.path.as_str(), text.execute, text.write), ("/opt/my program", true, false));
         assert_eq!(text.nodes, BTreeMap::from([(0, 6 << 12), (1, 250 << 12)]));
@@ -198,8 +199,8 @@ Private_Hugetlb:    2048 kB
         #[test]
         fn any_content_gives_mappings_within_their_addresses(lines in prop::collection::vec(line(), 0..40)) {
             let text = lines.join("\n");
-            let mut mappings = parse_smaps(&text);
-            join_nodes(&mut mappings, &text);
+            let mut mappings = parse_smaps(text.lines());
+            join_nodes(&mut mappings, text.lines());
             for mapping in mappings {
                 prop_assert!(mapping.from < mapping.to);
                 prop_assert!(mapping.page_sizes().values().sum::<u64>() <= mapping.bytes());

@@ -220,6 +220,9 @@ fn place(pid: u32, mappings: &[Mapping], region: &Region, ask: Ask, unknown: &mu
     let (mut absent, mut misplaced, mut small) = (0, 0, 0);
     let strays = |node: &u32| !region.nodes.is_empty() && !region.nodes.contains(node);
     for span in &region.spans {
+        if parts(mappings, *span).map(|(_, part)| part.bytes).sum::<usize>() < span.bytes {
+            unknown.get_or_insert_with(|| format!("{} {} is not among the mappings", region.kind.name(), region.name));
+        }
         for (mapping, part) in parts(mappings, *span) {
             let whole = part.bytes as u64 == mapping.bytes();
             let here = match whole && !mapping.nodes.is_empty() {
