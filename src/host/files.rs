@@ -19,7 +19,6 @@ pub(super) fn bytes(folder: &Path, file: &str) -> Option<Vec<u8>> {
 }
 
 /// Lines of a file that grows with the mappings of a process; a bad one ends them.
-#[cfg(feature = "dpdk")]
 pub(super) fn lines_of_mappings(folder: &Path, file: &str) -> Option<impl Iterator<Item = String>> {
     let file = File::open(folder.join(file)).ok()?.take(MAPPINGS_BYTES);
     Some(BufReader::new(file).split(b'\n').map_while(Result::ok).map(|raw| String::from_utf8_lossy(&raw).into_owned()))
