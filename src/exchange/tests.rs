@@ -475,26 +475,16 @@ proptest! {
 
 #[test]
 fn an_exchange_that_has_forgotten_what_it_said_is_named() {
-    for protocol in protocols() {
-        let mut day = Day::new(protocol);
-        let fresh: Box<dyn Dialect> = match protocol {
-            // It refuses a login that asks for more than it has said.
-            Protocol::Ouch50 => continue,
-            Protocol::Boe20 => Box::<Boe>::default(),
-            Protocol::Fix42(_) => Box::<Fix>::default(),
-        };
-        day.comes_up();
-        day.sends(Enter, 1, 0);
-        assert_eq!(day.heard(), [("enter", 1)]);
-        day.says(Response::Accepted { urn: 1, terms: terms(100), reference: 1 });
-        assert_eq!(day.told(), [(Accepted, 1, 100)]);
-        day.cut();
-        day.dialect = fresh;
-        day.turns(400);
-        let counters = *day.session.counters().0;
-        assert_eq!((counters.numbers_reset, counters.logins, day.session.is_up()), (1, 1, false), "{protocol:?}");
-        let named =
-            matches!(day.session.trouble(), Some(Trouble::NumbersReset { expected, found }) if found < expected);
-        assert!(named, "{protocol:?}: {:?}", day.session.trouble());
-    }
+    let mut day = Day::new(Protocol::Boe20);
+    day.comes_up();
+    day.sends(Enter, 1, 0);
+    assert_eq!(day.heard(), [("enter", 1)]);
+    day.says(Response::Accepted { urn: 1, terms: terms(100), reference: 1 });
+    assert_eq!(day.told(), [(Accepted, 1, 100)]);
+    day.cut();
+    day.dialect = Box::<Boe>::default();
+    day.turns(400);
+    let counters = *day.session.counters().0;
+    assert_eq!((counters.numbers_reset, counters.logins, day.session.is_up()), (1, 1, false));
+    assert_eq!(day.session.trouble(), Some(Trouble::NumbersReset { expected: 1, found: 0 }));
 }

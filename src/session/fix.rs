@@ -206,7 +206,7 @@ pub struct FixClient {
     next: u32,
     /// What was missed has been asked for.
     resend_asked: bool,
-    /// From here on they have not received what was sent before the logon.
+    /// From here on they have not received what was sent before the logon, or before an earlier one that came to nothing.
     lost_from: Option<u32>,
     /// Test Requests so far; the last is the one that is waited for.
     tests: u32,
@@ -271,7 +271,6 @@ impl FixClient {
     pub fn login(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> usize {
         (self.phase, self.logged_on, self.resend_asked) = (Phase::LoggingIn, false, false);
         self.owed.clear();
-        self.lost_from = None;
         self.heard_at = now;
         if !self.known {
             (self.number, self.next) = (0, 1);
@@ -476,6 +475,7 @@ impl FixClient {
     /// It was sent: its number.
     #[inline]
     pub fn sent(&mut self, order: &Order, now: u64) -> u32 {
+        self.lost_from = None;
         if let Some(symbol) = self.symbols.get_mut(order.instrument.0 as usize) {
             *symbol = order.symbol;
         }
@@ -496,6 +496,7 @@ impl FixClient {
             return None;
         }
         let symbol = *self.symbols.get(order.instrument.0 as usize)?;
+        self.lost_from = None;
         let time = self.utc.text(self.clock.ns(now));
         let (mut own, mut original) = ([0; CANCEL_ID], [0; ID]);
         cancel_id(id, &time, &mut own);
@@ -768,6 +769,28 @@ mod tests {
         assert_eq!(take(&mut client, &theirs('0', 6, "112=2|")).unwrap(), "Nothing", "it is not the last test");
         assert_eq!(take(&mut client, &theirs('0', 7, "112=3|")).unwrap(), "Up");
         assert_eq!(client.received(), Received::AllBut { lost: 3..=3, refusals_too: false });
+    }
+
+    #[test]
+    fn what_an_unfinished_logon_found_lost_is_lost_at_the_next() {
+        let mut client = logged_on();
+        assert_eq!(client.sent(&order(OrderKind::Enter, 1), 0), 3);
+        client.lost();
+        client.login(0, &mut [0; LONGEST_SENT]);
+        take(&mut client, &theirs('A', 3, "98=0|108=2|")).unwrap();
+        take(&mut client, &theirs('2', 4, "7=3|16=0|")).unwrap();
+        assert_eq!(owed(&mut client), ["1 5 112=2", "4 3 43=Y|123=Y|36=6", "1 6 112=3"]);
+        // It breaks before the test is answered, and what was filled is not asked for again.
+        client.lost();
+        client.login(0, &mut [0; LONGEST_SENT]);
+        take(&mut client, &theirs('A', 5, "98=0|108=2|")).unwrap();
+        assert_eq!(owed(&mut client), ["1 8 112=4"]);
+        assert_eq!(take(&mut client, &theirs('0', 6, "112=4|")).unwrap(), "Up");
+        assert_eq!(client.received(), Received::AllBut { lost: 3..=6, refusals_too: false });
+        client.sent(&order(OrderKind::Enter, 2), 0);
+        client.lost();
+        client.login(0, &mut [0; LONGEST_SENT]);
+        assert!(matches!(client.received(), Received::AllBut { lost, .. } if lost.is_empty()), "it was settled");
     }
 
     #[test]
