@@ -444,12 +444,15 @@ fn requests_that_the_exchange_forgets_are_counted() {
     let variables = [
         ("TICKPATH_DEMO_PIPELINE", file.as_str()),
         ("TICKPATH_DEMO_EXCHANGE", "--ignore-replace 0.01 --ignore-cancel 0.01 --heartbeat 200ms"),
+        // What was never answered is not known to be over.
+        ("TICKPATH_DEMO_STATUS", "1"),
     ];
     let day = Day::trade(6, &variables);
     let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
     let counted = |name: &str| host["counters"]["demo"][name].as_u64().unwrap_or(0);
     assert!(exchange["orders"]["ignored"].as_u64() > Some(0), "{}", day.text);
     assert!(counted("unanswered") > 0, "{}", day.text);
+    assert!(day.log().contains("had not drained"), "{}", day.log());
 }
 
 #[test]

@@ -80,10 +80,9 @@ counters! {
     malformed,
     /// Messages about no order.
     other_messages,
-    /// Orders, and cancels, that the exchange never had: a lost connection took them with it, or it forgot them.
+    /// Orders, and cancels, that the exchange never had: a lost connection took them with it.
     lost_on_the_way,
-    /// Orders, and cancels, that were not answered for as long as the exchange may be silent. OUCH's is asked what became
-    /// of them.
+    /// Orders, and cancels, that were not answered for as long as the exchange may be silent.
     unanswered,
     /// Orders refused because the session was down.
     refused_down,
@@ -1023,7 +1022,6 @@ mod tests {
             assert!(day.now < 17_000_000);
         }
         assert!(day.now > 15_000_000 && day.told().is_empty());
-        day.hears(b"");
         day.cut();
         day.turns(4);
         day.logged_in(6);

@@ -25,7 +25,8 @@ pub trait Strategy: Sized + Send + 'static {
     /// Its parameters in a pipeline file; the JSON Schema of the file is made from this.
     type Parameters: serde::de::DeserializeOwned + schemars::JsonSchema + Send;
 
-    /// A strategy for instruments `0..instruments`. It may allocate here, and nowhere else.
+    /// A strategy for instruments `0..instruments`. It may allocate here, and nowhere else. This runs on the lcore that
+    /// will run the strategy, so that its memory is near: a thread that is started here inherits that CPU, and has to leave it.
     ///
     /// # Errors
     /// A sentence that names the parameter, the value found and the values expected.
