@@ -30,9 +30,9 @@ demo: deps build ## trade against a simulated exchange over veth, as root, and r
 	@scripts/deps iproute2 ethtool tcpdump
 	scripts/demo $(BIN) $(CARGO_TARGET_DIR)/demo
 
-soak: deps ## the same for SOAK_SECONDS (default 150) with loss, disconnects and limits, and every check of the tests, as root
+soak: deps ## the same for SOAK_SECONDS (default 200) with loss, disconnects and limits, and every check of the tests, as root
 	@scripts/deps iproute2 ethtool tcpdump tshark
-	TICKPATH_SOAK=$${SOAK_SECONDS:-150} $(CARGO) test --locked --test demo through_loss -- --nocapture
+	TICKPATH_SOAK=$${SOAK_SECONDS:-200} $(CARGO) test --locked --test demo through_loss -- --nocapture
 
 test: deps ## run every test
 	$(CARGO) test --locked --workspace

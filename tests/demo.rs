@@ -213,8 +213,8 @@ fn through_loss_and_broken_connections_they_agree_on_everything_and_no_limit_is_
 }
 
 const SHARES: u64 = 100;
-const NOTIONAL: u64 = 12_000;
-const POSITION: i64 = 300;
+const NOTIONAL: u64 = 30_000;
+const POSITION: i64 = 1_000;
 
 /// By the captures of what came, stamped by the kernel: before the doorbell of an order that a packet caused, everything
 /// before that packet had come, by a line, an answer or a snapshot. Returns how many orders that is.
@@ -222,13 +222,22 @@ fn nothing_was_decided_on_a_book_with_a_hole(day: &Day) -> usize {
     // The venue's clock is fitted to the kernel's once, at the start.
     const DRIFT_NS: f64 = 3e6;
     let mut came: Vec<u64> = Vec::new();
-    let mut streams: BTreeMap<u16, Vec<(u64, u8)>> = BTreeMap::new();
+    let mut streams: BTreeMap<u16, (u32, Vec<u8>)> = BTreeMap::new();
     for name in ["line-1", "line-2", "recovery"] {
         let said = std::fs::read_to_string(day.path(&format!("{name}.log"))).unwrap();
         assert!(said.contains("\n0 packets dropped by kernel"), "tcpdump was too slow to judge by: {said}");
         for frame in oracle::frames(&day.path(&format!("{name}.pcap"))) {
-            if let Some((port, bytes)) = snapshot_segment(&frame.bytes) {
-                streams.entry(port).or_default().extend(bytes.iter().map(|byte| (frame.stamp_ns, *byte)));
+            if let Some((port, sequence, bytes)) = snapshot_segment(&frame.bytes) {
+                let (next, stream) = streams.entry(port).or_insert((sequence, Vec::new()));
+                // What is repeated has come already.
+                let known = next.wrapping_sub(sequence);
+                let new = bytes.get(if known < 1 << 31 { known as usize } else { 0 }..).unwrap_or_default();
+                *next = next.wrapping_add(new.len() as u32);
+                stream.extend_from_slice(new);
+                if let Some(next) = end_of_snapshot(stream) {
+                    came.iter_mut().take(next).for_each(|at| *at = frame.stamp_ns.min(*at));
+                }
+                continue;
             }
             let Ok((.., packet)) = oracle::udp_payload(&frame.bytes, true) else { continue };
             // A request is a header alone.
@@ -239,20 +248,6 @@ fn nothing_was_decided_on_a_book_with_a_hole(day: &Day) -> usize {
             for sequence in from..from + oracle::be(packet, 18, 2) as usize {
                 came.resize(came.len().max(sequence + 1), u64::MAX);
                 came[sequence] = came[sequence].min(frame.stamp_ns);
-            }
-        }
-    }
-    for stream in streams.values() {
-        let mut at = 0;
-        while let Some(header) = stream.get(at..at + 3) {
-            let length = usize::from(header[0].1) << 8 | usize::from(header[1].1);
-            let Some(body) = stream.get(at + 3..at + 2 + length) else { break };
-            at += 2 + length;
-            if header[2].1 == b'S' && body[0].1 == b'G' {
-                let digits: String = body[1..].iter().map(|(_, byte)| char::from(*byte)).collect();
-                let next: usize = digits.trim().parse().unwrap();
-                let taken = body[body.len() - 1].0;
-                came.iter_mut().take(next).for_each(|at| *at = taken.min(*at));
             }
         }
     }
@@ -269,7 +264,9 @@ fn nothing_was_decided_on_a_book_with_a_hole(day: &Day) -> usize {
         if kind != "sent" || order == "cancel" || sequence == 0 {
             continue;
         }
-        let doorbell = rx_ns.parse::<u64>().unwrap() as f64 + taken.parse::<f64>().unwrap();
+        // Both are blank of an order that no book caused.
+        let (Ok(rx_ns), Ok(taken)) = (rx_ns.parse::<u64>(), taken.parse::<f64>()) else { continue };
+        let doorbell = rx_ns as f64 + taken;
         let whole = came[sequence - 1];
         assert!(
             whole as f64 <= doorbell + DRIFT_NS,
@@ -281,12 +278,29 @@ fn nothing_was_decided_on_a_book_with_a_hole(day: &Day) -> usize {
     decided
 }
 
-/// A segment from the snapshot server: our port, and its payload.
-fn snapshot_segment(frame: &[u8]) -> Option<(u16, &[u8])> {
+/// Takes the whole SoupBinTCP packets off the front of a snapshot's stream; where the feed goes on, once it says so.
+fn end_of_snapshot(stream: &mut Vec<u8>) -> Option<usize> {
+    let (mut at, mut next) = (0, None);
+    while let Some(packet) = stream.get(at + 2..).filter(|rest| !rest.is_empty()) {
+        let length = oracle::be(stream, at, 2) as usize;
+        let Some(packet) = packet.get(..length) else { break };
+        if let [b'S', b'G', digits @ ..] = packet {
+            next = std::str::from_utf8(digits).unwrap().trim().parse().ok();
+        }
+        at += 2 + length;
+    }
+    stream.drain(..at);
+    next
+}
+
+/// A segment from the snapshot server: our port, its sequence number, and its payload.
+fn snapshot_segment(frame: &[u8]) -> Option<(u16, u32, &[u8])> {
     let ip = frame.get(14..).filter(|ip| ip.len() >= 40 && oracle::be(frame, 12, 2) == 0x0800 && ip[9] == 6)?;
     let tcp = &ip[usize::from(ip[0] & 0xF) * 4..oracle::be(ip, 2, 2) as usize];
     let payload = &tcp[usize::from(tcp[12] >> 4) * 4..];
-    (oracle::be(tcp, 0, 2) == 26402).then(|| (oracle::be(tcp, 2, 2) as u16, payload))
+    // A SYN takes a number.
+    let sequence = (oracle::be(tcp, 4, 4) as u32).wrapping_add(u32::from(tcp[13] >> 1 & 1));
+    (oracle::be(tcp, 0, 2) == 26402).then(|| (oracle::be(tcp, 2, 2) as u16, sequence, payload))
 }
 
 /// By what lay on the wire and by every fill: the sizes of orders, and what was held at any time.

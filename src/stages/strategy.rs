@@ -28,8 +28,8 @@ const LEVELS_AHEAD: usize = 6;
 
 /// Most order events taken in a poll.
 const EVENTS_A_POLL: usize = 256;
-/// Rounds that a snapshot waits for the recorder: tenths of a second.
-const PATIENCE: u32 = 1 << 20;
+/// Rounds that a snapshot waits for the recorder: a second or two.
+const PATIENCE: u32 = 1 << 23;
 
 /// Elements taken from the ring at a time.
 const INTAKE: usize = 128;
