@@ -3,7 +3,7 @@
 //! from the login what of ours was received. [`response`]: what a message means for an order. Keeps no state of an
 //! order, opens nothing, sends nothing.
 
-use super::client::{Broken, Credentials, Happening, LONGEST, LONGEST_SENT, Phase, Received, Silences};
+use super::client::{Broken, Credentials, Happening, LONGEST, LONGEST_SENT, Phase, Presence, Received, Silences};
 use super::live::Live;
 use super::ouch::{Response, about, one, stands, taken_off, unknown};
 use crate::arena::{Arena, ArenaFull, bytes};
@@ -155,8 +155,7 @@ const GROUP: usize = 5 + 5;
 #[derive(Debug)]
 pub struct BoeClient {
     credentials: Credentials,
-    silences: Silences,
-    phase: Phase,
+    pub(super) presence: Presence,
     /// The login was accepted, and what was missed is on its way.
     accepted: bool,
     /// Of the last message of ours.
@@ -166,38 +165,28 @@ pub struct BoeClient {
     received: u32,
     /// Of the last message of each unit; `None` for one that the exchange has not named.
     units: [Option<u32>; UNITS],
-    sent_at: u64,
-    heard_at: u64,
 }
 
+/// See [`Client`](super::client::Client) for what is not explained here.
 impl BoeClient {
     /// A client that has never logged in.
     pub fn new(credentials: Credentials, silences: Silences) -> BoeClient {
         BoeClient {
             credentials,
-            silences,
-            phase: Phase::Down,
+            presence: Presence::new(silences),
             accepted: false,
             number: 0,
             before: 0,
             received: 0,
             units: [None; UNITS],
-            sent_at: 0,
-            heard_at: 0,
         }
-    }
-
-    /// See [`Client`](super::client::Client), here and below.
-    #[inline]
-    pub fn phase(&self) -> Phase {
-        self.phase
     }
 
     /// Names each unit with the last message that came, so that the rest is replayed; the first time none, so that nothing
     /// is.
     pub fn login(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> usize {
-        (self.phase, self.accepted, self.before) = (Phase::LoggingIn, false, self.number);
-        (self.sent_at, self.heard_at) = (now, now);
+        (self.presence.phase, self.accepted, self.before) = (Phase::LoggingIn, false, self.number);
+        (self.presence.sent_at, self.presence.heard_at) = (now, now);
         let (user, sub_id) = self.credentials.user.split_at(4);
         let login = boe20::LoginRequestRepr {
             sub_id: boe20::padded(sub_id),
@@ -228,38 +217,19 @@ impl BoeClient {
         at
     }
 
-    /// The connection is gone.
-    pub fn lost(&mut self) {
-        if self.phase != Phase::Over {
-            self.phase = Phase::Down;
-        }
-    }
-
-    /// The server may be asked again.
-    pub fn again(&mut self) {
-        self.phase = Phase::Down;
-    }
-
-    /// The server has been silent for too long.
-    pub fn is_dead(&self, now: u64) -> bool {
-        let waits = matches!(self.phase, Phase::LoggingIn | Phase::Up);
-        waits && now.saturating_sub(self.heard_at) >= self.silences.theirs
-    }
-
     /// The heartbeat to send now, if one is due.
     pub fn heartbeat(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> Option<usize> {
-        let due = self.phase == Phase::Up && now.saturating_sub(self.sent_at) >= self.silences.ours;
-        due.then(|| self.bare(kind::CLIENT_HEARTBEAT, now, out))
+        self.presence.heartbeat_is_due(now).then(|| self.bare(kind::CLIENT_HEARTBEAT, now, out))
     }
 
     /// The logout to send.
     pub fn logout(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> usize {
-        self.phase = Phase::Over;
+        self.presence.phase = Phase::Over;
         self.bare(kind::LOGOUT_REQUEST, now, out)
     }
 
     fn bare(&mut self, kind: u8, now: u64, out: &mut [u8; LONGEST_SENT]) -> usize {
-        self.sent_at = now;
+        self.presence.sent_at = now;
         out[..HEADER].copy_from_slice(&header(kind, 0));
         HEADER
     }
@@ -278,18 +248,20 @@ impl BoeClient {
             Err(Error::Truncated { .. }) => return Ok(None),
             Err(err) => return Err(err.into()),
         };
-        self.heard_at = now;
+        self.presence.heard_at = now;
         let header = message.header();
         let happening = match header.kind() {
-            kind::LOGIN_RESPONSE if self.phase == Phase::LoggingIn && !self.accepted => self.logged_in(&message)?,
+            kind::LOGIN_RESPONSE if self.presence.phase == Phase::LoggingIn && !self.accepted => {
+                self.logged_in(&message)?
+            }
             kind::LOGOUT => {
-                self.phase = Phase::Over;
+                self.presence.phase = Phase::Over;
                 Happening::Ended
             }
             kind::SERVER_HEARTBEAT => Happening::Nothing,
             early if !self.accepted => return Err(Broken::Early(early)),
-            kind::REPLAY_COMPLETE if self.phase == Phase::LoggingIn => {
-                self.phase = Phase::Up;
+            kind::REPLAY_COMPLETE if self.presence.phase == Phase::LoggingIn => {
+                self.presence.phase = Phase::Up;
                 Happening::Up
             }
             kind @ (kind::REPLAY_COMPLETE | kind::LOGIN_RESPONSE) => return Err(Broken::Packet(kind)),
@@ -311,7 +283,7 @@ impl BoeClient {
     fn logged_in<'s>(&mut self, message: &Message<'s>) -> Result<Happening<'s>, Broken> {
         let login = boe20::LoginResponse::prefix(message.body())?;
         if login.status() != b'A' {
-            self.phase = Phase::Over;
+            self.presence.phase = Phase::Over;
             return Ok(Happening::Refused(login.status()));
         }
         let units = message.body()[boe20::LoginResponse::LENGTH..].chunks_exact(5).take(login.units().into());
@@ -345,7 +317,7 @@ impl BoeClient {
     /// It was sent: its number.
     #[inline]
     pub fn sent(&mut self, now: u64) -> u32 {
-        self.sent_at = now;
+        self.presence.sent_at = now;
         self.number += 1;
         self.number
     }
@@ -520,10 +492,10 @@ mod tests {
         let head = b"\x37\0\0\0\0\x000010BATStest\0\0\0\0\0\0\x04";
         assert_eq!(out[..n], [&b"\xba\xba\x3e\0"[..], head, b"\x05\0\x80\x01\0", groups].concat());
         assert_eq!(take(&mut client, &login_response()).unwrap(), "Nothing");
-        assert_eq!(client.phase(), Phase::LoggingIn, "what was missed comes first");
+        assert_eq!(client.presence.phase, Phase::LoggingIn, "what was missed comes first");
         assert_eq!(take(&mut client, &message(kind::REPLAY_COMPLETE, 0, 0, b"")).unwrap(), "Up");
         assert!(take(&mut client, &message(kind::EXECUTED, 1, 47, b"")).unwrap().starts_with("Message"));
-        client.lost();
+        client.presence.lost();
         let n = client.login(5, &mut out);
         let units = b"\x0f\0\x80\x01\x02\x01\x2f\0\0\0\x02\0\0\0\0";
         assert_eq!(out[..n], [&b"\xba\xba\x48\0"[..], head, units, groups].concat());
@@ -573,6 +545,9 @@ mod tests {
         assert_eq!(client.take(b"\xba\xba\xff\xff\x25\x01\0\0\0\0", 7), Err(Broken::Length(65_535)));
         let refusal = message(kind::LOGIN_RESPONSE, 0, 0, &[&b"N"[..], &[0; 67]].concat());
         client.login(0, &mut out);
-        assert_eq!((take(&mut client, &refusal).unwrap(), client.phase()), ("Refused(78)".to_owned(), Phase::Over));
+        assert_eq!(
+            (take(&mut client, &refusal).unwrap(), client.presence.phase),
+            ("Refused(78)".to_owned(), Phase::Over)
+        );
     }
 }

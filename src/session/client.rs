@@ -53,6 +53,42 @@ pub enum Phase {
     Over,
 }
 
+/// What a client of any protocol keeps of its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Presence {
+    pub phase: Phase,
+    /// When we, and the server, were last heard.
+    pub sent_at: u64,
+    pub heard_at: u64,
+    pub silences: Silences,
+}
+
+impl Presence {
+    pub fn new(silences: Silences) -> Presence {
+        Presence { phase: Phase::Down, sent_at: 0, heard_at: 0, silences }
+    }
+
+    /// See [`Client`], here and below.
+    pub fn lost(&mut self) {
+        if self.phase != Phase::Over {
+            self.phase = Phase::Down;
+        }
+    }
+
+    pub fn again(&mut self) {
+        self.phase = Phase::Down;
+    }
+
+    pub fn is_dead(&self, now: u64) -> bool {
+        let waits = matches!(self.phase, Phase::LoggingIn | Phase::Up);
+        waits && now.saturating_sub(self.heard_at) >= self.silences.theirs
+    }
+
+    pub fn heartbeat_is_due(&self, now: u64) -> bool {
+        self.phase == Phase::Up && now.saturating_sub(self.sent_at) >= self.silences.ours
+    }
+}
+
 /// What the stream brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Happening<'a> {
@@ -151,7 +187,7 @@ impl Client {
     /// Where it stands.
     #[inline]
     pub fn phase(&self) -> Phase {
-        each!(self, it => it.phase())
+        each!(self, it => it.presence.phase)
     }
 
     /// There is a connection: the login to send. It asks for what was missed since the last one.
@@ -161,17 +197,17 @@ impl Client {
 
     /// The connection is gone.
     pub fn lost(&mut self) {
-        each!(self, it => it.lost())
+        each!(self, it => it.presence.lost())
     }
 
     /// The server may be asked again, though it had ended the session or refused the login.
     pub fn again(&mut self) {
-        each!(self, it => it.again())
+        each!(self, it => it.presence.again())
     }
 
     /// The server has been silent for too long.
     pub fn is_dead(&self, now: u64) -> bool {
-        each!(self, it => it.is_dead(now))
+        each!(self, it => it.presence.is_dead(now))
     }
 
     /// The heartbeat to send now, if one is due.

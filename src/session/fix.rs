@@ -7,7 +7,7 @@
 //! not repeated, because its time is over, but filled with a Sequence Reset: those orders were never received. What we
 //! missed is asked for, and what comes twice (PossDupFlag) is ignored.
 
-use super::client::{Broken, Credentials, Happening, LONGEST_SENT, Phase, Received, Silences, WallClock};
+use super::client::{Broken, Credentials, Happening, LONGEST_SENT, Phase, Presence, Received, Silences, WallClock};
 use super::live::{Live, LiveOrder};
 use super::ouch::{Response, about, one, stands, taken_off, unknown};
 use super::protocol::CompIds;
@@ -192,10 +192,9 @@ const fn side(side: Side) -> u8 {
 pub struct FixClient {
     ids: CompIds,
     credentials: Credentials,
-    silences: Silences,
+    pub(super) presence: Presence,
     clock: WallClock,
     utc: Utc,
-    phase: Phase,
     /// A logon was answered, once, and in this connection.
     known: bool,
     logged_on: bool,
@@ -213,8 +212,6 @@ pub struct FixClient {
     owed: ArrayVec<Owed, 8>,
     /// By instrument, for cancels of the session's own.
     symbols: Box<[Symbol]>,
-    sent_at: u64,
-    heard_at: u64,
 }
 
 /// What is to be said.
@@ -230,6 +227,7 @@ enum Owed {
     Fill(u32),
 }
 
+/// See [`Client`](super::client::Client) for what is not explained here.
 impl FixClient {
     /// A client that has never logged on.
     pub fn new(
@@ -242,10 +240,9 @@ impl FixClient {
         FixClient {
             ids,
             credentials,
-            silences,
+            presence: Presence::new(silences),
             clock,
             utc: Utc::default(),
-            phase: Phase::Down,
             known: false,
             logged_on: false,
             number: 0,
@@ -256,28 +253,20 @@ impl FixClient {
             tests: 0,
             owed: ArrayVec::new(),
             symbols: vec![Symbol([b' '; 8]); instruments as usize].into(),
-            sent_at: 0,
-            heard_at: 0,
         }
-    }
-
-    /// See [`Client`](super::client::Client), here and below.
-    #[inline]
-    pub fn phase(&self) -> Phase {
-        self.phase
     }
 
     /// The logon to send: user as SenderSubID, password as RawData.
     pub fn login(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> usize {
-        (self.phase, self.logged_on, self.resend_asked) = (Phase::LoggingIn, false, false);
+        (self.presence.phase, self.logged_on, self.resend_asked) = (Phase::LoggingIn, false, false);
         self.owed.clear();
-        self.heard_at = now;
+        self.presence.heard_at = now;
         if !self.known {
             (self.number, self.next) = (0, 1);
         }
         self.before = self.number;
         let Credentials { user, password } = self.credentials.clone();
-        let (reset, seconds) = (!self.known, (self.silences.ours as f64 / self.clock.hz).max(1.0) as u64);
+        let (reset, seconds) = (!self.known, (self.presence.silences.ours as f64 / self.clock.hz).max(1.0) as u64);
         self.say(b'A', now, out, |writer| {
             let password = password.trim_ascii_end();
             writer.field(tag::SENDER_SUB_ID, user.trim_ascii_end()).field(tag::ENCRYPT_METHOD, b"0");
@@ -289,33 +278,14 @@ impl FixClient {
         })
     }
 
-    /// The connection is gone.
-    pub fn lost(&mut self) {
-        if self.phase != Phase::Over {
-            self.phase = Phase::Down;
-        }
-    }
-
-    /// The server may be asked again.
-    pub fn again(&mut self) {
-        self.phase = Phase::Down;
-    }
-
-    /// The server has been silent for too long.
-    pub fn is_dead(&self, now: u64) -> bool {
-        let waits = matches!(self.phase, Phase::LoggingIn | Phase::Up);
-        waits && now.saturating_sub(self.heard_at) >= self.silences.theirs
-    }
-
     /// The heartbeat to send now, if one is due.
     pub fn heartbeat(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> Option<usize> {
-        let due = self.phase == Phase::Up && now.saturating_sub(self.sent_at) >= self.silences.ours;
-        due.then(|| self.say(b'0', now, out, |_| {}))
+        self.presence.heartbeat_is_due(now).then(|| self.say(b'0', now, out, |_| {}))
     }
 
     /// The logout to send.
     pub fn logout(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> usize {
-        self.phase = Phase::Over;
+        self.presence.phase = Phase::Over;
         self.say(b'5', now, out, |_| {})
     }
 
@@ -363,7 +333,7 @@ impl FixClient {
             Err(Error::Truncated { .. }) => return Ok(None),
             Err(err) => return Err(err.into()),
         };
-        self.heard_at = now;
+        self.presence.heard_at = now;
         let happening = self.heard(&message, stream)?;
         Ok(Some((happening, message.length())))
     }
@@ -393,7 +363,7 @@ impl FixClient {
             let from = message.number(tag::BEGIN_SEQ_NO).and_then(|n| u32::try_from(n).ok());
             let from = from.filter(|from| (1..=self.number).contains(from)).ok_or(Broken::Packet(kind))?;
             // What was sent since the logon arrives as it was sent, or the connection breaks.
-            if self.phase == Phase::Up {
+            if self.presence.phase == Phase::Up {
                 return Err(Broken::Packet(kind));
             }
             self.lost_from = Some(self.lost_from.map_or(from, |lost| lost.min(from)));
@@ -412,8 +382,8 @@ impl FixClient {
         match kind {
             b'0' => {
                 let tested = message.number(tag::TEST_REQ_ID) == Some(self.tests.into());
-                if tested && self.phase == Phase::LoggingIn && self.owed.is_empty() {
-                    self.phase = Phase::Up;
+                if tested && self.presence.phase == Phase::LoggingIn && self.owed.is_empty() {
+                    self.presence.phase = Phase::Up;
                     return Ok(Happening::Up);
                 }
             }
@@ -423,7 +393,7 @@ impl FixClient {
                 self.owe(Owed::Answer(id))?;
             }
             b'5' => {
-                self.phase = Phase::Over;
+                self.presence.phase = Phase::Over;
                 return Ok(Happening::Ended);
             }
             b'A' => return Err(Broken::Packet(kind)),
@@ -436,9 +406,9 @@ impl FixClient {
     /// The first message of a connection.
     fn answered<'s>(&mut self, message: &Message<'_>, found: u32) -> Result<Happening<'s>, Broken> {
         match message.kind() {
-            b'A' if self.phase == Phase::LoggingIn => {}
+            b'A' if self.presence.phase == Phase::LoggingIn => {}
             kind @ (b'3' | b'5') => {
-                self.phase = Phase::Over;
+                self.presence.phase = Phase::Over;
                 return Ok(Happening::Refused(kind));
             }
             kind => return Err(Broken::Early(kind)),
@@ -479,7 +449,7 @@ impl FixClient {
         if let Some(symbol) = self.symbols.get_mut(order.instrument.0 as usize) {
             *symbol = order.symbol;
         }
-        self.sent_at = now;
+        self.presence.sent_at = now;
         self.number += 1;
         self.number
     }
@@ -511,7 +481,7 @@ impl FixClient {
 
     /// A message of the session's own, with the next number.
     fn say(&mut self, kind: u8, now: u64, out: &mut [u8; LONGEST_SENT], fields: impl FnOnce(&mut Writer<'_>)) -> usize {
-        self.sent_at = now;
+        self.presence.sent_at = now;
         self.number += 1;
         let mut writer = Writer::new(kind, out);
         writer.field(tag::SENDER_COMP_ID, self.ids.sender.as_bytes());
@@ -757,7 +727,7 @@ mod tests {
         let mut client = logged_on();
         let number = client.sent(&order(OrderKind::Enter, 1), 0);
         assert_eq!(number, 3);
-        client.lost();
+        client.presence.lost();
         let n = client.login(0, &mut out);
         assert_eq!(short(&out[..n]), "A 4 50=ALICE|98=0|108=2|95=6|96=secret");
         // They have missed number 3, and we their number 3: what they ask for is filled, and tested after that.
@@ -775,20 +745,20 @@ mod tests {
     fn what_an_unfinished_logon_found_lost_is_lost_at_the_next() {
         let mut client = logged_on();
         assert_eq!(client.sent(&order(OrderKind::Enter, 1), 0), 3);
-        client.lost();
+        client.presence.lost();
         client.login(0, &mut [0; LONGEST_SENT]);
         take(&mut client, &theirs('A', 3, "98=0|108=2|")).unwrap();
         take(&mut client, &theirs('2', 4, "7=3|16=0|")).unwrap();
         assert_eq!(owed(&mut client), ["1 5 112=2", "4 3 43=Y|123=Y|36=6", "1 6 112=3"]);
         // It breaks before the test is answered, and what was filled is not asked for again.
-        client.lost();
+        client.presence.lost();
         client.login(0, &mut [0; LONGEST_SENT]);
         take(&mut client, &theirs('A', 5, "98=0|108=2|")).unwrap();
         assert_eq!(owed(&mut client), ["1 8 112=4"]);
         assert_eq!(take(&mut client, &theirs('0', 6, "112=4|")).unwrap(), "Up");
         assert_eq!(client.received(), Received::AllBut { lost: 3..=6, refusals_too: false });
         client.sent(&order(OrderKind::Enter, 2), 0);
-        client.lost();
+        client.presence.lost();
         client.login(0, &mut [0; LONGEST_SENT]);
         assert!(matches!(client.received(), Received::AllBut { lost, .. } if lost.is_empty()), "it was settled");
     }

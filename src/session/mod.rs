@@ -30,7 +30,6 @@ pub use live::{Live, LiveOrder};
 pub use order::{Answered, OrderSession, SessionConfig, SessionCounters, Trouble, Way};
 pub use ouch::{Response, response};
 pub use protocol::{CompId, CompIds, Encoder, EncoderConfig, Numbers, Protocol};
-pub use soup::SoupClient;
 #[cfg(test)]
 pub(crate) use state::exchange;
 pub use state::{Holding, OrderState, OrderStates, Standing, StateCounters, StatesConfig, Totals, Verdict, worth};

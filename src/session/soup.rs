@@ -2,33 +2,24 @@
 //! the time come in; packets to send and what happened go out. Counts sequenced packets, times heartbeats, and knows
 //! where to go on after a break. Opens nothing, sends nothing.
 
-use super::client::{Broken, Credentials, Happening, LONGEST, LONGEST_SENT, Phase, Silences};
+use super::client::{Broken, Credentials, Happening, LONGEST, LONGEST_SENT, Phase, Presence, Silences};
 use crate::wire::soupbin::{self, ClientPacket, LoginRepr, ServerPacket};
 
 /// The client.
 #[derive(Debug)]
 pub struct SoupClient {
     credentials: Credentials,
-    silences: Silences,
-    phase: Phase,
+    pub(super) presence: Presence,
     /// As the server calls it; blank before the first login.
     session: [u8; 10],
     /// Of the next sequenced packet; 0 before the first login: whatever comes next.
     next: u64,
-    sent_at: u64,
-    heard_at: u64,
 }
 
 impl SoupClient {
     /// A client that has never logged in.
     pub fn new(credentials: Credentials, silences: Silences) -> SoupClient {
-        SoupClient { credentials, silences, phase: Phase::Down, session: [b' '; 10], next: 0, sent_at: 0, heard_at: 0 }
-    }
-
-    /// Where it stands.
-    #[inline]
-    pub fn phase(&self) -> Phase {
-        self.phase
+        SoupClient { credentials, presence: Presence::new(silences), session: [b' '; 10], next: 0 }
     }
 
     /// Sequence number of the next message; 0 before the first login.
@@ -40,48 +31,29 @@ impl SoupClient {
     pub fn login(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> usize {
         let Credentials { user: [user @ .., _, _], password } = self.credentials;
         let login = LoginRepr { user, password, session: self.session, sequence: soupbin::number(self.next) };
-        self.phase = Phase::LoggingIn;
-        (self.sent_at, self.heard_at) = (now, now);
+        self.presence.phase = Phase::LoggingIn;
+        (self.presence.sent_at, self.presence.heard_at) = (now, now);
         emit(ClientPacket::Login(login), out)
-    }
-
-    /// The connection is gone.
-    pub fn lost(&mut self) {
-        if self.phase != Phase::Over {
-            self.phase = Phase::Down;
-        }
-    }
-
-    /// The server may be asked again, though it had ended the session or refused the login.
-    pub fn again(&mut self) {
-        self.phase = Phase::Down;
     }
 
     /// Something was sent.
     #[inline]
     pub fn sent(&mut self, now: u64) {
-        self.sent_at = now;
+        self.presence.sent_at = now;
     }
 
     /// The heartbeat to send now, if one is due.
     pub fn heartbeat(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> Option<usize> {
-        let due = self.phase == Phase::Up && now.saturating_sub(self.sent_at) >= self.silences.ours;
-        due.then(|| {
-            self.sent_at = now;
+        self.presence.heartbeat_is_due(now).then(|| {
+            self.presence.sent_at = now;
             emit(ClientPacket::Heartbeat, out)
         })
     }
 
-    /// The server has been silent for too long.
-    pub fn is_dead(&self, now: u64) -> bool {
-        let waits = matches!(self.phase, Phase::LoggingIn | Phase::Up);
-        waits && now.saturating_sub(self.heard_at) >= self.silences.theirs
-    }
-
     /// The logout to send.
     pub fn logout(&mut self, now: u64, out: &mut [u8; LONGEST_SENT]) -> usize {
-        self.sent_at = now;
-        self.phase = Phase::Over;
+        self.presence.sent_at = now;
+        self.presence.phase = Phase::Over;
         emit(ClientPacket::Logout, out)
     }
 
@@ -101,14 +73,14 @@ impl SoupClient {
         let Ok(frame) = soupbin::Frame::parse(stream) else { return Ok(None) };
         let kind = frame.kind();
         let packet = ServerPacket::parse(frame).map_err(|_| Broken::Packet(kind))?;
-        self.heard_at = now;
+        self.presence.heard_at = now;
         let happening = match packet {
             ServerPacket::Heartbeat | ServerPacket::Debug(_) => Happening::Nothing,
             ServerPacket::EndOfSession => {
-                self.phase = Phase::Over;
+                self.presence.phase = Phase::Over;
                 Happening::Ended
             }
-            ServerPacket::Accepted(accepted) if self.phase == Phase::LoggingIn => {
+            ServerPacket::Accepted(accepted) if self.presence.phase == Phase::LoggingIn => {
                 let found = soupbin::parse_number(&accepted.sequence).ok_or(Broken::Packet(kind))?;
                 let moved = self.session != [b' '; 10] && self.session != accepted.session;
                 if self.next != 0 && !moved && found != self.next {
@@ -116,18 +88,18 @@ impl SoupClient {
                 }
                 self.session = accepted.session;
                 self.next = found;
-                self.phase = Phase::Up;
+                self.presence.phase = Phase::Up;
                 Happening::Up
             }
-            ServerPacket::Rejected(rejected) if self.phase == Phase::LoggingIn => {
-                self.phase = Phase::Over;
+            ServerPacket::Rejected(rejected) if self.presence.phase == Phase::LoggingIn => {
+                self.presence.phase = Phase::Over;
                 Happening::Refused(rejected.reason)
             }
-            ServerPacket::Sequenced(message) if matches!(self.phase, Phase::Up | Phase::Over) => {
+            ServerPacket::Sequenced(message) if matches!(self.presence.phase, Phase::Up | Phase::Over) => {
                 self.next += 1;
                 Happening::Message(message)
             }
-            ServerPacket::Unsequenced(_) if self.phase == Phase::Up => Happening::Nothing,
+            ServerPacket::Unsequenced(_) if self.presence.phase == Phase::Up => Happening::Nothing,
             _ => return Err(Broken::Early(kind)),
         };
         Ok(Some((happening, frame.length())))
@@ -170,8 +142,8 @@ mod tests {
         let stream = server(&[b"ASESSION1                     7", b"Sone", b"H", b"Stwo"]);
         let seen = all(&mut client, &stream, 1);
         assert_eq!(seen, ["Up", "Message([111, 110, 101])", "Nothing", "Message([116, 119, 111])"]);
-        client.lost();
-        assert_eq!(client.phase(), Phase::Down);
+        client.presence.lost();
+        assert_eq!(client.presence.phase, Phase::Down);
         let n = client.login(5, &mut out);
         assert_eq!(&out[..n], b"\x00\x2fLALICE secret    SESSION1                     9");
         let wrong = server(&[b"ASESSION1                     8"]);
@@ -216,6 +188,6 @@ mod tests {
         assert_eq!(&out[..3], b"\x00\x01R");
         client.sent(150);
         assert_eq!(client.heartbeat(249, &mut out), None);
-        assert!(!client.is_dead(1509) && client.is_dead(1510));
+        assert!(!client.presence.is_dead(1509) && client.presence.is_dead(1510));
     }
 }
