@@ -354,13 +354,6 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
         self.parts.journal.as_ref().map(Journal::entries)
     }
 
-    /// Parameters were changed to those in `json`, as the `number`th change: at this place among packets and order events.
-    pub fn journal_parameters(&mut self, number: u32, json: &[u8]) {
-        if let Some(journal) = &mut self.parts.journal {
-            journal.parameters(self.remaining, number, json);
-        }
-    }
-
     /// No order waits for room.
     pub(super) fn is_clear(&self) -> bool {
         self.waiting.is_empty()
@@ -503,7 +496,9 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
     /// What it changes to is control's: a journal is followed to here and no further.
     fn journal_change(&mut self) {
         self.changed_so_far += 1;
-        self.journal_parameters(self.changed_so_far, b"");
+        if let Some(journal) = &mut self.parts.journal {
+            journal.parameters(self.remaining, self.changed_so_far, b"");
+        }
     }
 
     /// Paused: have what stands cancelled, in pieces. Returns the orders asked for.
