@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tickpath::dpdk::ethdev::{Offload, PortConfig, RxConfig};
 use tickpath::dpdk::ring::{Producer, spsc};
 use tickpath::dpdk::{BURST, Burst, Eal, Frame, Mempool, Port, RxQueue, Socket, free_burst};
-use tickpath::market::{Instrument, Order, OrderEventKind, OrderKind, Price, Refusal, Side, Symbol};
+use tickpath::market::{Order, OrderEventKind, OrderKind, Price, Refusal, Symbol};
 use tickpath::port::OrderPort;
 use tickpath::risk::KillReason;
 use tickpath::session::{Endpoint, Protocol, UDP_HEADERS, UdpTransport};
@@ -85,28 +85,11 @@ fn hand_down(down: &mut Producer<Frame>, pool: &Mempool, id: u64, kind: OrderKin
     let bytes = frame.append(UDP_HEADERS + 8).unwrap();
     bytes[UDP_HEADERS..].copy_from_slice(&id.to_be_bytes());
     frame.set_private(Order {
-        id,
-        replaced_id: 0,
         price: Price(10_000),
-        arrival_ns: 0,
-        rx_tsc: 0,
-        parsed_tsc: 0,
-        book_tsc: 0,
-        decided_tsc: 0,
-        encoded_tsc: 0,
-        sequence: 0,
-        stamp: 0,
         symbol: Symbol(*b"CVLT    "),
-        instrument: Instrument(0),
         qty: 100,
         burst_size: 1,
-        burst_position: 0,
-        waiting: [0; 4],
-        line: 0,
-        channel: 0,
-        kind,
-        side: Side::Buy,
-        stamp_domain: 0,
+        ..Order::uncaused(kind, id)
     });
     assert!(down.push(frame).is_ok());
 }

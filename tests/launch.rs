@@ -6,7 +6,7 @@ mod common;
 #[path = "common/replay.rs"]
 mod replay;
 
-use replay::{shipped, synth, text};
+use replay::{options, shipped, synth, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -14,9 +14,8 @@ use tickpath::book::Book;
 use tickpath::market::{OrderEvent, Price, Side};
 use tickpath::pipeline::file::PipelineFile;
 use tickpath::pipeline::host::HostFacts;
-use tickpath::pipeline::launch::{Controls, LaunchError, Options, Outcome, Stamping, launch};
+use tickpath::pipeline::launch::{Controls, LaunchError, Options, Outcome, launch};
 use tickpath::pipeline::plan::{Mode, Plan, Request};
-use tickpath::port::capture::{Pace, SourceOptions};
 use tickpath::program::Program;
 use tickpath::strategy::{BooksLost, Orders, Strategy};
 
@@ -51,20 +50,8 @@ fn launched<S: Strategy>(layout: &str) -> (Result<Outcome, LaunchError>, Vec<Str
     let plan = Plan::new(&file, &HostFacts::read([]), &request).unwrap();
     let out = folder.path().join("out");
     std::fs::create_dir(&out).unwrap();
-    let options = Options {
-        captures: BTreeMap::from([("feed".to_owned(), vec![capture])]),
-        source: SourceOptions::default(),
-        pace: Pace::default(),
-        orders: Some(out.join("orders.pcap")),
-        reloads: Vec::new(),
-        book_levels: 0,
-        stamps: Stamping::All,
-        baseline: Vec::new(),
-        pipeline: Default::default(),
-        follow: None,
-        host_root: "/".into(),
-        delays: BTreeMap::new(),
-    };
+    let captures = BTreeMap::from([("feed".to_owned(), vec![capture])]);
+    let options = Options { orders: Some(out.join("orders.pcap")), ..options(captures) };
     static STOP: AtomicBool = AtomicBool::new(false);
     let outcome = launch(&plan, &Program::new().strategy::<S>(), &options, &Controls::only(&STOP), |_| {});
     if let (Ok(_), Some(path)) = (&outcome, std::env::var_os(ORDERS)) {

@@ -7,7 +7,7 @@ mod common;
 #[path = "common/replay.rs"]
 mod replay;
 
-use replay::{number, shipped, synth, text, tickpath, two_cpus, write_json};
+use replay::{number, options, shipped, synth, text, tickpath, two_cpus, write_json};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
@@ -16,9 +16,8 @@ use std::time::{Duration, Instant};
 use tickpath::host::placement::{Kind, Report};
 use tickpath::pipeline::file::PipelineFile;
 use tickpath::pipeline::host::HostFacts;
-use tickpath::pipeline::launch::{Controls, Options, Stamping, launch};
+use tickpath::pipeline::launch::{Controls, launch};
 use tickpath::pipeline::plan::{Mode, Plan, Request};
-use tickpath::port::capture::{Pace, SourceOptions};
 use tickpath::program::Program;
 
 /// Says to the child process on which node lcore 2's memory is wanted.
@@ -34,20 +33,7 @@ fn placed(claimed: Option<u32>) -> Report {
     if let Some(node) = claimed {
         plan.lcores[1].cpu_node = node;
     }
-    let options = Options {
-        captures: BTreeMap::from([("feed".to_owned(), vec![capture])]),
-        source: SourceOptions::default(),
-        pace: Pace::default(),
-        orders: None,
-        reloads: Vec::new(),
-        book_levels: 0,
-        stamps: Stamping::All,
-        baseline: Vec::new(),
-        pipeline: Default::default(),
-        follow: None,
-        delays: BTreeMap::new(),
-        host_root: "/".into(),
-    };
+    let options = options(BTreeMap::from([("feed".to_owned(), vec![capture])]));
     static STOP: AtomicBool = AtomicBool::new(false);
     let outcome = launch(&plan, &Program::shipped(), &options, &Controls::only(&STOP), |_| {}).unwrap();
     outcome.summary.placement.unwrap()

@@ -7,7 +7,7 @@ mod common;
 #[path = "common/replay.rs"]
 mod replay;
 
-use replay::{number, on_lcores, shipped, synth, text, two_cpus, write_json};
+use replay::{number, on_lcores, options, shipped, synth, text, two_cpus, write_json};
 use serde_json::{Value, json};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
@@ -20,9 +20,9 @@ use tickpath::dpdk::lcore;
 use tickpath::market::OrderEvent;
 use tickpath::pipeline::file::PipelineFile;
 use tickpath::pipeline::host::HostFacts;
-use tickpath::pipeline::launch::{Controls, Options, Stamping, launch};
+use tickpath::pipeline::launch::{Controls, Options, launch};
 use tickpath::pipeline::plan::{Mode, Plan, Request};
-use tickpath::port::capture::{Pace, SourceOptions, Speed};
+use tickpath::port::capture::{Pace, Speed};
 use tickpath::program::Program;
 use tickpath::strategy::{BooksLost, Orders, Strategy};
 
@@ -238,18 +238,9 @@ fn watched(name: &str) {
         Mode::Run => BTreeMap::new(),
     };
     let options = Options {
-        captures,
-        source: SourceOptions::default(),
         pace: Pace { speed: Speed::Factor(1.0), max_idle_ns: None },
-        reloads: Vec::new(),
         orders: Some(folder.path().join("out.pcap")).filter(|_| !live),
-        book_levels: 0,
-        stamps: Stamping::All,
-        baseline: Vec::new(),
-        pipeline: Default::default(),
-        follow: None,
-        host_root: "/".into(),
-        delays: BTreeMap::new(),
+        ..options(captures)
     };
     let stop: &'static AtomicBool = Box::leak(Box::default());
     let (mut from, mut to) = (None, None);

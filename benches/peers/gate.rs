@@ -81,27 +81,12 @@ fn config() -> RiskConfig {
 
 fn order(kind: OrderKind, instrument: u32, id: u64, side: Side, price: i64) -> Order {
     Order {
-        id,
-        replaced_id: 0,
         price: Price(price),
-        arrival_ns: 0,
-        rx_tsc: 0,
-        parsed_tsc: 0,
-        book_tsc: 0,
-        decided_tsc: 0,
-        encoded_tsc: 0,
-        sequence: 0,
-        stamp: 0,
         symbol: Symbol(*b"TEST    "),
         instrument: Instrument(instrument),
         qty: 100,
         burst_size: 1,
-        burst_position: 0,
-        waiting: [0; 4],
-        line: 0,
-        channel: 0,
-        kind,
         side,
-        stamp_domain: 0,
+        ..Order::uncaused(kind, id)
     }
 }

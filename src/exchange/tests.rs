@@ -10,10 +10,9 @@ use super::session::{Credentials, Dialect, Heard};
 use super::soup::Soup;
 use crate::arena::{Arena, heap};
 use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Price, Side, Symbol};
-use crate::session::peer::{ADDRESS, Peer};
+use crate::session::peer::{self, Peer};
 use crate::session::{
-    self, CompIds, Encoder, EncoderConfig, LinkConfig, OrderSession, Protocol, SessionConfig, Silences, TCP_HEADERS,
-    TcpConfig, Trouble, Way, order,
+    CompIds, Encoder, EncoderConfig, OrderSession, Protocol, SessionConfig, TCP_HEADERS, Trouble, Way, order,
 };
 use OrderEventKind::{Accepted, CancelRejected, Cancelled, Filled, LocalReject, Rejected, Replaced};
 use OrderKind::{Cancel, Enter, Replace};
@@ -41,26 +40,7 @@ struct Day {
 
 impl Day {
     fn new(protocol: Protocol) -> Day {
-        let config = SessionConfig {
-            protocol,
-            link: LinkConfig::Tcp(TcpConfig {
-                mac: [2, 0, 0, 0, 0, 1],
-                source: "10.0.0.1:40000".parse().unwrap(),
-                prefix: 24,
-                gateway: None,
-                destination: ADDRESS.parse().unwrap(),
-                buffer: 1 << 16,
-                seed: 7,
-                ahead: true,
-            }),
-            credentials: session::Credentials { user: *b"ALICE   ", password: *b"secret    " },
-            silences_ns: Silences { ours: 1_000_000_000, theirs: 15_000_000_000 },
-            retry_ns: 100_000_000,
-            open_orders: 64,
-            instruments: 8,
-            epoch_ns: 1_409_537_237_077_786_000,
-            tsc_hz: 1e6,
-        };
+        let config = SessionConfig { epoch_ns: 1_409_537_237_077_786_000, ..peer::session(protocol) };
         let dialect: Box<dyn Dialect> = match protocol {
             Protocol::Ouch50 => Box::new(Soup::new(*b"SESSION001")),
             Protocol::Boe20 => Box::<Boe>::default(),

@@ -52,6 +52,36 @@ pub struct Order {
     pub stamp_domain: u8,
 }
 
+impl Order {
+    /// An order that no packet caused: of instrument 0, without symbol, price and shares, all stamps 0.
+    pub const fn uncaused(kind: OrderKind, id: u64) -> Order {
+        Order {
+            id,
+            replaced_id: 0,
+            price: Price(0),
+            arrival_ns: 0,
+            rx_tsc: 0,
+            parsed_tsc: 0,
+            book_tsc: 0,
+            decided_tsc: 0,
+            encoded_tsc: 0,
+            sequence: 0,
+            stamp: 0,
+            symbol: Symbol([b' '; 8]),
+            instrument: Instrument(0),
+            qty: 0,
+            burst_size: 0,
+            burst_position: 0,
+            waiting: [0; 4],
+            line: 0,
+            channel: 0,
+            kind,
+            side: Side::Buy,
+            stamp_domain: 0,
+        }
+    }
+}
+
 /// The largest values that an order session can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderLimits {

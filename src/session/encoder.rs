@@ -151,28 +151,14 @@ pub(crate) mod tests {
 
     pub(crate) fn order(kind: OrderKind, id: u64) -> Order {
         Order {
-            id,
             replaced_id: 7,
             price: Price(1_234_500),
-            arrival_ns: 0,
-            rx_tsc: 0,
-            parsed_tsc: 0,
-            book_tsc: 0,
-            decided_tsc: 0,
-            encoded_tsc: 0,
-            sequence: 0,
-            stamp: 0,
             symbol: Symbol(*b"CVLT    "),
             instrument: Instrument(1),
             qty: 300,
             burst_size: 1,
-            burst_position: 0,
-            waiting: [0; 4],
-            line: 0,
-            channel: 0,
-            kind,
             side: Side::Sell,
-            stamp_domain: 0,
+            ..Order::uncaused(kind, id)
         }
     }
 

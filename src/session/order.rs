@@ -688,10 +688,10 @@ fn said(
 
 #[cfg(test)]
 mod tests {
-    use super::super::peer::{ADDRESS, Peer};
-    use super::super::tcp::{HEADERS, TcpConfig};
+    use super::super::peer::{self, Peer};
+    use super::super::tcp::HEADERS;
     use super::*;
-    use crate::market::{Instrument, Price, Side, Symbol};
+    use crate::market::{Instrument, Price, Symbol};
 
     /// A session and an exchange that a test speaks for. A tick is a microsecond.
     struct Day {
@@ -706,26 +706,7 @@ mod tests {
 
     impl Day {
         fn new() -> Day {
-            let config = SessionConfig {
-                protocol: Protocol::Ouch50,
-                link: LinkConfig::Tcp(TcpConfig {
-                    mac: [2, 0, 0, 0, 0, 1],
-                    source: "10.0.0.1:40000".parse().unwrap(),
-                    prefix: 24,
-                    gateway: None,
-                    destination: ADDRESS.parse().unwrap(),
-                    buffer: 1 << 16,
-                    seed: 7,
-                    ahead: true,
-                }),
-                credentials: Credentials { user: *b"ALICE   ", password: *b"secret    " },
-                silences_ns: Silences { ours: 1_000_000_000, theirs: 15_000_000_000 },
-                retry_ns: 100_000_000,
-                open_orders: 64,
-                instruments: 8,
-                epoch_ns: 0,
-                tsc_hz: 1e6,
-            };
+            let config = peer::session(Protocol::Ouch50);
             let session = OrderSession::new(&config, 0);
             Day {
                 session,
@@ -794,28 +775,13 @@ mod tests {
 
         fn sends(&mut self, kind: OrderKind, id: u64, replaced_id: u64) -> Way {
             let order = Order {
-                id,
                 replaced_id,
                 price: Price(10_000),
-                arrival_ns: 0,
-                rx_tsc: 0,
-                parsed_tsc: 0,
-                book_tsc: 0,
-                decided_tsc: 0,
-                encoded_tsc: 0,
-                sequence: 0,
-                stamp: 0,
                 symbol: Symbol(*b"CVLT    "),
                 instrument: Instrument(3),
                 qty: 100,
                 burst_size: 1,
-                burst_position: 0,
-                waiting: [0; 4],
-                line: 0,
-                channel: 0,
-                kind,
-                side: Side::Buy,
-                stamp_domain: 0,
+                ..Order::uncaused(kind, id)
             };
             let message = format!("\0\x07U{:>6}", id);
             let mut frame = [&[0; HEADERS][..], message.as_bytes()].concat();

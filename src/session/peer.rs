@@ -1,5 +1,6 @@
 //! For tests: a server on an unmodified TCP stack of its own, frames in and frames out.
 
+use super::{Credentials, LinkConfig, Protocol, SessionConfig, Silences, TcpConfig};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp;
@@ -11,6 +12,35 @@ use std::net::Ipv4Addr;
 /// Where the server listens.
 pub const ADDRESS: &str = "10.0.0.2:26400";
 const PORT: u16 = 26400;
+
+/// A client of that server.
+pub fn tcp() -> TcpConfig {
+    TcpConfig {
+        mac: [2, 0, 0, 0, 0, 1],
+        source: "10.0.0.1:40000".parse().unwrap(),
+        prefix: 24,
+        gateway: None,
+        destination: ADDRESS.parse().unwrap(),
+        buffer: 1 << 16,
+        seed: 7,
+        ahead: true,
+    }
+}
+
+/// Its session, by a TSC that counts microseconds.
+pub fn session(protocol: Protocol) -> SessionConfig {
+    SessionConfig {
+        protocol,
+        link: LinkConfig::Tcp(tcp()),
+        credentials: Credentials { user: *b"ALICE   ", password: *b"secret    " },
+        silences_ns: Silences { ours: 1_000_000_000, theirs: 15_000_000_000 },
+        retry_ns: 100_000_000,
+        open_orders: 64,
+        instruments: 8,
+        epoch_ns: 0,
+        tsc_hz: 1e6,
+    }
+}
 
 pub struct Peer {
     interface: Interface,

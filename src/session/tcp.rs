@@ -524,7 +524,7 @@ impl phy::TxToken for Sending<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::peer::{ADDRESS, Peer};
+    use super::super::peer::{self, Peer};
     use super::*;
     use proptest::prelude::*;
     use std::collections::VecDeque;
@@ -543,16 +543,7 @@ mod tests {
 
     impl Net {
         fn new(ahead: bool, window: usize) -> Net {
-            let config = TcpConfig {
-                mac: [2, 0, 0, 0, 0, 1],
-                source: "10.0.0.1:40000".parse().unwrap(),
-                prefix: 24,
-                gateway: None,
-                destination: ADDRESS.parse().unwrap(),
-                buffer: 1 << 16,
-                seed: 7,
-                ahead,
-            };
+            let config = TcpConfig { ahead, ..peer::tcp() };
             let mut client = Tcp::new(config);
             assert!(client.connect());
             Net {

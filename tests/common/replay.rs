@@ -11,6 +11,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tickpath::pipeline::launch::{Options, Stamping};
+use tickpath::port::capture::{Pace, SourceOptions};
 
 /// No run of these tests takes a tenth of it on a slow machine: whatever is still there then hangs.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -325,4 +327,22 @@ pub fn two_cpus() -> bool {
         println!("skipped: needs a CPU for the lcore and one for control");
     }
     enough
+}
+
+/// Everything recorded and nothing written, as fast as it goes.
+pub fn options(captures: BTreeMap<String, Vec<PathBuf>>) -> Options {
+    Options {
+        captures,
+        source: SourceOptions::default(),
+        pace: Pace::default(),
+        orders: None,
+        reloads: Vec::new(),
+        book_levels: 0,
+        stamps: Stamping::All,
+        baseline: Vec::new(),
+        pipeline: Default::default(),
+        follow: None,
+        host_root: "/".into(),
+        delays: BTreeMap::new(),
+    }
 }

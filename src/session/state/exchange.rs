@@ -209,27 +209,11 @@ impl Exchange {
 /// An order as a strategy would have it made.
 pub(crate) fn order(kind: OrderKind, id: u64, replaced_id: u64, of: &Live) -> Order {
     Order {
-        id,
         replaced_id,
         price: of.price,
-        arrival_ns: 0,
-        rx_tsc: 0,
-        parsed_tsc: 0,
-        book_tsc: 0,
-        decided_tsc: 0,
-        encoded_tsc: 0,
-        sequence: 0,
-        stamp: 0,
-        symbol: crate::market::Symbol([b' '; 8]),
         instrument: of.instrument,
         qty: of.leaves,
-        burst_size: 0,
-        burst_position: 0,
-        waiting: [0; 4],
-        line: 0,
-        channel: 0,
-        kind,
         side: of.side,
-        stamp_domain: 0,
+        ..Order::uncaused(kind, id)
     }
 }
