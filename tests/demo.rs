@@ -457,7 +457,7 @@ fn requests_that_the_exchange_forgets_are_counted() {
     });
     let variables = [
         ("TICKPATH_DEMO_PIPELINE", file.as_str()),
-        ("TICKPATH_DEMO_EXCHANGE", "--ignore-replace 0.01 --ignore-cancel 0.01 --heartbeat 200ms"),
+        ("TICKPATH_DEMO_EXCHANGE", "--ignore-replace 0.01 --ignore-cancel 0.1 --heartbeat 200ms"),
         // What was never answered is not known to be over.
         ("TICKPATH_DEMO_STATUS", "1"),
     ];
