@@ -234,6 +234,29 @@ fn a_small_host_floats_a_replay_and_refuses_a_run() {
 }
 
 #[test]
+fn an_lcore_under_fifo_has_a_cpu_of_its_own_or_the_scheduler_of_everybody() {
+    let mut file = live("itch-2-lcores");
+    file["lcores"] = json!([{ "lcore": 2, "fifo": 5 }]);
+    let plan = Plan::new(&parse(&file).unwrap(), &server(), &run()).unwrap();
+    assert_eq!(plan.lcores.iter().map(|lcore| lcore.fifo).collect::<Vec<_>>(), [None, Some(5)]);
+    assert!(table::render(&plan).contains("spin, FIFO 5"), "{}", table::render(&plan));
+    let warned = |plan: &Plan, words: &str| plan.warnings.iter().any(|warning| warning.starts_with(words));
+    assert!(warned(&plan, "lcores 2: under SCHED_FIFO nothing else runs on their CPUs while they poll"));
+    file["record"] = json!({ "cpus": [2] });
+    let plan = Plan::new(&parse(&file).unwrap(), &server(), &run()).unwrap();
+    assert!(warned(&plan, "record.cpus are those of lcores under SCHED_FIFO"), "{:?}", plan.warnings);
+    // Three lcores on two CPUs.
+    let plan = Plan::new(&parse(&file).unwrap(), &laptop(2), &request(Mode::Replay, &[])).unwrap();
+    assert!(plan.oversubscribed && plan.lcores.iter().all(|lcore| lcore.fifo.is_none()));
+    assert!(warned(&plan, "lcores 2: SCHED_FIFO is left out"), "{:?}", plan.warnings);
+    let beside = request(Mode::Run, &["--lcores=0@2,1@1,2@2"]);
+    let err = Plan::new(&parse(&file).unwrap(), &server(), &beside).unwrap_err().to_string();
+    assert!(err.starts_with("lcore 2 is to run under SCHED_FIFO on CPU 2, and the main lcore there too"), "{err}");
+    file["lcores"][0]["idle"] = json!("yield");
+    assert!(parse(&file).unwrap_err().to_string().starts_with("lcores[0].idle: `yield` gives the CPU to nothing"));
+}
+
+#[test]
 fn eal_lists_of_a_person_are_kept_and_held_against_the_file() {
     let file = PipelineFile::parse(&shipped("itch-2-lcores")).unwrap();
     let plan = |args: &[&str]| Plan::new(&file, &laptop(8), &request(Mode::Replay, args));

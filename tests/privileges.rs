@@ -7,13 +7,16 @@ mod common;
 mod replay;
 
 use replay::{shipped, text, tickpath, two_cpus, write_json};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tickpath::control::ask;
 use tickpath::sys::privileges::{Capability, Needs, give_up};
+use tickpath::sys::thread::run_fifo;
 
 /// Set for the child process that gives its privileges up.
 const CHILD: &str = "TICKPATH_TEST_CHILD";
@@ -66,6 +69,82 @@ fn what_is_given_up_is_gone_in_every_thread_and_the_rest_works() {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap();
 }
 
+/// A run on rings, with this in its pipeline file besides.
+fn run(folder: &Path, key: &str, value: Value) -> Command {
+    let mut file = shipped("itch-1-lcore");
+    file["ports"] = json!([
+        { "name": "feed", "driver": "ethdev", "device": "net_ring0" },
+        { "name": "orders", "driver": "ethdev", "device": "net_ring1" },
+    ]);
+    file["control"] = json!(folder.join("control"));
+    file["record"] = json!({ "interval_ms": 50 });
+    file[key] = value;
+    let mut command = tickpath();
+    command.args(["run", "--metrics", "127.0.0.1:0"]).arg(write_json(folder, "pipeline.json", &file));
+    command.arg("--").args(replay::eal()).args(["--vdev=net_ring0", "--vdev=net_ring1"]);
+    command
+}
+
+/// The run once it polls, and what it says of its privileges.
+fn polling(folder: &Path, mut command: Command) -> (Child, String) {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    loop {
+        match ask(&folder.join("control"), "status") {
+            Ok(answer) if !answer.privileges.is_empty() => return (child, answer.privileges),
+            _ => assert!(began.elapsed() < replay::PATIENCE, "no status"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_lcore_runs_under_fifo_before_privileges_are_gone_and_no_other_thread_does() {
+    if !two_cpus() {
+        return;
+    }
+    let lcores = json!([{ "lcore": 1, "idle": "pause", "fifo": 2 }]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut poor = run(folder.path(), "lcores", lcores.clone());
+    // SAFETY: both calls get plain numbers, or a struct that outlives them, and may be made between fork and exec.
+    unsafe {
+        poor.pre_exec(|| {
+            const CAP_SYS_NICE: libc::c_ulong = 23;
+            libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_NICE, 0, 0, 0);
+            libc::setrlimit(libc::RLIMIT_RTPRIO, &libc::rlimit { rlim_cur: 1, rlim_max: 1 });
+            Ok(())
+        });
+    }
+    let Output { status, stderr, .. } = replay::finish(poor);
+    assert!(!status.success());
+    for part in ["rights.fifo", "lcore 1 may not run under SCHED_FIFO at priority 2", "RLIMIT_RTPRIO 2"] {
+        assert!(text(&stderr).contains(part), "{part}: {}", text(&stderr));
+    }
+    if let Err(err) = std::thread::spawn(|| run_fifo(2)).join().unwrap() {
+        return println!("skipped: SCHED_FIFO is not permitted here: {err}");
+    }
+    let (child, _) = polling(folder.path(), run(folder.path(), "lcores", lcores));
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    let scheduled = tasks.map(|task| {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        let (name, fields) = stat.rsplit_once(')').unwrap();
+        // proc(5): fields 40, the priority, and 41, the policy, of which SCHED_FIFO is 1.
+        let fields: Vec<&str> = fields.split_whitespace().skip(37).take(2).collect();
+        (name.contains("worker"), fields.join(" "))
+    });
+    let scheduled: Vec<(bool, String)> = scheduled.collect();
+    ask(&folder.path().join("control"), "drain").unwrap();
+    let Output { status, stderr, .. } = replay::wait(child).expect("it hangs after the drain");
+    assert!(status.success(), "{}", text(&stderr));
+    assert!(scheduled.len() >= 4 && scheduled.iter().any(|(lcore, _)| *lcore), "{scheduled:?}");
+    for (lcore, how) in &scheduled {
+        assert_eq!(how, if *lcore { "2 1" } else { "0 0" }, "{scheduled:?}");
+    }
+    for part in ["lcores 1: under SCHED_FIFO nothing else runs", "lcore 1 runs under SCHED_FIFO at priority 2\n"] {
+        assert!(text(&stderr).contains(part), "{part}: {}", text(&stderr));
+    }
+}
+
 #[test]
 fn a_run_gives_up_what_it_does_not_need_and_says_so() {
     if !two_cpus() {
@@ -73,36 +152,15 @@ fn a_run_gives_up_what_it_does_not_need_and_says_so() {
     }
     for keep in [false, true] {
         let folder = tempfile::tempdir().unwrap();
-        let control = folder.path().join("control");
-        let mut file = shipped("itch-1-lcore");
-        file["ports"] = json!([
-            { "name": "feed", "driver": "ethdev", "device": "net_ring0" },
-            { "name": "orders", "driver": "ethdev", "device": "net_ring1" },
-        ]);
-        file["control"] = json!(control);
-        file["record"] = json!({ "interval_ms": 50 });
-        if keep {
-            file["privileges"] = json!("keep");
-        }
-        let mut command = tickpath();
-        command.args(["run", "--metrics", "127.0.0.1:0"]).arg(write_json(folder.path(), "pipeline.json", &file));
-        command.arg("--").args(replay::eal()).args(["--vdev=net_ring0", "--vdev=net_ring1"]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let began = Instant::now();
-        let said = loop {
-            match ask(&control, "status") {
-                Ok(answer) if !answer.privileges.is_empty() => break answer.privileges,
-                _ => assert!(began.elapsed() < replay::PATIENCE, "no status"),
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        };
+        let privileges = json!(if keep { "keep" } else { "drop" });
+        let (child, said) = polling(folder.path(), run(folder.path(), "privileges", privileges));
         let process = child.id().to_string();
         let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
         let threads: Vec<String> =
             tasks.map(|task| format!("{process}/task/{}", task.unwrap().file_name().to_str().unwrap())).collect();
         let states: Vec<[u64; 3]> =
             threads.iter().map(|thread| ["CapEff", "NoNewPrivs", "Seccomp"].map(|key| field(thread, key))).collect();
-        ask(&control, "drain").unwrap();
+        ask(&folder.path().join("control"), "drain").unwrap();
         let Output { status, stderr, .. } = replay::wait(child).expect("it hangs after the drain");
         assert!(status.success() && text(&stderr).contains(&format!("privileges: {said}")), "{}", text(&stderr));
         assert!(states.len() >= 4, "{states:?}");

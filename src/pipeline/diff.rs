@@ -107,6 +107,9 @@ impl Diff {
     fn places(&mut self, old: &Plan, new: &Plan) {
         let known = ranges(&old.lcores.iter().map(|l| l.id).collect::<Vec<_>>());
         for lcore in &new.lcores {
+            if old.lcore(lcore.id).is_some_and(|was| was.fifo != lcore.fifo) {
+                self.refused.push(format!("lcore {}: fifo: needs a restart", lcore.id));
+            }
             match old.lcore(lcore.id) {
                 None => self.refused.push(format!(
                     "lcore {} is none of this run's ({known}): name it in \"lcores\" of the file it starts with, to have it in reserve",

@@ -162,6 +162,10 @@ pub struct LcoreFile {
     /// What it does when a round of its stages finds no work.
     #[serde(default)]
     pub idle: Idle,
+    /// Its thread runs under SCHED_FIFO at this priority: nothing but interrupts and what has a higher one takes its CPU, and nothing of a
+    /// lower one gets it while it polls. Unless set: the kernel's usual scheduler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fifo: Option<FifoPriority>,
 }
 
 /// What an lcore does when a round of its stages finds no work.
@@ -861,6 +865,8 @@ pub struct Within<const MIN: u32, const MAX: u32>(u32);
 
 /// EAL lcore id; DPDK is built for 128.
 pub type LcoreId = Within<0, 127>;
+/// Priority under SCHED_FIFO: below the kernel's threaded interrupts, which have 50.
+pub type FifoPriority = Within<1, 49>;
 /// Most frames of a burst.
 pub type Burst = Within<1, 64>;
 /// Usable slots of a ring.
@@ -1556,6 +1562,10 @@ fn check_lcores(file: &PipelineFile) -> Result<(), FileError> {
     let mut seen = BTreeMap::new();
     for (i, entry) in file.lcores.iter().enumerate() {
         unique(&mut seen, &entry.lcore, i, "lcores", "lcore")?;
+        if entry.fifo.is_some() && entry.idle == Idle::Yield {
+            let found = "`yield` gives the CPU to nothing of a lower priority, so under `fifo` to nobody";
+            return invalid(format!("lcores[{i}].idle"), found, "spin or pause there, or leave `fifo` out");
+        }
     }
     Ok(())
 }

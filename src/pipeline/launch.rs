@@ -249,6 +249,21 @@ pub enum LaunchError {
          \"placement\": \"warn\""
     )]
     Placement(usize),
+    /// The kernel does not let an lcore run under SCHED_FIFO.
+    #[error(
+        "lcore {lcore} may not run under SCHED_FIFO at priority {priority}: {err}; give this process CAP_SYS_NICE (setcap \
+         cap_sys_nice+ep) or RLIMIT_RTPRIO {priority} (ulimit -r, LimitRTPRIO= of systemd, --ulimit rtprio= of docker), or leave \
+         `fifo` of the lcore out of the pipeline file"
+    )]
+    Fifo {
+        /// Which.
+        lcore: u32,
+        /// Its priority.
+        priority: u32,
+        /// The kernel's words.
+        #[source]
+        err: std::io::Error,
+    },
     /// An lcore stopped by a panic.
     #[error("{panicked}; this is a defect of tickpath or of the strategy{}", left_standing(*standing))]
     Panic {
@@ -531,6 +546,7 @@ pub fn launch(
         }
         _ => None,
     };
+    schedule(plan, &eal)?;
     if plan.mode == Mode::Run {
         run.privileges = give_up_privileges(plan);
         eprintln!("privileges: {}", run.privileges);
@@ -1518,6 +1534,20 @@ fn open_sinks(plan: &Plan, options: &Options) -> Result<BTreeMap<String, Capture
         sinks.insert(venue.name.clone(), sink);
     }
     Ok(sinks)
+}
+
+/// Put lcores under SCHED_FIFO where the plan has them so: by their own threads, once what they build has started threads of its
+/// own, and while there are privileges for it. A replay where that is not permitted goes on without.
+fn schedule(plan: &Plan, eal: &Eal) -> Result<(), LaunchError> {
+    for (lcore, priority) in plan.lcores.iter().filter_map(|lcore| Some((lcore.id, lcore.fifo?))) {
+        let set = lcore::on(eal, Lcore::new(lcore), || thread::run_fifo(priority));
+        match set.map_err(|panicked| LaunchError::Panic { panicked, standing: 0 })?? {
+            Ok(()) => eprintln!("lcore {lcore} runs under SCHED_FIFO at priority {priority}"),
+            Err(err) if plan.mode == Mode::Replay => log::warn!("lcore {lcore} does not run under SCHED_FIFO: {err}"),
+            Err(err) => return Err(LaunchError::Fifo { lcore, priority, err }),
+        }
+    }
+    Ok(())
 }
 
 /// What has become of the process's privileges, in words.

@@ -497,6 +497,9 @@ pub struct LcorePlan {
     pub cpu_node: u32,
     /// What it does without work.
     pub idle: Idle,
+    /// Its priority under SCHED_FIFO; `None` under the kernel's usual scheduler.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fifo: Option<u32>,
     /// Ports that it receives for several venues.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub receives: Vec<usize>,
@@ -664,6 +667,7 @@ impl Plan {
         let placement = place(file, host, request.mode, &said, &receiving)?;
         let home = |node: u32| if no_huge { 0 } else { node };
         let mut lcores = plan_lcores(file, host, &placement, &receiving, &home);
+        leaves_main_a_cpu(&lcores, &placement)?;
         let node_of: BTreeMap<u32, u32> = lcores.iter().map(|l| (l.id, l.node)).collect();
         for (&port, &lcore) in &receiving {
             ports[port].receiver = Some(plan_receiver(file, port, lcore, &node_of));
@@ -707,6 +711,7 @@ impl Plan {
         plan.eal_args = eal_args(&plan, &placement, &said, host, request, unprivileged);
         plan.shortfall = shortfall(&plan, host, &said);
         plan.warnings = warnings(&plan, host);
+        plan.warnings.extend(fifo_warnings(file, &plan));
         Ok(plan)
     }
 
@@ -1114,7 +1119,9 @@ fn plan_lcores(
     receiving: &BTreeMap<usize, u32>,
     home: &dyn Fn(u32) -> u32,
 ) -> Vec<LcorePlan> {
-    let idle = |id: u32| match file.lcores.iter().find(|l| l.lcore.value() == id) {
+    let entry = |id: u32| file.lcores.iter().find(|l| l.lcore.value() == id);
+    let fifo = |id: u32| Some(entry(id)?.fifo?.value());
+    let idle = |id: u32| match entry(id) {
         _ if placement.oversubscribed => Idle::Yield,
         Some(entry) => entry.idle,
         None => Idle::Spin,
@@ -1126,11 +1133,30 @@ fn plan_lcores(
         cpu_node: node(cpus),
         cpus: cpus.clone(),
         idle: idle(id),
+        // Lcores that float share CPUs: one of them would have them all.
+        fifo: fifo(id).filter(|_| !placement.oversubscribed),
         receives: receiving.iter().filter(|(_, lcore)| **lcore == id).map(|(&port, _)| port).collect(),
         segments: segments(file, id),
         arena_bytes: 0,
     };
     placement.cpus.iter().map(lcore).collect()
+}
+
+/// Under SCHED_FIFO an lcore has its CPU to itself: control on it would never run.
+fn leaves_main_a_cpu(lcores: &[LcorePlan], placement: &Placement) -> Result<(), PlanError> {
+    let shared =
+        |lcore: &&LcorePlan| lcore.fifo.is_some() && placement.main_cpus.iter().any(|c| lcore.cpus.contains(c));
+    match lcores.iter().find(shared) {
+        None => Ok(()),
+        Some(LcorePlan { id, cpus, .. }) => Err(PlanError::EalArgs {
+            found: format!(
+                "lcore {id} is to run under SCHED_FIFO on CPU {}, and the main lcore there too: nothing could stop it",
+                ranges(cpus)
+            ),
+            remedy: "give the main lcore a CPU of its own in the EAL list, or leave `fifo` out of the pipeline file"
+                .into(),
+        }),
+    }
 }
 
 /// The contiguous runs of each venue's stages on lcore `id`.
@@ -1817,6 +1843,31 @@ fn warnings(plan: &Plan, host: &HostFacts) -> Vec<String> {
             "venue {name}: pools.{purpose} is {}, and {} can be held at once: allocation may fail (counted)",
             pool.mbufs, pool.needed
         ));
+    }
+    warnings
+}
+
+fn fifo_warnings(file: &PipelineFile, plan: &Plan) -> Vec<String> {
+    let wanted: BTreeSet<u32> = file.lcores.iter().filter(|l| l.fifo.is_some()).map(|l| l.lcore.value()).collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let lcores = ranges(&Vec::from_iter(wanted));
+    if plan.oversubscribed {
+        return vec![format!(
+            "lcores {lcores}: SCHED_FIFO is left out, as lcores that share CPUs would keep each other from them"
+        )];
+    }
+    let mut warnings = vec![format!(
+        "lcores {lcores}: under SCHED_FIFO nothing else runs on their CPUs while they poll, threads of the kernel neither, whose \
+         work then waits for ever or until the kernel takes the CPU back (kernel.sched_rt_runtime_us): keep such work away from \
+         them (isolcpus, nohz_full, rcu_nocbs)"
+    )];
+    let taken = |cpu: &u32| plan.lcores.iter().any(|l| l.fifo.is_some() && l.cpus.contains(cpu));
+    if plan.record.cpus.iter().all(taken) {
+        warnings.push(
+            "record.cpus are those of lcores under SCHED_FIFO: the recorder does not run, and records are lost".into(),
+        );
     }
     warnings
 }

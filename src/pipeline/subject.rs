@@ -1,7 +1,7 @@
 //! What of a host a plan uses, in the words of the host's check. Plan in, [`Subject`] out; pure.
 
 use super::plan::{Plan, Stage};
-use crate::host::check::{Memory, Port, Subject, Venue};
+use crate::host::check::{Fifo, Memory, Port, Subject, Venue};
 
 /// What the check judges for `plan`, made of the pipeline file called `name`. `starting`: this process is about to
 /// carry it out.
@@ -39,6 +39,10 @@ pub fn subject(plan: &Plan, name: &str, starting: bool) -> Subject {
         starting,
         running: false,
         hot_cpus: cpus_of(&mut plan.lcores.iter().map(|lcore| lcore.id)),
+        fifo: plan.lcores.iter().filter_map(|lcore| lcore.fifo).max().map(|priority| Fifo {
+            priority,
+            cpus: cpus_of(&mut plan.lcores.iter().filter(|lcore| lcore.fifo.is_some()).map(|lcore| lcore.id)),
+        }),
         venues: plan.venues.iter().map(venue).collect(),
         ports: ports.collect(),
         memory: memory.map(|node| Memory { node: node.node, bytes: node.hugepage_bytes() }).collect(),

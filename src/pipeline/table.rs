@@ -137,7 +137,7 @@ fn lcores(plan: &Plan) -> Table {
             lcore.id.to_string(),
             ranges(&lcore.cpus),
             lcore.node.to_string(),
-            idle.to_owned(),
+            lcore.fifo.map_or(idle.to_owned(), |priority| format!("{idle}, FIFO {priority}")),
             size(lcore.arena_bytes),
             receives.chain(runs).collect::<Vec<_>>().join("; "),
         ]);

@@ -1,5 +1,6 @@
 //! Threads, as the kernel knows them.
 
+use std::io;
 use std::time::Duration;
 
 /// The calling thread's id, as in `/proc/self/task`.
@@ -28,6 +29,19 @@ pub fn stack() -> Option<(usize, usize)> {
 pub fn step_back() {
     // SAFETY: sets a number of the calling thread; 0 is that thread.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+}
+
+/// Run the calling thread under SCHED_FIFO at `priority`, 1 to 99. Threads that it starts later do not.
+///
+/// # Errors
+/// The kernel's: it wants CAP_SYS_NICE, or a RLIMIT_RTPRIO of `priority` at least.
+pub fn run_fifo(priority: u32) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: i32::try_from(priority).map_err(io::Error::other)? };
+    // SAFETY: `parameters` is read before the call returns; 0 is the calling thread.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// What a thread of this process does.
@@ -102,6 +116,23 @@ mod tests {
         .join()
         .unwrap();
         assert!(len >= 1 << 20 && !(at..at + len).contains(&(&raw const at).addr()), "another thread's");
+    }
+
+    #[test]
+    fn a_thread_runs_under_fifo_and_what_it_starts_does_not() {
+        // proc(5): fields 40, the priority, and 41, the policy, of which SCHED_FIFO is 1.
+        let scheduled = || {
+            let stat = std::fs::read_to_string(format!("/proc/self/task/{}/stat", super::id())).unwrap();
+            stat.rsplit_once(')').unwrap().1.split_whitespace().skip(37).take(2).collect::<Vec<_>>().join(" ")
+        };
+        let thread = std::thread::spawn(move || {
+            super::run_fifo(3)?;
+            Ok::<_, std::io::Error>((scheduled(), std::thread::spawn(scheduled).join().unwrap()))
+        });
+        match thread.join().unwrap() {
+            Ok(found) => assert_eq!(found, ("3 1".to_owned(), "0 0".to_owned())),
+            Err(err) => println!("skipped: {err}"),
+        }
     }
 
     #[test]

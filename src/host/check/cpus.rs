@@ -52,6 +52,15 @@ pub(super) const CHECKS: &[Check] = &[
         tuned: &[],
         look: nodes,
     },
+    Check {
+        id: "cpu.fifo_throttled",
+        about: About::Fifo,
+        again: Again::Words,
+        why: "an lcore that polls is off its CPU for the rest of each period, at the kernel's default 50,000,000 ns in each second \
+              (Documentation/scheduler/sched-rt-group.rst)",
+        tuned: &[],
+        look: fifo_throttled,
+    },
 ];
 
 fn isolated(host: &Host<'_>) -> Look {
@@ -172,6 +181,39 @@ fn nodes(host: &Host<'_>) -> Look {
         })
     });
     Ok(apart.collect())
+}
+
+fn fifo_throttled(host: &Host<'_>) -> Look {
+    let path = "proc/sys/kernel/sched_rt_runtime_us";
+    let Some(fifo) = &host.subject.fifo else { return Ok(Vec::new()) };
+    // -1 for no limit.
+    let runtime: i64 = host.must(path)?.parse().map_err(|_| format!("/{path}"))?;
+    let period = host.number("proc/sys/kernel/sched_rt_period_us").unwrap_or(1_000_000);
+    let Some(rest) = u64::try_from(runtime).ok().and_then(|runtime| period.checked_sub(runtime)).filter(|us| *us > 0)
+    else {
+        return Ok(Vec::new());
+    };
+    if !throttles(host) {
+        return Ok(Vec::new());
+    }
+    let found = Found::warning(format!(
+        "lcores under SCHED_FIFO on {} are stopped for {rest} µs of every {period}",
+        named(&fifo.cpus)
+    ))
+    .read(path, runtime.to_string())
+    .sysctl("kernel.sched_rt_runtime_us", "-1");
+    let sysctl = found.permanent.clone().unwrap_or_default();
+    Ok(vec![found.for_good(format!(
+        "{sysctl}   # on isolated CPUs alone: work of the kernel's that comes to one waits for ever"
+    ))])
+}
+
+/// Linux 6.12 left the limit to groups: since then what waits for the CPU has its share, and nobody is stopped while nothing does.
+fn throttles(host: &Host<'_>) -> bool {
+    let release = host.line("proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version < (6, 12)
 }
 
 fn none_or(cpus: &[u32]) -> String {

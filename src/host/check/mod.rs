@@ -52,6 +52,9 @@ pub struct Subject {
     pub running: bool,
     /// CPUs of the stages, ascending.
     pub hot_cpus: Vec<u32>,
+    /// Lcores under SCHED_FIFO, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fifo: Option<Fifo>,
     /// The venues.
     pub venues: Vec<Venue>,
     /// The ports.
@@ -60,6 +63,15 @@ pub struct Subject {
     pub memory: Vec<Memory>,
     /// EAL maps hugepages as files and needs a hugetlbfs mount.
     pub hugepage_files: bool,
+}
+
+/// Lcores under SCHED_FIFO.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fifo {
+    /// The highest of their priorities.
+    pub priority: u32,
+    /// Their CPUs, ascending.
+    pub cpus: Vec<u32>,
 }
 
 /// A venue of the plan.
@@ -312,6 +324,7 @@ enum About {
     Host,
     Ports,
     Hugepages,
+    Fifo,
 }
 
 /// Whether a check is made again while a pipeline runs.
@@ -344,6 +357,7 @@ impl Check {
             About::Host => true,
             About::Ports => !subject.ports.is_empty(),
             About::Hugepages => !subject.memory.is_empty(),
+            About::Fifo => subject.fifo.is_some(),
         }
     }
 

@@ -21,6 +21,14 @@ pub(super) const CHECKS: &[Check] = &[
         tuned: &[],
         look: capabilities,
     },
+    Check {
+        id: "rights.fifo",
+        about: About::Fifo,
+        again: Again::Never,
+        why: "the kernel refuses lcores SCHED_FIFO, and the run does not start: no order at all",
+        tuned: &[],
+        look: fifo,
+    },
 ];
 
 /// Numbers of `capabilities(7)`.
@@ -28,6 +36,7 @@ const CAP_NET_ADMIN: u32 = 12;
 const CAP_NET_RAW: u32 = 13;
 const CAP_IPC_LOCK: u32 = 14;
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SYS_NICE: u32 = 23;
 const CAP_BPF: u32 = 39;
 
 fn effective(host: &Host<'_>) -> Option<u64> {
@@ -36,23 +45,28 @@ fn effective(host: &Host<'_>) -> Option<u64> {
     u64::from_str_radix(mask.trim(), 16).ok()
 }
 
+const LIMITS: &str = "proc/self/limits";
+
+/// A limit of this process, and the line that says so; `None` for `unlimited`, which is no number.
+fn soft_limit(host: &Host<'_>, name: &str) -> Result<(Option<u64>, String), String> {
+    let text = files::text(host.root, LIMITS).ok_or_else(|| format!("/{LIMITS}"))?;
+    let line = text.lines().find(|line| line.starts_with(name)).ok_or_else(|| format!("/{LIMITS}"))?;
+    let soft = line[name.len()..].split_whitespace().next().and_then(|soft| soft.parse().ok());
+    Ok((soft, line.to_owned()))
+}
+
 fn memlock(host: &Host<'_>) -> Look {
     let pins = host.subject.ports.iter().any(|port| files::pci_address(&port.device).is_some());
     if !host.subject.starting || !pins {
         return Ok(Vec::new());
     }
-    let path = "proc/self/limits";
-    let text = files::text(host.root, path).ok_or_else(|| format!("/{path}"))?;
-    let line =
-        text.lines().find_map(|line| line.strip_prefix("Max locked memory")).ok_or_else(|| format!("/{path}"))?;
-    // `unlimited`, which is no number, is enough.
-    let limit: Option<u64> = line.split_whitespace().next().and_then(|soft| soft.parse().ok());
+    let (limit, line) = soft_limit(host, "Max locked memory")?;
     let need: u64 = host.subject.memory.iter().map(|memory| memory.bytes).sum();
     let free = effective(host).is_some_and(|mask| mask >> CAP_IPC_LOCK & 1 == 1);
     match limit {
         Some(limit) if limit < need && !free => Ok(vec![
             Found::error(format!("this process may lock {} MiB of memory, and needs {}", limit >> 20, need >> 20))
-                .read(path, format!("Max locked memory {line}"))
+                .read(LIMITS, line)
                 .now("ulimit -l unlimited   # as root, in the shell that starts tickpath")
                 .for_good("LimitMEMLOCK=infinity in the unit of systemd"),
         ]),
@@ -89,6 +103,25 @@ fn capabilities(host: &Host<'_>) -> Look {
             .now(format!("sudo setcap {setcap}+ep $(command -v tickpath)"))
             .for_good(format!("AmbientCapabilities={names} in the unit of systemd")),
     ])
+}
+
+fn fifo(host: &Host<'_>) -> Look {
+    let Some(fifo) = host.subject.fifo.as_ref().filter(|_| host.subject.starting) else { return Ok(Vec::new()) };
+    let (limit, line) = soft_limit(host, "Max realtime priority")?;
+    let free = effective(host).is_some_and(|mask| mask >> CAP_SYS_NICE & 1 == 1);
+    let priority = fifo.priority;
+    match limit {
+        Some(limit) if limit < u64::from(priority) && !free => Ok(vec![
+            Found::error(format!(
+                "this process may run under SCHED_FIFO at priority {limit} at most, and lcores want {priority}"
+            ))
+            .read(LIMITS, line)
+            .read("proc/self/status", "CapEff without CAP_SYS_NICE")
+            .now(format!("ulimit -r {priority}   # as root, in the shell that starts tickpath"))
+            .for_good(format!("LimitRTPRIO={priority} in the unit of systemd")),
+        ]),
+        _ => Ok(Vec::new()),
+    }
 }
 
 fn list(ports: &[&super::Port]) -> String {

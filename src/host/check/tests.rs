@@ -16,6 +16,11 @@ const CMDLINE: &str = "BOOT_IMAGE=/vmlinuz isolcpus=managed_irq,domain,2-5 nohz_
     nosoftlockup nmi_watchdog=0 audit=0 mce=ignore_ce tsc=reliable clocksource=tsc intel_iommu=on iommu=pt \
     default_hugepagesz=2M hugepages=0:1024";
 
+const LIMITS: &str = "\
+Max locked memory         unlimited            unlimited            bytes
+Max realtime priority     10                   10                   
+";
+
 impl Tree {
     fn new() -> Tree {
         Tree(tempfile::tempdir().unwrap())
@@ -79,7 +84,7 @@ pub(in crate::host) fn tuned() -> Tree {
         )
         .file("proc/mounts", "hugetlbfs /dev/hugepages hugetlbfs rw 0 0\n")
         .file("proc/locks", "")
-        .file("proc/self/limits", "Max locked memory         unlimited            unlimited            bytes\n")
+        .file("proc/self/limits", LIMITS)
         .file("proc/self/status", "CapEff:\t0000000000002000\n")
         .file("dev/kmsg", "6,1,0,-;Linux version 6.1\n")
         .file("dev/hugepages/.keep", "")
@@ -102,6 +107,9 @@ pub(in crate::host) fn tuned() -> Tree {
         .file("proc/irq/25/smp_affinity_list", "0-15\n")
         .file("sys/kernel/irq/25/actions", "\n")
         .file("proc/sys/vm/stat_interval", "120\n")
+        .file("proc/sys/kernel/osrelease", "6.1.0-18-amd64\n")
+        .file("proc/sys/kernel/sched_rt_period_us", "1000000\n")
+        .file("proc/sys/kernel/sched_rt_runtime_us", "-1\n")
         .process(1, "systemd", 'S', 0x400100, 0, "0-1,6-15")
         .process(40, "migration/2", 'S', 0x0420_8040, 2, "2")
         // PF_NO_SETAFFINITY: it could run elsewhere, and nobody may send it there.
@@ -179,6 +187,7 @@ pub(in crate::host) fn subject() -> Subject {
         starting: true,
         running: false,
         hot_cpus: vec![2, 3, 4, 5],
+        fifo: Some(Fifo { priority: 10, cpus: vec![3, 4] }),
         venues: vec![Venue { name: "nasdaq".into(), cpus: vec![2, 3, 4, 5] }],
         ports: vec![port("feed", "3b:00.0", None), port("orders", "net_af_packet0", Some("eth9"))],
         memory: vec![Memory { node: 0, bytes: 1 << 30 }],
@@ -212,6 +221,7 @@ const FAULTS: &[Fault] = &[
         t.file("sys/devices/system/node/node0/cpulist", "0-4,6-7")
             .file("sys/devices/system/node/node1/cpulist", "5,8-15");
     }),
+    ("cpu.fifo_throttled", Warning, |t| _ = t.file("proc/sys/kernel/sched_rt_runtime_us", "950000\n")),
     ("cpu.processes", Warning, |t| _ = t.process(77, "noisy (x) y", 'R', 0, 3, "0-15")),
     ("cpu.processes", Warning, |t| _ = t.process(77, "pinned", 'S', 0, 3, "3")),
     ("cpu.kernel_threads", Warning, |t| _ = t.process(78, "kswapd0", 'S', 0x20_0000, 3, "0-15")),
@@ -304,9 +314,8 @@ const FAULTS: &[Fault] = &[
     ("nic.iommu", Warning, |t| _ = t.link(&format!("{CARD}/driver"), "../../../../bus/pci/drivers/mlx5_core")),
     ("port.interface", Error, |t| t.remove("sys/class/net/eth9")),
     ("port.interface", Error, |t| _ = t.file("sys/class/net/eth9/operstate", "down\n")),
-    ("rights.memlock", Error, |t| {
-        _ = t.file("proc/self/limits", "Max locked memory         8388608    8388608    bytes\n")
-    }),
+    ("rights.memlock", Error, |t| _ = t.file("proc/self/limits", LIMITS.replacen("unlimited", "8388608", 1))),
+    ("rights.fifo", Error, |t| _ = t.file("proc/self/limits", LIMITS.replacen("10", "9", 1))),
     ("rights.capabilities", Error, |t| _ = t.file("proc/self/status", "CapEff:\t0000000000000000\n")),
     ("tuned.cores", Warning, |t| {
         t.file("etc/tuned/active_profile", "cpu-partitioning\n");
@@ -404,6 +413,23 @@ fn what_a_port_needs_of_the_kernel_is_missed_by_name() {
     assert_eq!(lacks(&xdp, 1 << 12 | 1 << 13 | 1 << 21), None);
     host.file("proc/sys/kernel/cap_last_cap", "37\n");
     assert_eq!(lacks(&xdp, 1 << 12 | 1 << 13), named("CAP_SYS_ADMIN"));
+}
+
+#[test]
+fn lcores_under_fifo_are_not_said_to_be_stopped_by_a_kernel_that_does_not_stop_them() {
+    let host = tuned();
+    let runtime = "proc/sys/kernel/sched_rt_runtime_us";
+    host.file(runtime, "900000\n");
+    let found = &host.look(&subject()).findings[0].found;
+    assert!(found.contains("CPUs 3-4 are stopped for 100000 µs of every 1000000"), "{found}");
+    host.file("proc/sys/kernel/osrelease", "6.12.3\n");
+    assert_eq!(told(&host.look(&subject())), []);
+    host.file("proc/sys/kernel/osrelease", "5.15.0-91-generic\n").file(runtime, "1000000\n");
+    assert_eq!(told(&host.look(&subject())), []);
+    // capabilities(7): CAP_SYS_NICE is 23.
+    host.file("proc/self/limits", LIMITS.replacen("10", "0", 1))
+        .file("proc/self/status", "CapEff:\t0000000000802000\n");
+    assert_eq!(told(&host.look(&subject())), []);
 }
 
 #[test]
