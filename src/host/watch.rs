@@ -32,7 +32,7 @@ pub struct Watch {
 struct Key {
     severity: std::cmp::Reverse<Severity>,
     id: &'static str,
-    /// `port NAME`, of what is found of a port.
+    /// See [`Finding::of`].
     of: String,
 }
 
@@ -99,9 +99,7 @@ impl Watch {
 
 impl Key {
     fn of(finding: &Finding) -> Key {
-        let port = finding.found.split_once(": ").filter(|(head, _)| head.starts_with("port "));
-        let of = port.map_or(String::new(), |(head, _)| head.to_owned());
-        Key { severity: std::cmp::Reverse(finding.severity), id: finding.id, of }
+        Key { severity: std::cmp::Reverse(finding.severity), id: finding.id, of: finding.of.clone() }
     }
 }
 
@@ -274,6 +272,38 @@ mod tests {
         for (at, card) in [(2, CARD), (3, &second)] {
             host.file(&format!("{card}/current_link_width"), "4");
             assert_eq!(said(&watch.look(at)), [("nic.link", Severity::Error, News::Appeared)], "{card}");
+        }
+    }
+
+    #[test]
+    fn hugepages_of_two_nodes_are_two_findings() {
+        let host = tuned();
+        let pages = |node: u32| format!("sys/devices/system/node/node{node}/hugepages/hugepages-2048kB/nr_hugepages");
+        let mut subject = subject();
+        subject.memory.push(super::super::check::Memory { node: 1, bytes: 1 << 30 });
+        let mut watch = Watch::new(host.path(), subject);
+        assert_eq!(watch.look(1), []);
+        for (at, node) in [(2, 0), (3, 1)] {
+            host.file(&pages(node), "500\n");
+            let news = watch.look(at);
+            assert_eq!(said(&news), [("memory.hugepages", Severity::Error, News::Appeared)]);
+            assert!(news[0].found.starts_with(&format!("node {node}: ")), "{}", news[0].found);
+        }
+        host.file(&pages(0), "1024\n");
+        assert_eq!(said(&watch.look(4)), [("memory.hugepages", Severity::Error, News::Gone)]);
+        assert_eq!(watch.facts().iter().map(|fact| fact.stands).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn interrupts_on_two_hot_cpus_are_two_findings() {
+        let host = tuned();
+        let mut watch = watch(&host);
+        watch.look(1);
+        for (at, irq, cpu) in [(2, 26, 3), (3, 24, 4)] {
+            host.file(&format!("proc/irq/{irq}/smp_affinity_list"), format!("{cpu}\n"))
+                .file(&format!("proc/irq/{irq}/effective_affinity_list"), format!("{cpu}\n"))
+                .file(&format!("sys/kernel/irq/{irq}/actions"), "eth9-rx\n");
+            assert_eq!(said(&watch.look(at)), [("irq.delivered", Severity::Warning, News::Appeared)]);
         }
     }
 

@@ -78,6 +78,7 @@ fn shared_line(found: String) -> Finding {
     Finding {
         id: "placement.shared_line",
         severity: Severity::Warning,
+        of: String::new(),
         found,
         evidence: Vec::new(),
         why: "each write takes the line from the other lcore: 50 to 100 ns (`tickpath check --effect` measures this host)",

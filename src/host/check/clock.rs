@@ -119,6 +119,7 @@ fn phc(host: &Host<'_>) -> Look {
         }
         found.push(
             Found::information(format!("port {}: nobody sets its clock {clock}", port.name))
+                .of(&port.name)
                 .read(format!("{folder}/{clock}"), "present")
                 .read("proc/*/comm", format!("none of {}", daemons.join(", ")))
                 .now(format!("sudo phc2sys -s CLOCK_REALTIME -c /dev/{clock} -O 0 &"))

@@ -172,7 +172,7 @@ fn nodes(host: &Host<'_>) -> Look {
             let found = format!("venue {}: its stages are on several nodes: {}", venue.name, parts.join(", "));
             by_node
                 .keys()
-                .fold(Found::warning(found), |found, node| {
+                .fold(Found::warning(found).of(&venue.name), |found, node| {
                     let path = format!("sys/devices/system/node/node{node}/cpulist");
                     let cpus = host.line(&path).unwrap_or_default();
                     found.read(path, cpus)

@@ -136,6 +136,7 @@ fn told(host: &Host<'_>, irqs: Vec<Irq>, verb: &str, file: &str, reach: fn(&Irq)
         let housekeeping = ranges(&host.housekeeping());
         let severity = if verb == "delivered to" { Found::warning } else { Found::information };
         let found = severity(format!("{noun} {}{who} {is} {verb} {}", ranges(&numbers), named(cpus)))
+            .of(&ranges(cpus))
             .read(&path, host.line(&path).unwrap_or_default());
         if verb == IDLE {
             return found

@@ -117,6 +117,7 @@ fn hugepages(host: &Host<'_>) -> Look {
                 free >> 20,
                 mib(need.bytes)
             ))
+            .of(&node.to_string())
             .read(path.replace("nr_hugepages", counted), of(smallest).to_string())
             .now(format!("echo {total} | sudo tee /{path}"))
             .boot(format!("hugepages={node}:{total}   # pages of {kb} kB; by node since Linux 5.16")),
@@ -181,6 +182,7 @@ fn leftovers(host: &Host<'_>) -> Look {
         if let Some(first) = files.first() {
             found.push(
                 Found::warning(format!("{} files that nobody has locked hold hugepages in /{mount}", files.len()))
+                    .of(&mount)
                     .read(format!("{mount}/{first}"), "not in /proc/locks")
                     .now(format!("sudo rm /{mount}/*map_*   # once no DPDK program runs"))
                     .for_good("add --in-memory to the EAL arguments: nothing is left behind"),

@@ -134,6 +134,9 @@ pub struct Finding {
     pub id: &'static str,
     /// How bad.
     pub severity: Severity,
+    /// Which of several of its check it is: the port, node, venue, mount or CPUs that it is about. Empty where the check finds one.
+    #[serde(skip)]
+    pub of: String,
     /// What was found, a sentence.
     pub found: String,
     /// What was read, and where.
@@ -344,6 +347,7 @@ type Look = Result<Vec<Found>, String>;
 /// What a look brings; see [`Finding`].
 struct Found {
     severity: Severity,
+    of: String,
     found: String,
     evidence: Vec<Evidence>,
     until_reboot: Option<String>,
@@ -367,6 +371,7 @@ impl Check {
         Finding {
             id: self.id,
             severity: if known { found.severity } else { Severity::Information },
+            of: found.of,
             found: found.found,
             evidence: found.evidence,
             why: self.why,
@@ -379,7 +384,8 @@ impl Check {
 
 impl Found {
     fn new(severity: Severity, found: impl Into<String>) -> Found {
-        Found { severity, found: found.into(), evidence: Vec::new(), until_reboot: None, permanent: None }
+        let (evidence, of) = (Vec::new(), String::new());
+        Found { severity, of, found: found.into(), evidence, until_reboot: None, permanent: None }
     }
 
     fn error(found: impl Into<String>) -> Found {
@@ -392,6 +398,12 @@ impl Found {
 
     fn information(found: impl Into<String>) -> Found {
         Found::new(Severity::Information, found)
+    }
+
+    /// It is about this one, and another may be found of the same check.
+    fn of(mut self, one: &str) -> Found {
+        self.of = one.to_owned();
+        self
     }
 
     /// `value` was read from the file `path` under the root.

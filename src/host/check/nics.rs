@@ -158,6 +158,7 @@ fn present(host: &Host<'_>) -> Look {
     }
     let missing = cards(host).into_iter().filter(|card| !host.exists(&card.folder)).map(|card| {
         Found::error(format!("port {}: there is no device {}", card.port.name, card.address))
+            .of(&card.port.name)
             .read(DEVICES, format!("{} devices, not this one", host.entries(DEVICES).len()))
             .for_good("correct \"device\" in the pipeline file: `dpdk-devbind.py --status` lists what there is")
     });
@@ -183,6 +184,7 @@ fn driver(host: &Host<'_>) -> Look {
         };
         Some(
             severity(what)
+                .of(port)
                 .read(card.file("driver"), name)
                 .now(format!("sudo modprobe vfio-pci && sudo dpdk-devbind.py -b vfio-pci {address}"))
                 .for_good(format!("sudo driverctl set-override {address} vfio-pci")),
@@ -207,6 +209,7 @@ fn node(host: &Host<'_>) -> Look {
         if own < 0 && !card.port.cpus.is_empty() {
             found.push(
                 Found::information(format!("port {port}: the firmware does not say which node it is on"))
+                    .of(port)
                     .read(&path, "-1")
                     .for_good("firmware settings: ACPI SRAT and _PXM on; else look at the board's manual"),
             );
@@ -215,6 +218,7 @@ fn node(host: &Host<'_>) -> Look {
             let near = host.line(&cpulist).unwrap_or_default();
             found.push(
                 Found::error(format!("port {port} is on node {own}, and polled from {} of node {node}", named(cpus)))
+                    .of(port)
                     .read(&path, own.to_string())
                     .read(&cpulist, &near)
                     .for_good(format!("give its stages CPUs of node {own} in the pipeline file: {near}")),
@@ -262,7 +266,7 @@ fn link(host: &Host<'_>) -> Look {
             "port {}: PCIe link at {speed_now} GT/s x{lanes_now}, of {speed_best} GT/s x{lanes_best}{cause}",
             card.port.name
         );
-        let mut degraded = severity(what);
+        let mut degraded = severity(what).of(&card.port.name);
         for file in ["current_link_speed", "max_link_speed", "current_link_width", "max_link_width"] {
             degraded = degraded.read(card.file(file), host.line(&card.file(file)).unwrap_or_default());
         }
@@ -299,6 +303,7 @@ fn payload(host: &Host<'_>) -> Look {
         );
         found.push(
             Found::information(what)
+                .of(&card.port.name)
                 .read(card.file("config"), format!("payload {}, read request {}", own.payload, own.read_request))
                 .boot("pci=pcie_bus_perf   # each as large as its path allows"),
         );
@@ -325,6 +330,7 @@ fn aspm(host: &Host<'_>) -> Look {
         let policy = "sys/module/pcie_aspm/parameters/policy";
         found.push(
             Found::warning(format!("port {}: its link may sleep (ASPM)", card.port.name))
+                .of(&card.port.name)
                 .read(path, value)
                 .read(policy, host.line(policy).unwrap_or_default())
                 .now(format!("echo performance | sudo tee /{policy}"))
@@ -348,11 +354,12 @@ fn iommu(host: &Host<'_>) -> Look {
             let nobody = group_file("name").filter(|(name, _)| name == "vfio-noiommu");
             if let Some((name, path)) = nobody {
                 let what = format!("port {port}: vfio-pci without an IOMMU protects no memory from it");
-                found.push(Found::information(what).read(path, name).boot(switch));
+                found.push(Found::information(what).of(port).read(path, name).boot(switch));
             } else if group.is_none() {
                 let unsafe_mode = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
                 found.push(
                     Found::error(format!("port {port}: bound to vfio-pci, and in no IOMMU group"))
+                        .of(port)
                         .read(card.file("iommu_group"), "absent")
                         .read(unsafe_mode, host.line(unsafe_mode).unwrap_or_default())
                         .now(format!("echo 1 | sudo tee /{unsafe_mode}   # then bind it again; protects no memory"))
@@ -362,6 +369,7 @@ fn iommu(host: &Host<'_>) -> Look {
         } else if let Some((kind, path)) = group_file("type").filter(|(kind, _)| kind.starts_with("DMA")) {
             found.push(
                 Found::warning(format!("port {port}: the IOMMU translates what it does under the kernel's driver"))
+                    .of(port)
                     .read(path, kind)
                     .boot("iommu=pt"),
             );

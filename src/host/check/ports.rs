@@ -56,6 +56,7 @@ fn interface(host: &Host<'_>) -> Look {
         if !host.exists(&folder) {
             found.push(
                 Found::error(format!("port {port}: there is no interface {name}"))
+                    .of(port)
                     .read("sys/class/net", host.entries("sys/class/net").join(" "))
                     .for_good("correct iface= of its --vdev in the EAL arguments"),
             );
@@ -65,6 +66,7 @@ fn interface(host: &Host<'_>) -> Look {
         {
             found.push(
                 Found::error(format!("port {port}: interface {name} is down"))
+                    .of(port)
                     .read(format!("{folder}/operstate"), "down")
                     .now(format!("sudo ip link set {name} up"))
                     .for_good(format!(
@@ -81,6 +83,7 @@ fn ring(host: &Host<'_>) -> Look {
         let (now, most) = (host.sensors.link)(name).rx_ring?;
         (now < most).then(|| {
             Found::information(format!("port {port}: a receive ring of {now}, and {name} can have {most}"))
+                .of(port)
                 .read(format!("sys/class/net/{name}"), format!("ethtool -g: rx {now} of {most}"))
                 .now(format!("sudo ethtool -G {name} rx {most}"))
                 .for_good(format!(
@@ -97,6 +100,7 @@ fn coalescing(host: &Host<'_>) -> Look {
         (us > 0 || adaptive).then(|| {
             let how = if adaptive { "as long as it sees fit".into() } else { format!("{us} µs") };
             Found::warning(format!("port {port}: {name} gathers packets for {how}"))
+                .of(port)
                 .read(format!("sys/class/net/{name}"), format!("ethtool -c: rx-usecs {us}, adaptive-rx {adaptive}"))
                 .now(format!("sudo ethtool -C {name} adaptive-rx off rx-usecs 0"))
                 .for_good(format!(
@@ -113,6 +117,7 @@ fn stamps(host: &Host<'_>) -> Look {
         let link = (host.sensors.link)(name);
         (link.can_stamp? && !link.stamps?).then(|| {
             Found::information(format!("port {port}: {name} could stamp what it receives, and does not"))
+                .of(port)
                 .read(format!("sys/class/net/{name}"), "SIOCGHWTSTAMP: rx_filter none")
                 .now(format!("sudo hwstamp_ctl -i {name} -r 1"))
                 .for_good(format!("a unit of systemd for it: ExecStart=/usr/sbin/hwstamp_ctl -i {name} -r 1"))

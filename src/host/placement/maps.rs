@@ -26,12 +26,19 @@ pub struct Mapping {
     pub huge_bytes: u64,
     /// Bytes by node; empty where the kernel does not tell.
     pub nodes: BTreeMap<u32, u64>,
+    /// Most processes that a page of it is mapped by; 0 where the kernel does not tell.
+    pub mapped_by: u64,
 }
 
 impl Mapping {
     /// Its size.
     pub fn bytes(&self) -> u64 {
         (self.to - self.from) as u64
+    }
+
+    /// Pages of a file that are not this process's alone, and that it cannot have moved: what it could not write it did not copy.
+    pub fn is_shared(&self) -> bool {
+        self.path.starts_with('/') && !self.write && self.mapped_by > 1
     }
 
     /// Bytes by size of the pages they are in.
@@ -110,18 +117,19 @@ fn head(line: &str) -> Option<Mapping> {
     })
 }
 
-/// proc(5), `/proc/pid/numa_maps`: `ADDRESS POLICY` and words, of which `N0=12` counts pages on node 0 and
-/// `kernelpagesize_kB=4` says how large they are.
+/// proc(5), `/proc/pid/numa_maps`: `ADDRESS POLICY` and words, of which `N0=12` counts pages on node 0,
+/// `kernelpagesize_kB=4` says how large they are and `mapmax=2` by how many processes a page is mapped at most, where it is not one.
 pub fn join_nodes(mappings: &mut [Mapping], lines: impl Iterator<Item = impl AsRef<str>>) {
     for line in lines {
         let mut words = line.as_ref().split_whitespace();
         let Some(from) = words.next().and_then(|word| usize::from_str_radix(word, 16).ok()) else { continue };
         let Ok(at) = mappings.binary_search_by_key(&from, |mapping| mapping.from) else { continue };
-        let (mut pages, mut page_bytes) = (BTreeMap::new(), 4096);
+        let (mut pages, mut page_bytes, mut mapped_by) = (BTreeMap::new(), 4096, 1);
         for (name, value) in words.filter_map(|word| word.split_once('=')) {
             let value = value.parse::<u64>().ok();
             match (name, name.strip_prefix('N').and_then(|node| node.parse::<u32>().ok()), value) {
                 ("kernelpagesize_kB", _, Some(kb)) => page_bytes = kb.saturating_mul(1024),
+                ("mapmax", _, Some(most)) => mapped_by = most,
                 (_, Some(node), Some(count)) => {
                     pages.insert(node, count);
                 }
@@ -130,6 +138,7 @@ pub fn join_nodes(mappings: &mut [Mapping], lines: impl Iterator<Item = impl AsR
         }
         let most = mappings[at].bytes();
         let bytes = |count: u64| count.saturating_mul(page_bytes).min(most);
+        mappings[at].mapped_by = mapped_by;
         mappings[at].nodes = pages.into_iter().map(|(node, count)| (node, bytes(count))).collect();
     }
 }
@@ -172,6 +181,10 @@ Private_Hugetlb:    2048 kB
         assert_eq!((text.path.as_str(), text.execute, text.write), ("/opt/my program", true, false));
         assert_eq!(text.nodes, BTreeMap::from([(0, 6 << 12), (1, 250 << 12)]));
         assert_eq!(text.page_sizes(), BTreeMap::from([(4096, 1 << 20)]));
+        assert_eq!(
+            [text, heap, eal].map(|mapping| (mapping.mapped_by, mapping.is_shared())),
+            [(2, true), (1, false), (1, false)]
+        );
         assert_eq!(heap.page_sizes(), BTreeMap::from([(4096, 1 << 20), (2 << 20, 2 << 20)]));
         assert_eq!(heap.nodes, BTreeMap::from([(1, 3 << 20)]));
         assert_eq!(eal.path, "/dev/hugepages/rtemap_0 (deleted)");

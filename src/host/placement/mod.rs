@@ -92,6 +92,8 @@ pub struct Placed {
     pub absent_bytes: u64,
     /// Pages on other nodes than it was meant for.
     pub misplaced_pages: u64,
+    /// Those of them that are of files in the page cache which other processes map too.
+    pub shared_pages: u64,
     /// Bytes that whole pages of the size it was meant for would hold, and smaller ones do.
     pub small_bytes: u64,
 }
@@ -160,7 +162,8 @@ impl Kind {
                 )
             }
             Kind::Library => format!(
-                "start it with numactl --preferred={node} when nothing else has read the file (echo 1 > /proc/sys/vm/drop_caches)"
+                "start it with numactl --preferred={node} when nothing else has read the file (echo 1 > /proc/sys/vm/drop_caches); what \
+                 other processes map too stays where it is"
             ),
         }
     }
@@ -217,7 +220,7 @@ pub fn look(pid: u32, host_nodes: u32, mappings: &[Mapping], regions: &[Region],
 /// What its mappings and, for a part of one, the kernel say of a region.
 fn place(pid: u32, mappings: &[Mapping], region: &Region, ask: Ask, unknown: &mut Option<String>) -> Placed {
     let (mut nodes, mut sizes) = (BTreeMap::new(), BTreeMap::new());
-    let (mut absent, mut misplaced, mut small) = (0, 0, 0);
+    let (mut absent, mut misplaced, mut shared, mut small) = (0, 0, 0, 0);
     let strays = |node: &u32| !region.nodes.is_empty() && !region.nodes.contains(node);
     for span in &region.spans {
         if parts(mappings, *span).map(|(_, part)| part.bytes).sum::<usize>() < span.bytes {
@@ -242,7 +245,9 @@ fn place(pid: u32, mappings: &[Mapping], region: &Region, ask: Ask, unknown: &mu
             let known = Some(here.values().sum::<u64>()).filter(|present| *present > 0);
             for (node, bytes) in here {
                 if strays(&node) {
-                    misplaced += bytes.div_ceil(mapping.page_bytes.max(1));
+                    let pages = bytes.div_ceil(mapping.page_bytes.max(1));
+                    misplaced += pages;
+                    shared += if mapping.is_shared() { pages } else { 0 };
                 }
                 *nodes.entry(node).or_insert(0) += bytes;
             }
@@ -263,6 +268,7 @@ fn place(pid: u32, mappings: &[Mapping], region: &Region, ask: Ask, unknown: &mu
         pages: sizes,
         absent_bytes: absent,
         misplaced_pages: misplaced,
+        shared_pages: shared,
         // Less than a page is the rounding of a part.
         small_bytes: if small >= region.page_bytes { small } else { 0 },
     }
@@ -305,11 +311,20 @@ fn findings(pid: u32, region: &Placed) -> Vec<Finding> {
     if let (1.., Some(first)) = (region.misplaced_pages, region.wanted_nodes.first()) {
         let wanted = text::list(&region.wanted_nodes);
         let lies = text::nodes(&region.nodes);
+        // A library came into the page cache with whoever read it first, and is not this process's to move.
+        let theirs = *kind == Kind::Library && region.shared_pages == region.misplaced_pages;
+        let mut evidence = evidence("numa_maps and move_pages(2)", lies.clone());
+        if region.shared_pages > 0 {
+            let value =
+                format!("mapmax above 1: {} of these pages are of a file that others map too", region.shared_pages);
+            evidence.push(Evidence { path: format!("/proc/{pid}/numa_maps"), value });
+        }
         found.push(Finding {
             id: "placement.node",
-            severity: kind.severity(),
+            severity: if theirs { Severity::Information } else { kind.severity() },
+            of: name.clone(),
             found: format!("{} {name}: {} pages are not on node {wanted}: {lies}", kind.name(), region.misplaced_pages),
-            evidence: evidence("numa_maps and move_pages(2)", lies),
+            evidence,
             why: "each access that misses the caches goes to the other socket: 50 to 150 ns more, as long as the program runs \
                   (order of magnitude; `tickpath check --effect` measures this host)",
             until_reboot: None,
@@ -326,6 +341,7 @@ fn findings(pid: u32, region: &Placed) -> Vec<Finding> {
         found.push(Finding {
             id: "placement.page_size",
             severity: if error { Severity::Error } else { Severity::Warning },
+            of: name.clone(),
             found: format!(
                 "{} {name}: {} were to lie in pages of {wanted}: {sizes}",
                 kind.name(),
@@ -398,6 +414,27 @@ mod tests {
         assert_eq!(report.unknown, None);
         assert_eq!((report.findings.len(), report.findings[0].severity), (1, Severity::Warning));
         assert_eq!(report.regions[0].misplaced_pages, 2048);
+    }
+
+    #[test]
+    fn a_library_that_others_map_too_is_nobodys_fault_and_the_programs_own_text_is() {
+        let file = |write, mapped_by| Mapping {
+            nodes: BTreeMap::from([(1, 8 * MB as u64)]),
+            path: "/lib/it.so".into(),
+            write,
+            mapped_by,
+            ..mapping(64 * MB, 8 * MB, 4096, 0)
+        };
+        let found = |kind, mapping| {
+            let report = look(7, 2, &[mapping], &[region(kind, 64 * MB, 8 * MB, &[0], 0)], refuses);
+            let [finding] = &report.findings[..] else { panic!("{report:?}") };
+            let said = "2048 of these pages are of a file that others map too";
+            (finding.severity, finding.evidence.iter().any(|evidence| evidence.value.ends_with(said)))
+        };
+        assert_eq!(found(Kind::Library, file(false, 2)), (Severity::Information, true));
+        assert_eq!(found(Kind::Library, file(false, 1)), (Severity::Warning, false));
+        assert_eq!(found(Kind::Library, file(true, 2)), (Severity::Warning, false));
+        assert_eq!(found(Kind::Text, file(false, 2)), (Severity::Warning, true));
     }
 
     #[test]
