@@ -746,7 +746,9 @@ impl Running<'_, '_> {
     }
 
     fn move_stages(&mut self, wake: &mut dyn FnMut(u32)) -> Vec<String> {
-        let said = self.reloads.move_stages(&mut self.layout, wake);
+        let notices = &mut self.notices;
+        let mut feed = || notices.iter_mut().for_each(|notices| notices.feed(Instant::now()));
+        let said = self.reloads.move_stages(&mut self.layout, wake, &mut feed);
         if !said.is_empty() {
             self.guard.moved(&self.reloads.laid_out().steered(&self.steered));
         }
@@ -762,6 +764,7 @@ impl Running<'_, '_> {
         while from_sequence == 0 && self.reloads.pending() > 0 && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
             self.guard.look(Instant::now(), false);
+            self.notices.iter_mut().for_each(|notices| notices.feed(Instant::now()));
             lines.extend(self.move_stages(wake));
         }
         Ok(lines)

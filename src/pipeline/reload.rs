@@ -96,8 +96,14 @@ impl<'a> Reloads<'a> {
         self.outboxes.iter_mut().map(|outbox| outbox.sent() - outbox.applied()).sum::<u64>() + self.waiting.len() as u64
     }
 
-    /// Move the stages whose turn has come. Says of each venue what became of it.
-    pub fn move_stages(&mut self, layout: &mut Layout<'_, '_>, wake: &mut dyn FnMut(u32)) -> Vec<String> {
+    /// Move the stages whose turn has come; `between` is called after each venue, which may take most of a second. Says of each
+    /// venue what became of it.
+    pub fn move_stages(
+        &mut self,
+        layout: &mut Layout<'_, '_>,
+        wake: &mut dyn FnMut(u32),
+        between: &mut dyn FnMut(),
+    ) -> Vec<String> {
         let mut said = Vec::new();
         while let Some((after, _)) = self.waiting.front() {
             if self.outboxes.iter_mut().zip(after).any(|(outbox, after)| outbox.applied() < *after) {
@@ -105,12 +111,18 @@ impl<'a> Reloads<'a> {
             }
             // It is there: it was looked at.
             let Some((_, plan)) = self.waiting.pop_front() else { break };
-            said.extend(self.lay_out(plan, layout, wake));
+            said.extend(self.lay_out(plan, layout, wake, between));
         }
         said
     }
 
-    fn lay_out(&mut self, plan: Plan, layout: &mut Layout<'_, '_>, wake: &mut dyn FnMut(u32)) -> Vec<String> {
+    fn lay_out(
+        &mut self,
+        plan: Plan,
+        layout: &mut Layout<'_, '_>,
+        wake: &mut dyn FnMut(u32),
+        between: &mut dyn FnMut(),
+    ) -> Vec<String> {
         let diff = Diff::new(&self.laid_out, &plan);
         let moving = |at: &usize| !diff.venues[*at].layout.is_empty();
         let mut prepared = Vec::new();
@@ -122,7 +134,9 @@ impl<'a> Reloads<'a> {
         }
         let mut said = Vec::new();
         for (at, rings) in prepared {
-            match layout.carry_out(at, rings, &self.laid_out.venues[at], &plan, wake) {
+            let moved = layout.carry_out(at, rings, &self.laid_out.venues[at], &plan, wake);
+            between();
+            match moved {
                 Ok(paused) => {
                     self.laid_out.venues[at] = plan.venues[at].clone();
                     for (was, lcore) in self.laid_out.lcores.iter_mut().zip(&plan.lcores) {
