@@ -616,6 +616,14 @@ fn venues_on_one_device_have_one_lcore_that_receives_for_them() {
         assert_eq!(plan.capture_window_bytes, 512 << 20);
     }
     let mut file = sharing();
+    let warned = |file: &Value| {
+        let plan = Plan::new(&parse(file).unwrap(), &server(), &run()).unwrap();
+        plan.warnings.into_iter().find(|warning| warning.contains("packets of all wait"))
+    };
+    assert_eq!(warned(&file), None, "lcore 1 only receives and parses");
+    file["ports"][0]["receiver"] = json!({ "lcore": 3 });
+    let warning = warned(&file).unwrap();
+    assert!(warning.starts_with("port nasdaq-feed: lcore 3 receives for 2 venues and decides for iex:"), "{warning}");
     file["ports"][0]["receiver"] = json!({ "lcore": 9, "burst": 64, "depth": 100 });
     let plan = Plan::new(&parse(&file).unwrap(), &server(), &run()).unwrap();
     let receiver = plan.ports[0].receiver.as_ref().unwrap();
@@ -623,6 +631,21 @@ fn venues_on_one_device_have_one_lcore_that_receives_for_them() {
     let lcore = plan.lcore(9).unwrap();
     assert_eq!((&lcore.receives[..], lcore.segments.len(), plan.venues_of(lcore)), (&[0][..], 0, vec![0, 1]));
     assert_eq!(plan.eal_args, ["--lcores=0@0,1@1,2@2,3@3,9@9"]);
+}
+
+#[test]
+fn a_venue_alone_on_a_device_polls_all_of_its_queues_itself() {
+    let mut file = live("itch-1-lcore");
+    let second = json!({ "port": "feed", "queue": 1, "groups": ["233.49.196.111:26477"] });
+    file["venues"][0]["feed"]["lines"].as_array_mut().unwrap().push(second);
+    let plan = Plan::new(&parse(&file).unwrap(), &server(), &run()).unwrap();
+    assert!(plan.ports[0].steerable && plan.ports[0].receiver.is_none() && plan.ports[0].rx_queues == 2);
+    let inlets: Vec<_> = plan.venues[0].inlets(&plan.ports).iter().map(|inlet| (inlet.0, inlet.1)).collect();
+    assert_eq!(inlets, [(0, 0), (0, 1)]);
+    // The descriptors of both.
+    assert!(plan.pools[0].mbufs > 2048, "{:?}", plan.pools[0]);
+    file["venues"][0]["feed"]["lines"][1]["queue"] = json!(0);
+    assert!(!Plan::new(&parse(&file).unwrap(), &server(), &run()).unwrap().ports[0].steerable);
 }
 
 #[test]

@@ -89,6 +89,16 @@ impl Bench {
 
     /// Run on the wire until everything on it was received; the summary.
     fn run(&self, program: &dyn Fn(&[String]) -> Command, file: &Value, lcores: Option<&str>) -> Value {
+        self.run_until(program, file, lcores, &|summary| summary["ports"][0]["ledger"]["in"] == self.packets)
+    }
+
+    fn run_until(
+        &self,
+        program: &dyn Fn(&[String]) -> Command,
+        file: &Value,
+        lcores: Option<&str>,
+        received: &dyn Fn(&Value) -> bool,
+    ) -> Value {
         let tx: String = (0..3).map(|venue| format!(",tx_pcap={}", self.orders(venue).display())).collect();
         let mut eal =
             vec![format!("--vdev=net_pcap0,rx_pcap={}", self.wire.display()), format!("--vdev=net_pcap1{tx}")];
@@ -96,7 +106,7 @@ impl Bench {
         // The device has no end of file, so the time it takes is a guess: a longer one when a slow machine proves it wrong.
         for time in [500, 5_000, 30_000] {
             let summary = replay::run_for(program, file, &eal, Duration::from_millis(time), libc::SIGINT);
-            if summary["ports"][0]["ledger"]["in"] == self.packets {
+            if received(&summary) {
                 return summary;
             }
         }
@@ -178,6 +188,36 @@ fn venues_on_queues_of_their_own_are_found_in_whatever_queue_their_packets_are()
     let summary = bench.run(&tickpath, &file, None);
     (0..3).for_each(|venue| bench.assert_as_alone(venue));
     assert_eq!(summary["ports"][0]["ledger"]["dropped"], json!({ "no venue listens": bench.strays }));
+}
+
+#[test]
+fn lines_of_one_venue_on_two_queues_are_found_in_the_one_that_the_device_has() {
+    if !two_cpus() {
+        return;
+    }
+    let bench = Bench::new();
+    let mut file = alone(&bench.file, 0);
+    let group = "233.200.1.1:26477";
+    let lines = file["venues"][0]["feed"]["lines"].as_array_mut().unwrap();
+    let own = lines[0]["groups"][0].as_str().unwrap().to_owned();
+    lines.push(json!({ "port": "feeds", "queue": 1, "groups": [group] }));
+    let line = |name, group: &str| {
+        let options = format!("--protocol itch50 --seed 0 --messages 6000 --symbols 20 --group {group}");
+        synth(bench.folder.path(), name, &options).0
+    };
+    let bench = {
+        let captures = [line("a.pcap", &own), line("b.pcap", group)];
+        let packets = merge(&captures, &bench.wire);
+        Bench { packets, strays: 0, ..bench }
+    };
+    let name = file["venues"][0]["name"].as_str().unwrap().to_owned();
+    let summary =
+        bench.run_until(&tickpath, &file, None, &|summary| summary["ledger"][&name][0]["in"] == bench.packets);
+    bench.assert_as_alone(0);
+    assert!(summary.get("ports").is_none(), "nobody stands before the venue");
+    let parse = &summary["ledger"][&name][1]["dropped"];
+    assert!(parse.get("other group").is_none() && parse.get("wrong queue").is_none(), "{parse}");
+    assert!(number(&parse["duplicate"]) > bench.packets / 3, "what came on one line came on the other: {parse}");
 }
 
 #[test]

@@ -997,7 +997,7 @@ impl Devices {
                 .collect();
             let opened = ethdev::Port::open(eal, device)?;
             let queues = usize::from(opened.max_rx_queues());
-            if port.receiver.is_some() && queues < rx.len() {
+            if (port.receiver.is_some() || port.steerable) && queues < rx.len() {
                 log::warn!(
                     "port {} ({device}) has {queues} receive queues of {}: all is received in them",
                     port.name,
@@ -1015,7 +1015,7 @@ impl Devices {
             };
             let started = opened.start(&config)?;
             eprintln!("port {}: {device} ({}): {}", port.name, started.port.driver(), negotiated(&started));
-            if port.receiver.as_ref().is_some_and(|receiver| receiver.steerable && queues >= receiver.queues.len()) {
+            if port.steerable && queues >= port.rx_queues as usize {
                 let rules = rules(plan, at);
                 match started.port.steer(&rules) {
                     Ok(()) => {
@@ -1234,6 +1234,10 @@ impl Builder<'_> {
                 }
                 Driver::Ethdev => match self.shares.remove(&(self.index, port)) {
                     Some(share) => FeedPort::Shared(share),
+                    // The device has fewer queues, and everything is in those it has.
+                    None if self.plan.ports[port].steerable && !self.devices.rx.contains_key(&(port, queue)) => {
+                        FeedPort::Nothing
+                    }
                     None => FeedPort::Ethdev(self.device(port, queue, |d| d.rx.remove(&(port, queue)))?),
                 },
             };
@@ -1262,18 +1266,21 @@ impl Builder<'_> {
         let steered = inlets.iter().filter(|inlet| self.devices.steered.contains(&inlet.0));
         let elsewhere = steered.flat_map(|inlet| rules(self.plan, inlet.0)).map(|rule| (rule.group, Owner::default()));
         let elsewhere = Groups::new(&elsewhere.collect::<Vec<_>>());
+        let ports = &self.plan.ports;
         let mut groups = Vec::new();
-        for (line, plan) in venue.feed.lines.iter().enumerate() {
-            let port = position(&inlets, plan.inlet(&self.plan.ports));
-            for (channel, group) in plan.groups.iter().enumerate() {
-                groups.push(Group {
-                    port,
-                    address: *group.ip(),
-                    udp_port: group.port(),
-                    line: line as u8,
-                    channel: channel as u8,
-                });
+        let mut listen = |line: usize, port: u8| {
+            for (channel, group) in venue.feed.lines[line].groups.iter().enumerate() {
+                let (address, udp_port) = (*group.ip(), group.port());
+                groups.push(Group { port, address, udp_port, line: line as u8, channel: channel as u8 });
             }
+        };
+        let places: Vec<(u8, usize)> =
+            venue.feed.lines.iter().map(|line| (position(&inlets, line.inlet(ports)), line.port)).collect();
+        places.iter().enumerate().for_each(|(line, (own, _))| listen(line, *own));
+        // A device that does not sort packets has a line's in whichever of the venue's queues. Behind each line's own.
+        for (line, (own, port)) in places.iter().enumerate().filter(|(_, (_, port))| ports[*port].steerable) {
+            let others = inlets.iter().enumerate().filter(|(at, inlet)| inlet.0 == *port && *at != usize::from(*own));
+            others.for_each(|(at, _)| listen(line, at as u8));
         }
         let verify = |policy| match policy {
             ChecksumPolicy::Verify => Verify::Drop,

@@ -119,6 +119,9 @@ pub struct PortPlan {
     pub rx_descriptors: u32,
     /// Transmit descriptors of each queue; 0 for a capture.
     pub tx_descriptors: u32,
+    /// Feeds arrive in several queues, each of them one venue's: the device is asked to put each group into its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub steerable: bool,
     /// Who receives, where feeds of several venues arrive on it; `None` where each rx polls its own queues.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receiver: Option<ReceiverPlan>,
@@ -151,8 +154,6 @@ pub struct ReceiverPlan {
     pub burst: u16,
     /// Queues of the port that it polls.
     pub queues: Vec<u16>,
-    /// Every queue is one venue's: nobody has to receive for several where the device puts packets into queues by their groups.
-    pub steerable: bool,
     /// Whom it receives for.
     pub shares: Vec<SharePlan>,
 }
@@ -937,6 +938,7 @@ fn plan_ports(file: &PipelineFile, host: &HostFacts, request: &Request) -> Resul
             igmp,
             rx_descriptors: descriptors(port.rx_descriptors),
             tx_descriptors: descriptors(port.tx_descriptors),
+            steerable: live && steerable(file, &port.name),
             receiver: None,
         });
     }
@@ -956,15 +958,24 @@ fn fed_by<'f>(file: &'f PipelineFile, port: &str) -> impl Iterator<Item = (usize
     file.venues.iter().enumerate().filter(move |(_, venue)| fed(venue))
 }
 
-/// The devices whose packets have to be sorted, as feeds of several venues, or of several queues, arrive on them; and the lcore that receives for them.
+/// Whether feeds arrive on a port in several queues, none of which two venues share.
+fn steerable(file: &PipelineFile, port: &Name) -> bool {
+    let queues = |venue: &VenueFile| -> BTreeSet<u32> {
+        let lines = venue.feed.lines.iter().filter(|line| line.port == *port);
+        lines.map(|line| line.queue.value()).collect()
+    };
+    let of_venues: Vec<BTreeSet<u32>> = file.venues.iter().map(queues).collect();
+    let all: BTreeSet<u32> = of_venues.iter().flatten().copied().collect();
+    all.len() > 1 && of_venues.iter().map(BTreeSet::len).sum::<usize>() == all.len()
+}
+
+/// The devices that feeds of several venues arrive on, and the lcore that receives for them. One venue polls all queues of a device
+/// itself, and finds its lines in whichever of them.
 fn receiving(file: &PipelineFile, ports: &[PortPlan]) -> BTreeMap<usize, u32> {
     let mut receiving = BTreeMap::new();
     for (at, (port, plan)) in file.ports.iter().zip(ports).enumerate() {
         let mut venues = fed_by(file, &plan.name);
-        let (first, several) = (venues.next(), venues.next().is_some());
-        let lines = file.venues.iter().flat_map(|venue| &venue.feed.lines).filter(|line| line.port == port.name);
-        let sorted = several || lines.map(|line| line.queue).collect::<BTreeSet<_>>().len() > 1;
-        if let (Driver::Ethdev, Some((_, first)), true) = (plan.driver, first, sorted) {
+        if let (Driver::Ethdev, Some((_, first)), Some(_)) = (plan.driver, venues.next(), venues.next()) {
             let lcore = port.receiver.as_ref().and_then(|receiver| receiver.lcore);
             receiving.insert(at, lcore.map_or(first.stages.rx.lcore.value(), |lcore| lcore.value()));
         }
@@ -977,11 +988,6 @@ fn plan_receiver(file: &PipelineFile, at: usize, lcore: u32, node_of: &BTreeMap<
     let ReceiverFile { burst, depth, .. } = port.receiver.clone().unwrap_or_default();
     let lines = file.venues.iter().flat_map(|venue| &venue.feed.lines).filter(|line| line.port == port.name);
     let queues: BTreeSet<u16> = lines.map(|line| line.queue.value() as u16).collect();
-    let polled = |venue: &VenueFile| -> BTreeSet<u32> {
-        let lines = venue.feed.lines.iter().filter(|line| line.port == port.name);
-        lines.map(|line| line.queue.value()).collect()
-    };
-    let of_venues: usize = fed_by(file, port.name.as_str()).map(|(_, venue)| polled(venue).len()).sum();
     let share = |(venue, file): (usize, &VenueFile)| {
         let (element_bytes, bytes) = ring_size::<FramePointer>(depth.value() as usize);
         let node = node_of[&file.stages.rx.lcore.value()];
@@ -993,7 +999,6 @@ fn plan_receiver(file: &PipelineFile, at: usize, lcore: u32, node_of: &BTreeMap<
     ReceiverPlan {
         lcore,
         burst: burst.value() as u16,
-        steerable: of_venues == queues.len(),
         queues: queues.into_iter().collect(),
         shares: fed_by(file, port.name.as_str()).map(share).collect(),
     }
@@ -1831,6 +1836,22 @@ fn warnings(plan: &Plan, host: &HostFacts) -> Vec<String> {
                     port.name
                 ));
             }
+        }
+    }
+    for (port, receiver) in plan.ports.iter().filter_map(|port| Some((port, port.receiver.as_ref()?))) {
+        let runs = plan.lcore(receiver.lcore).into_iter().flat_map(|lcore| &lcore.segments);
+        let decides = |s: &&Segment| (s.first..=s.last).contains(&Stage::Strategy);
+        let deciding: Vec<&str> = runs.filter(decides).map(|s| plan.venues[s.venue].name.as_str()).collect();
+        if !deciding.is_empty() {
+            let unless = if port.steerable { "unless the device steers, " } else { "" };
+            warnings.push(format!(
+                "port {}: {unless}lcore {} receives for {} venues and decides for {}: packets of all wait meanwhile; set \
+                 ports[].receiver.lcore to one without a strategy",
+                port.name,
+                receiver.lcore,
+                receiver.shares.len(),
+                deciding.join(", ")
+            ));
         }
     }
     for pool in plan.pools.iter().filter(|p| p.mbufs < p.needed) {

@@ -50,7 +50,7 @@ pub fn port_lines(plan: &Plan) -> Vec<String> {
     let receiver = |port: &PortPlan| {
         let receiver = port.receiver.as_ref()?;
         let venues: Vec<&str> = receiver.shares.iter().map(|share| plan.venues[share.venue].name.as_str()).collect();
-        let unless = if receiver.steerable { "unless the device steers, " } else { "" };
+        let unless = if port.steerable { "unless the device steers, " } else { "" };
         Some(format!(
             "port {}: {unless}lcore {} receives for {} and gives each its packets by their groups, {} waiting at most",
             port.name,

@@ -24,6 +24,8 @@ pub enum FeedPort {
     Shared(Share),
     /// Capture files.
     Capture(CaptureSource),
+    /// Nowhere: what it brings is in the queue of another.
+    Nothing,
 }
 
 /// What became of a line's packets.
@@ -76,6 +78,7 @@ impl Feed {
             match line {
                 FeedPort::Ethdev(queue) => inlets.push((index as u8, Inlet::Queue(queue))),
                 FeedPort::Shared(share) => inlets.push((index as u8, Inlet::Share(share))),
+                FeedPort::Nothing => {}
                 FeedPort::Capture(source) => {
                     replayed.push(index as u8);
                     sources.push(source);
