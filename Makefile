@@ -9,7 +9,7 @@ DEMO    := $(CARGO_TARGET_DIR)/demo
 CAPTURE := $(DEMO)/itch.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build replay demo soak test test-vm lint bench verdict callgrind fuzz clean
+.PHONY: help deps build replay demo soak test test-vm lint bench verdict lab callgrind fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: deps ## measure against the peers, ratios of interleaved runs
 verdict: deps ## how often the verdict is right: 200 simulated hosts, 20 repetitions on this one; half an hour
 	TICKPATH_VERDICT=200 $(CARGO) test --release --locked --test verdict_simulated -- --nocapture --test-threads=1
 	TICKPATH_VERDICT=20 $(CARGO) test --release --locked --test verdict_replay -- --nocapture --test-threads=1
+
+lab: deps ## put each failure into hosts and runs, blind, LAB times (default 5), and count how often it is found; a quarter of an hour, as root
+	TICKPATH_LAB=$${LAB:-5} $(CARGO) test --locked --test lab -- --nocapture
 
 callgrind: deps ## instruction counts of the hot path against benches/instructions.txt
 	benches/instructions

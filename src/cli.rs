@@ -83,6 +83,12 @@ pub struct RecordOptions {
     /// Take an lcore's tables from another NUMA node than its CPU's, such as 3=0: for tests of the placement
     #[arg(long, value_name = "LCORE=NODE", value_parser = parse_misplaced, hide = true)]
     pub inject_node: Vec<(u32, u32)>,
+    /// Hold the TSC against a clock, too, that is as many ppm fast as this file says: for tests of the watch over the clocks
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub inject_clock: Option<PathBuf>,
+    /// Take the nodes of CPUs, and what checks, watch and fingerprint say of the host, from files under this folder: for tests of them
+    #[arg(long, default_value = "/", value_name = "DIR", hide = true)]
+    pub host_root: PathBuf,
 }
 
 /// `tickpath ctl`.
@@ -151,9 +157,6 @@ pub struct ReplayArgs {
 pub struct RunArgs {
     /// Pipeline file
     pub pipeline: PathBuf,
-    /// Check the host's files under this folder: for tests of what is said of a host while it runs
-    #[arg(long, default_value = "/", value_name = "DIR", hide = true)]
-    pub host_root: PathBuf,
     /// Write the final books here, one JSON object an instrument and line
     #[arg(long, value_name = "FILE")]
     pub books: Option<PathBuf>,

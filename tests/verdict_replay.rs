@@ -7,18 +7,15 @@
 mod common;
 #[path = "common/replay.rs"]
 mod replay;
+#[path = "common/verdict.rs"]
+mod verdict;
 
-use replay::{finish, shipped, synth, tickpath, write_json};
-use serde_json::{Value, json};
+use replay::{finish, synth, tickpath, two_cpus};
+use serde_json::json;
 use std::path::PathBuf;
-use std::process::{Child, Command};
 use tickpath::latency::drift::{Comparison, Finding, Meaning, State, Verdict};
 use tickpath::latency::hop::Hop;
-
-/// Runs of the baseline and of now, made in turns, so that neither side has the quieter minute. Many and short: on a
-/// virtual machine a hop's median differs by a fifth and more from run to run, and six runs do not tell how much.
-const BASELINE: usize = 10;
-const NOW: usize = 5;
+use verdict::{BASELINE, Bench, NOW, Neighbour, delays, findings, pipeline, report};
 
 /// What is done to runs of now.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,14 +32,12 @@ impl Done {
 
     /// Options of the replay. `medians` of the hops of the software, in ns, say what is proportional to them.
     fn options(self, medians: &[(Hop, f64)]) -> Vec<String> {
-        let delays: Vec<(Hop, f64)> = match self {
+        match self {
             Done::Nothing | Done::Neighbour => Vec::new(),
-            Done::OneHop => vec![(Hop::DecidedEncoded, 1000.0)],
-            Done::AllHops => medians.to_vec(),
-            Done::FactAndHop => vec![(Hop::BookDecided, 1000.0)],
-        };
-        let option = |(hop, ns): (Hop, f64)| ["--inject-delay".to_owned(), format!("{}={ns:.0}ns", hop.key())];
-        delays.into_iter().flat_map(option).collect()
+            Done::OneHop => delays(&[(Hop::DecidedEncoded, 1000.0)]),
+            Done::AllHops => delays(medians),
+            Done::FactAndHop => delays(&[(Hop::BookDecided, 1000.0)]),
+        }
     }
 
     fn is_right(self, comparison: &Comparison) -> bool {
@@ -62,10 +57,6 @@ impl Done {
     }
 }
 
-fn findings(comparison: &Comparison) -> impl Iterator<Item = &Finding> {
-    comparison.venues.iter().flat_map(|venue| &venue.findings)
-}
-
 /// Share of what was added to the software's hops that is `hop`'s, counting every hop, sure or not.
 fn share(comparison: &Comparison, hop: Hop) -> f64 {
     let hops = || comparison.venues.iter().flat_map(|venue| &venue.hops).filter(|at| Hop::SOFTWARE.contains(&at.hop));
@@ -73,99 +64,13 @@ fn share(comparison: &Comparison, hop: Hop) -> f64 {
     hops().filter(|at| at.hop == hop).map(|at| at.p50.own).sum::<f64>() / added
 }
 
-struct Bench {
-    folder: tempfile::TempDir,
-    capture: PathBuf,
-    made: std::cell::Cell<usize>,
-}
-
-impl Bench {
-    fn new() -> Bench {
-        let folder = tempfile::tempdir().unwrap();
-        // A second of packets, far more of them with an order than a handful of symbols would cause.
-        let options = "--seed 7 --messages 250000 --symbols 500 --rate 250000 --messages-per-packet 1";
-        let (capture, _) = synth(folder.path(), "a.pcap", options);
-        Bench { folder, capture, made: std::cell::Cell::new(0) }
+fn now(bench: &Bench, done: Done, medians: &[(Hop, f64)]) -> PathBuf {
+    let mut file = pipeline();
+    if done == Done::FactAndHop {
+        file["venues"][0]["pools"] = json!({ "feed": 4095, "orders": 2047 });
     }
-
-    /// A folder with the trace of one replay.
-    fn run(&self, file: &Value, options: &[String]) -> PathBuf {
-        let number = self.made.replace(self.made.get() + 1);
-        let traces = self.folder.path().join(format!("trace-{number}"));
-        let pipeline = write_json(self.folder.path(), "pipeline.json", file);
-        let mut command = tickpath();
-        command.arg("replay").arg(pipeline).arg(&self.capture).args(["--speed", "1x"]);
-        command.arg("--trace").arg(&traces).args(options).arg("--").args(replay::eal());
-        let output = finish(command);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        traces
-    }
-
-    fn now(&self, done: Done, medians: &[(Hop, f64)]) -> PathBuf {
-        let mut file = pipeline();
-        if done == Done::FactAndHop {
-            file["venues"][0]["pools"] = json!({ "feed": 4095, "orders": 2047 });
-        }
-        let _neighbour = (done == Done::Neighbour).then(Neighbour::new);
-        self.run(&file, &done.options(medians))
-    }
-}
-
-fn pipeline() -> Value {
-    shipped("itch-1-lcore")
-}
-
-/// Spins on the hot CPU until it is dropped.
-struct Neighbour(Child);
-
-impl Neighbour {
-    fn new() -> Neighbour {
-        let mut command = Command::new("taskset");
-        Neighbour(command.args(["-c", "1", "sh", "-c", "while :; do :; done"]).spawn().unwrap())
-    }
-}
-
-impl Drop for Neighbour {
-    fn drop(&mut self) {
-        // It ends when it is killed, and was never waited for before.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// What `tickpath report --against` says, and its exit code.
-fn report(now: &[PathBuf], baseline: &[PathBuf]) -> (Comparison, i32, String) {
-    let run = |json: bool| {
-        let mut command = tickpath();
-        command.arg("report").args(now).arg("--against").args(baseline);
-        if json {
-            command.arg("--json");
-        }
-        finish(command)
-    };
-    let (json, text) = (run(true), run(false));
-    let both: Value = serde_json::from_slice(&json.stdout).unwrap_or_else(|err| {
-        panic!("{err}: {}{}", String::from_utf8_lossy(&json.stdout), String::from_utf8_lossy(&json.stderr))
-    });
-    let comparison = serde_json::from_value(both["comparison"].clone()).unwrap();
-    assert_eq!(json.status.code(), text.status.code(), "the same traces have the same verdict");
-    (comparison, json.status.code().unwrap(), String::from_utf8(text.stdout).unwrap())
-}
-
-/// Medians of the software's hops in two runs made for that; none where the machine is too busy for them.
-fn medians(bench: &Bench) -> Vec<(Hop, f64)> {
-    let pilots = [bench.run(&pipeline(), &[]), bench.run(&pipeline(), &[])];
-    let (comparison, ..) = report(&pilots[..1], &pilots[1..]);
-    let hops = comparison.venues.iter().flat_map(|venue| &venue.hops).filter(|at| Hop::SOFTWARE.contains(&at.hop));
-    hops.map(|at| (at.hop, at.p50.baseline)).collect()
-}
-
-fn two_cpus() -> bool {
-    let enough = std::thread::available_parallelism().is_ok_and(|n| n.get() >= 2);
-    if !enough {
-        println!("skipped: a paced replay needs a CPU beside the others'");
-    }
-    enough
+    let _neighbour = (done == Done::Neighbour).then(Neighbour::new);
+    bench.run(&file, &done.options(medians))
 }
 
 fn repetitions() -> usize {
@@ -180,21 +85,21 @@ fn what_was_done_to_a_replay_is_what_is_found() {
     let (bench, n) = (Bench::new(), repetitions());
     // A single repetition, beside other tests, looks at what a busy machine cannot hide.
     let cases = if n > 1 { &Done::ALL[..] } else { &[Done::OneHop] };
-    let medians = medians(&bench);
+    let medians = bench.medians();
     let mut marks = vec![[0usize; 3]; cases.len()];
     let mut shares = Vec::new();
     for _ in 0..n {
         let mut baseline = Vec::new();
-        let mut now: Vec<Vec<PathBuf>> = vec![Vec::new(); cases.len()];
+        let mut changed: Vec<Vec<PathBuf>> = vec![Vec::new(); cases.len()];
         for turn in 0..BASELINE {
             baseline.push(bench.run(&pipeline(), &[]));
             if turn % (BASELINE / NOW) == 0 {
-                for (traces, done) in now.iter_mut().zip(cases) {
-                    traces.push(bench.now(*done, &medians));
+                for (traces, done) in changed.iter_mut().zip(cases) {
+                    traces.push(now(&bench, *done, &medians));
                 }
             }
         }
-        for ((done, traces), marks) in cases.iter().zip(&now).zip(&mut marks) {
+        for ((done, traces), marks) in cases.iter().zip(&changed).zip(&mut marks) {
             let (comparison, code, text) = report(traces, &baseline);
             assert_eq!(code, i32::from(comparison.verdict.exit_code()));
             assert!(text.starts_with("fingerprint: "), "{text}");
@@ -217,7 +122,7 @@ fn what_was_done_to_a_replay_is_what_is_found() {
                 println!("--- {done:?}\n{text}");
             }
         }
-        for folder in baseline.iter().chain(now.iter().flatten()) {
+        for folder in baseline.iter().chain(changed.iter().flatten()) {
             std::fs::remove_dir_all(folder).unwrap();
         }
     }

@@ -3,9 +3,12 @@
 #![cfg(feature = "dpdk")]
 
 mod common;
+#[path = "common/host.rs"]
+mod host;
 #[path = "common/replay.rs"]
 mod replay;
 
+use host::{tuned, write};
 use replay::{shipped, synth, text, tickpath, two_cpus, write_json};
 use serde_json::{Value, json};
 use std::os::unix::net::UnixDatagram;
@@ -59,32 +62,6 @@ fn drained(folder: &Path, child: Child) -> String {
     said
 }
 
-/// Files of a host on which nothing of what a run looks at again is wrong; lcore 1 is on CPU 1.
-fn host(folder: &Path) -> PathBuf {
-    let root = folder.join("host");
-    for (path, content) in [
-        ("proc/1/comm", "systemd\n"),
-        ("proc/irq/24/smp_affinity_list", "0\n"),
-        ("proc/irq/24/effective_affinity_list", "0\n"),
-        ("sys/devices/system/cpu/online", "0-3\n"),
-        ("sys/devices/system/cpu/isolated", "1\n"),
-        ("sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "performance\n"),
-        ("sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]\n"),
-    ] {
-        write(&root, path, content);
-    }
-    root
-}
-
-fn write(root: &Path, path: &str, content: &str) {
-    let path = root.join(path);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    // As a whole, as the kernel's files change.
-    let new = path.with_extension("new");
-    std::fs::write(&new, content).unwrap();
-    std::fs::rename(new, path).unwrap();
-}
-
 #[test]
 fn a_host_that_changes_under_a_run_is_in_its_log_its_state_its_metrics_and_its_trace() {
     if !two_cpus() {
@@ -92,7 +69,8 @@ fn a_host_that_changes_under_a_run_is_in_its_log_its_state_its_metrics_and_its_t
     }
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let root = host(folder);
+    let root = folder.join("host");
+    tuned(&root);
     write(&root, "sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n");
     let options = ["--host-root", root.to_str().unwrap()];
     let child = run(folder, &on_devices(folder, "net_null0"), "net_null0", &options).spawn().unwrap();

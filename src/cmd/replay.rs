@@ -3,6 +3,7 @@
 use super::output::{self, Whole};
 use super::{Failure, load_pipeline, plan::host_facts};
 use crate::cli::{RecordOptions, ReplayArgs};
+use crate::host::check::cpu_nodes;
 use crate::pipeline::file::{Driver, PipelineFile};
 use crate::pipeline::follow::{FollowError, Following};
 use crate::pipeline::host::{Cpu, HostFacts};
@@ -57,7 +58,8 @@ pub fn execute(args: ReplayArgs, program: &Program) -> Result<ExitCode, Failure>
         baseline: args.record.baseline()?,
         pipeline,
         follow,
-        host_root: "/".into(),
+        host_root: args.record.host_root.clone(),
+        injected_clock: args.record.inject_clock.clone(),
         delays: args.record.inject_delay.iter().copied().collect(),
     };
     conclude(&plan, program, &options, &|| reader.plan(&args.pipeline), args.books.as_deref(), args.summary.as_deref())
@@ -77,7 +79,10 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader for what the command line asked for.
     pub fn new(program: &'a Program, request: Request, record: &'a RecordOptions) -> Self {
-        Reader { program, request, record, cpus: HostFacts::read([]).cpus, follow: None }
+        let nodes = cpu_nodes(&record.host_root);
+        let cpus = HostFacts::read([]).cpus.into_iter();
+        let cpus = cpus.map(|cpu| Cpu { node: nodes.get(&cpu.id).copied().unwrap_or(cpu.node), ..cpu });
+        Reader { program, request, record, cpus: cpus.collect(), follow: None }
     }
 
     /// What the file at `path` means here.

@@ -21,7 +21,7 @@ pub fn execute(args: RunArgs, program: &Program) -> Result<ExitCode, Failure> {
     let reader = Reader::new(program, request, &args.record);
     let plan = reader.plan(&args.pipeline)?;
     plan.ready()?;
-    before_run(&plan, &args.pipeline, &args.host_root)?;
+    before_run(&plan, &args.pipeline, &args.record.host_root)?;
     let options = Options {
         captures: BTreeMap::new(),
         source: SourceOptions::default(),
@@ -33,7 +33,8 @@ pub fn execute(args: RunArgs, program: &Program) -> Result<ExitCode, Failure> {
         baseline: args.record.baseline()?,
         pipeline,
         follow: None,
-        host_root: args.host_root,
+        host_root: args.record.host_root.clone(),
+        injected_clock: args.record.inject_clock.clone(),
         delays: args.record.inject_delay.iter().copied().collect(),
     };
     crate::sys::signals::heed_kill();

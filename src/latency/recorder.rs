@@ -34,7 +34,7 @@ use bytemuck::Zeroable;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -82,6 +82,8 @@ pub struct RecorderParts {
     pub devices: Vec<(String, Port)>,
     /// TSC's rate.
     pub clock: Clock,
+    /// See [`Injected`](super::clock::Injected).
+    pub injected_clock: Option<PathBuf>,
     /// How often what is shown is renewed.
     pub interval: Duration,
     /// Asks lcores for their numbers.
@@ -262,7 +264,7 @@ impl State {
             polls_before: vec![(0, 0); parts.lcores.len()],
             devices_before: Vec::new(),
             sampler: None,
-            watch: Watch::host(&parts.clock, &affinity::current().unwrap_or_default()),
+            watch: Watch::host(&parts.clock, &affinity::current().unwrap_or_default(), parts.injected_clock.as_deref()),
             clock: ClockEvidence::default(),
             clock_checked: None,
             answers: Answers::default(),

@@ -123,8 +123,11 @@ pub struct Options {
     pub pipeline: (String, String),
     /// A journal that takes the place of ports, rx and parse.
     pub follow: Option<Following>,
-    /// Root of the host's files that are looked at again while it runs: another than `/` for tests.
+    /// Root of the host's files that the fingerprint is read from, and that are looked at again while it runs: another than
+    /// `/` for tests.
     pub host_root: PathBuf,
+    /// A file that says how many ppm a clock is off that the TSC is held against: for tests of the watch over the clocks.
+    pub injected_clock: Option<PathBuf>,
     /// Time to be lost on purpose before a stage's stamp, by the stage that the hop leads to: for tests of the measurement.
     pub delays: BTreeMap<Hop, u64>,
 }
@@ -397,7 +400,12 @@ pub fn launch(
         regions.push(Region::new(&eal, &name, lcore.arena_bytes as usize, Socket::Node(lcore.node))?);
     }
     let watched = devices.watched(plan);
-    let header = record::header(plan, options, &clock, record::fingerprint(plan, eal.argv(), &regions, &watched));
+    let header = record::header(
+        plan,
+        options,
+        &clock,
+        record::fingerprint(plan, &options.host_root, eal.argv(), &regions, &watched),
+    );
     let mut run = record::snapshot(plan, &header);
     // A replay as fast as it goes is over before there is anything to hold it against.
     let paced = plan.mode == Mode::Run || options.pace.speed != Speed::Max;
@@ -572,6 +580,7 @@ pub fn launch(
         pools: pools.clone(),
         devices: watched.clone(),
         clock,
+        injected_clock: options.injected_clock.clone(),
         interval: Duration::from_millis(plan.record.interval_ms.into()),
         ask: ask.clone(),
         run,

@@ -44,9 +44,15 @@ pub fn header(plan: &Plan, options: &Options, clock: &Clock, fingerprint: Finger
     }
 }
 
-/// Everything about program and host that can make a run of this plan slower than another. `regions` are the memory of
-/// the lcores, `devices` the ports' by their names.
-pub fn fingerprint(plan: &Plan, eal_argv: &[String], regions: &[Region], devices: &[(String, Port)]) -> Fingerprint {
+/// Everything about program and host that can make a run of this plan slower than another: of the host as the files under
+/// `root` have it. `regions` are the memory of the lcores, `devices` the ports' by their names.
+pub fn fingerprint(
+    plan: &Plan,
+    root: &Path,
+    eal_argv: &[String],
+    regions: &[Region],
+    devices: &[(String, Port)],
+) -> Fingerprint {
     let subject = Subject {
         hot_cpus: plan.lcores.iter().flat_map(|l| l.cpus.iter().copied()).collect(),
         devices: plan
@@ -56,7 +62,7 @@ pub fn fingerprint(plan: &Plan, eal_argv: &[String], regions: &[Region], devices
             .filter_map(|port| Some((port.name.clone(), port.device.clone()?)))
             .collect(),
     };
-    let mut facts = Fingerprint::read(Path::new("/"), &subject);
+    let mut facts = Fingerprint::read(root, &subject);
     facts.insert("tickpath.version", env!("CARGO_PKG_VERSION"));
     facts.insert("tickpath.revision", version::REVISION);
     facts.insert("dpdk.version", version::DPDK);

@@ -343,6 +343,7 @@ pub fn options(captures: BTreeMap<String, Vec<PathBuf>>) -> Options {
         pipeline: Default::default(),
         follow: None,
         host_root: "/".into(),
+        injected_clock: None,
         delays: BTreeMap::new(),
     }
 }

@@ -11,7 +11,7 @@ mod reference;
 mod watch;
 
 pub use device::DeviceClock;
-pub use reference::{Disciplined, KernelRaw, Phc, Reading, Reference};
+pub use reference::{Disciplined, Injected, KernelRaw, Phc, Reading, Reference};
 pub use watch::{Cores, Sources, Watch};
 
 use crate::latency::trace::ClockFit;

@@ -5,7 +5,7 @@
 
 use crate::cpu::rdtsc;
 use crate::sys::time;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The TSC and another clock at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -118,6 +118,36 @@ impl Reference for Phc {
             })
         });
         readable.then_some(reading)
+    }
+}
+
+/// CLOCK_MONOTONIC_RAW as many ppm too fast as a file says at the moment: for tests of the watch.
+#[derive(Debug)]
+pub struct Injected {
+    file: PathBuf,
+    /// CLOCK_MONOTONIC_RAW at the last reading, and how far this clock was ahead of it, in ns.
+    last: Option<(u64, f64)>,
+}
+
+impl Injected {
+    /// One that does as `file` says.
+    pub fn new(file: &Path) -> Injected {
+        Injected { file: file.to_owned(), last: None }
+    }
+}
+
+impl Reference for Injected {
+    fn name(&self) -> &str {
+        "the injected clock"
+    }
+
+    fn read(&mut self) -> Option<Reading> {
+        let ppm: f64 = std::fs::read_to_string(&self.file).ok()?.trim().parse().ok()?;
+        let reading = sandwich(50, time::monotonic_raw_ns);
+        let (before_ns, ahead_ns) = self.last.unwrap_or((reading.ns, 0.0));
+        let ahead_ns = ahead_ns + reading.ns.wrapping_sub(before_ns) as f64 * ppm / 1e6;
+        self.last = Some((reading.ns, ahead_ns));
+        Some(Reading { ns: reading.ns.wrapping_add_signed(ahead_ns as i64), ..reading })
     }
 }
 

@@ -10,13 +10,13 @@
 //! comes one interval late. Slower changes show in a window of thirty readings against the first such window.
 
 use super::Clock;
-use super::reference::{Disciplined, KernelRaw, Phc, Reading, Reference};
+use super::reference::{Disciplined, Injected, KernelRaw, Phc, Reading, Reference};
 use crate::cpu::rdtsc;
 use crate::latency::interval::ClockEvidence;
 use crate::sys::affinity::{self, CpuSet};
 use std::collections::VecDeque;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 /// The watch.
@@ -78,10 +78,11 @@ const VISITED: usize = 16;
 const ROUNDS: usize = 16;
 
 impl Watch {
-    /// A watch over this host's clocks. A helper thread visits `cpus`, at the first check and about every ten minutes:
-    /// only those that no lcore of the path polls on.
-    pub fn host(clock: &Clock, cpus: &CpuSet) -> Watch {
+    /// A watch over this host's clocks, and one that is off as a file says, for tests. A helper thread visits `cpus`, at the
+    /// first check and about every ten minutes: only those that no lcore of the path polls on.
+    pub fn host(clock: &Clock, cpus: &CpuSet, injected: Option<&Path>) -> Watch {
         let mut independent: Vec<Box<dyn Reference>> = Vec::new();
+        independent.extend(injected.map(|file| Box::new(Injected::new(file)) as Box<dyn Reference>));
         independent.extend(Phc::all().into_iter().map(|phc| Box::new(phc) as Box<dyn Reference>));
         independent.push(Box::new(Disciplined::default()));
         let sources = Sources {
@@ -752,7 +753,7 @@ mod tests {
     #[test]
     fn this_host_is_watched_without_harm() {
         let clock = Clock::fit();
-        let mut watch = Watch::host(&clock, &affinity::current().unwrap());
+        let mut watch = Watch::host(&clock, &affinity::current().unwrap(), None);
         let mut said = watch.check();
         for _ in 0..20 {
             std::thread::sleep(std::time::Duration::from_millis(5));
