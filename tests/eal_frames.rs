@@ -1,10 +1,10 @@
 //! Frames and pools on a real EAL: one process, one test.
 
-use tickpath::dpdk::{Burst, Checksum, Eal, Frame, Mempool, Region, Socket, free_burst, sizes};
+use tickpath::dpdk::{Burst, Checksum, Eal, Frame, Lcore, Mempool, Region, Socket, free_burst, lcore, sizes};
 
 fn start() -> Eal {
     let prefix = format!("--file-prefix=tickpath-frames-{}", std::process::id());
-    let args = ["--no-huge", "-m", "256", "--no-pci", "--lcores", "0@0", &prefix].map(String::from);
+    let args = ["--no-huge", "-m", "256", "--no-pci", "--lcores", "0@0,1@0", &prefix].map(String::from);
     Eal::init("tickpath", &args).unwrap()
 }
 
@@ -12,6 +12,7 @@ fn start() -> Eal {
 fn frames_pools_and_regions_keep_their_promises() {
     let eal = start();
     a_pool_runs_dry_and_fills_again(&eal);
+    what_an_lcore_keeps_in_its_cache_is_given_back_when_it_leaves(&eal);
     a_frame_grows_only_into_its_room(&eal);
     what_travels_with_a_frame_comes_back_as_its_own_type(&eal);
     a_shared_frame_is_not_writable(&eal);
@@ -40,6 +41,19 @@ fn a_pool_runs_dry_and_fills_again(eal: &Eal) {
     free_burst(&mut burst);
     assert!(burst.is_empty());
     assert_eq!(pool.in_use(), 0);
+}
+
+fn what_an_lcore_keeps_in_its_cache_is_given_back_when_it_leaves(eal: &Eal) {
+    let pool = Mempool::frames(eal, "cached", 100, 16, 64, Socket::Any).unwrap();
+    let on_lcore = |work: &(dyn Fn() + Sync)| lcore::on(eal, Lcore::new(1), work).unwrap().unwrap();
+    let to_be_had = || std::iter::from_fn(|| pool.alloc()).collect::<Vec<Frame>>().len();
+    on_lcore(&|| drop(pool.alloc()));
+    assert_eq!(pool.in_use(), 0);
+    assert!(to_be_had() < 100, "nobody else gets what is in a cache");
+    pool.flush();
+    assert!(to_be_had() < 100, "nor does another lcore's flush give it back");
+    on_lcore(&|| pool.flush());
+    assert_eq!(to_be_had(), 100);
 }
 
 fn a_frame_grows_only_into_its_room(eal: &Eal) {

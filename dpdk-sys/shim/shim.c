@@ -112,6 +112,14 @@ struct rte_mempool *shim_pool_create(const char *name, uint32_t n, uint32_t cach
 	return pool;
 }
 
+void shim_pool_flush(struct rte_mempool *pool)
+{
+	struct rte_mempool_cache *cache = rte_mempool_default_cache(pool, rte_lcore_id());
+
+	if (cache != NULL)
+		rte_mempool_cache_flush(cache, pool);
+}
+
 int shim_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **out, uint32_t n)
 {
 	return rte_pktmbuf_alloc_bulk(pool, out, n);

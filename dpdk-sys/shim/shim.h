@@ -120,6 +120,8 @@ int shim_log_capture(shim_log_line line); /* rte_openlog_stream over a stream th
 struct rte_mempool *shim_pool_create(const char *name, uint32_t n, uint32_t cache, uint16_t priv, uint16_t room,
 				     int socket);
 
+void shim_pool_flush(struct rte_mempool *pool); /* the calling lcore's cache */
+
 /* mbuf: `n` mbufs or none; 0 or a negative errno */
 int shim_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **out, uint32_t n);
 struct rte_mbuf *shim_mbuf_alloc(struct rte_mempool *pool);

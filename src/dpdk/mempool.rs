@@ -101,6 +101,12 @@ impl Mempool {
         }
     }
 
+    /// Give the frames that the calling lcore's cache keeps back to the pool: for an lcore that is done with it. Not for the path.
+    pub fn flush(&self) {
+        // SAFETY: the pool lives while `self` does; a cache is its lcore's alone, and this is that lcore.
+        unsafe { dpdk_sys::shim_pool_flush(self.raw()) }
+    }
+
     /// Frames that are out. Walks every lcore's cache: not for the path.
     pub fn in_use(&self) -> usize {
         // SAFETY: the pool lives while `self` does.

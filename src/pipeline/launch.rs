@@ -614,7 +614,7 @@ pub fn launch(
         boards: &boards,
         ask: &ask,
         shared: &shared,
-        layout: Layout::new(&eal, &docks, &boards, &shared, links, flags),
+        layout: Layout::new(&eal, &docks, &boards, &shared, links, flags, pools_by_venue(plan, &pools)),
         reloads,
         requested,
         controls,
@@ -1605,6 +1605,16 @@ fn needs(plan: &Plan) -> Needs {
         }
     }
     needs
+}
+
+/// What the stages of each venue get frames from, and give them back to.
+fn pools_by_venue(plan: &Plan, pools: &[Mempool]) -> Vec<Vec<Mempool>> {
+    let of = |venue: &VenuePlan| {
+        let feeds = venue.feed.lines.iter().map(|line| line.pool);
+        let all: BTreeSet<usize> = feeds.chain([venue.orders.pool]).collect();
+        all.into_iter().map(|at| pools[at].clone()).collect()
+    };
+    plan.venues.iter().map(of).collect()
 }
 
 /// What the recorder watches of one lcore.

@@ -8,7 +8,7 @@
 
 use super::plan::{LcorePlan, Link, LinksPlan, Plan, RingPlan, Segment as SegmentPlan, Stage, VenuePlan};
 use crate::dpdk::ring::spsc;
-use crate::dpdk::{DpdkError, Eal, Socket};
+use crate::dpdk::{DpdkError, Eal, Mempool, Socket};
 use crate::latency::board::{Board, Boards};
 use crate::latency::recorder::Gauges;
 use crate::risk::KillReason;
@@ -34,6 +34,8 @@ pub struct Layout<'d, 'm> {
     gauges: Gauges,
     /// By venue: what its segments set when they have drained, by their last stage.
     drained: Vec<Drained>,
+    /// By venue: what its stages get frames from, and give them back to.
+    pools: Vec<Vec<Mempool>>,
     /// Rings made since the start: names are used once, because who watches a ring keeps it.
     made: u32,
 }
@@ -58,7 +60,7 @@ pub enum Restless {
 }
 
 impl<'d, 'm> Layout<'d, 'm> {
-    /// The layout that these docks have; `drained` by venue.
+    /// The layout that these docks have; `drained` and `pools` by venue.
     pub fn new(
         eal: &'d Eal,
         docks: &'d BTreeMap<u32, Dock<'m>>,
@@ -66,8 +68,9 @@ impl<'d, 'm> Layout<'d, 'm> {
         shared: &'d [Arc<Shared>],
         gauges: Gauges,
         drained: Vec<Drained>,
+        pools: Vec<Vec<Mempool>>,
     ) -> Self {
-        Layout { eal, docks, boards, shared, gauges, drained, made: 0 }
+        Layout { eal, docks, boards, shared, gauges, drained, pools, made: 0 }
     }
 
     /// Whether every segment of a venue has drained.
@@ -128,7 +131,10 @@ impl<'d, 'm> Layout<'d, 'm> {
         shared.pause_intake();
         let targets = to.lcores.iter().filter(|lcore| lcore.segments.iter().any(|segment| segment.venue == venue));
         let (mut taken, stuck) = self.take(venue, &targets.map(|lcore| lcore.id).collect::<Vec<_>>());
-        if stuck || shared.failed() || !settle(&mut taken) {
+        let settled = !stuck && !shared.failed() && settle(&mut taken);
+        // The stages were polled here, so this lcore's caches have frames too.
+        self.pools[venue].iter().for_each(Mempool::flush);
+        if !settled {
             for (lcore, placed) in taken {
                 self.place(lcore, placed, wake);
             }
@@ -173,9 +179,13 @@ impl<'d, 'm> Layout<'d, 'm> {
                     targets.contains(lcore) || self.boards[lcore].segments.load().iter().any(|(of, _)| *of == venue);
                 continue;
             };
-            let (mine, others) = std::mem::take(&mut berth.placed).into_iter().partition(|p| p.venue == venue);
+            let (mine, others): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut berth.placed).into_iter().partition(|p| p.venue == venue);
             berth.placed = others;
-            taken.extend(Vec::into_iter(mine).map(|placed| (*lcore, placed)));
+            if !mine.is_empty() {
+                berth.left.extend(self.pools[venue].iter().cloned());
+            }
+            taken.extend(mine.into_iter().map(|placed| (*lcore, placed)));
         }
         (taken, stuck)
     }

@@ -4,6 +4,7 @@
 //! round of a word that nobody writes otherwise, and no system call.
 
 use super::{Idle, Padded, Receiver, Segment};
+use crate::dpdk::Mempool;
 use crate::host::placement::{Span, lines::span};
 use crate::latency::board::Board;
 use std::fmt;
@@ -29,6 +30,8 @@ pub struct Berth<'m> {
     pub receivers: Vec<Receiver>,
     /// What it polls after them, in this order.
     pub placed: Vec<Placed<'m>>,
+    /// Pools whose stages have left: the lcore gives back what its caches of them keep.
+    pub left: Vec<Mempool>,
     /// The lcore has returned: it had nothing to poll, or all of it had drained. It has to be launched again.
     pub asleep: bool,
 }
@@ -62,7 +65,8 @@ impl<'m> Placed<'m> {
 impl<'m> Dock<'m> {
     /// A dock with these receivers and segments, for an lcore that is about to be launched.
     pub fn new(idle: Idle, receivers: Vec<Receiver>, placed: Vec<Placed<'m>>) -> Dock<'m> {
-        Dock { wanted: Padded::default(), berth: Mutex::new(Berth { idle, receivers, placed, asleep: false }) }
+        let berth = Berth { idle, receivers, placed, left: Vec::new(), asleep: false };
+        Dock { wanted: Padded::default(), berth: Mutex::new(berth) }
     }
 
     /// For control: what lies there, taken from the lcore at the end of its round, for as long as the answer lives. Every

@@ -544,6 +544,7 @@ pub fn run(dock: &Dock<'_>, ask: &Ask, board: &LcoreBoard) {
     loop {
         let mut berth = dock.enter();
         berth.asleep = false;
+        berth.left.drain(..).for_each(|pool| pool.flush());
         match catch_unwind(AssertUnwindSafe(|| rounds(dock, &mut berth, &mut round, ask, board))) {
             Ok(Left::Wanted) => {}
             Ok(Left::Ended) => {
