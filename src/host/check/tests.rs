@@ -704,26 +704,53 @@ fn the_documentation_names_every_check_once() {
 
 proptest! {
     // Each case writes some hundred files.
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
-    fn any_content_of_any_file_is_survived(content in prop::collection::vec(any::<u8>(), 0..300), words in "[0-9a-fx,;:N() \n-]{0,40}") {
-        for content in [content.as_slice(), words.as_bytes()] {
+    fn any_content_of_any_file_is_survived(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        words in "[0-9a-fx,;:N() \n-]{0,40}",
+        turn in 0usize..1000,
+    ) {
+        let hostile: [&[u8]; 10] = [
+            &bytes, words.as_bytes(), b"", b"18446744073709551615", b"-9223372036854775808", b"0-8191", b"4294967295-0", b"[", b"1 () R 1",
+            b"=0x,-",
+        ];
+        // The same in every file, then something else in each.
+        for mixed in [false, true] {
             let host = tuned();
-            let mut folders = vec![host.0.path().to_owned()];
-            while let Some(folder) = folders.pop() {
-                for entry in fs::read_dir(folder).unwrap().flatten() {
-                    let kind = entry.file_type().unwrap();
-                    if kind.is_dir() {
-                        folders.push(entry.path());
-                    } else if kind.is_file() {
-                        fs::write(entry.path(), content).unwrap();
-                    }
+            for (at, file) in files(host.path()).iter().enumerate() {
+                let content = hostile[if mixed { (at * 7 + turn) % hostile.len() } else { turn % 2 }];
+                fs::write(file, content).unwrap();
+                // A folder where a file is expected.
+                if mixed && at % 23 == turn % 23 {
+                    fs::remove_file(file).unwrap();
+                    fs::create_dir(file).unwrap();
                 }
             }
             let report = host.look(&subject());
             for finding in &report.findings {
                 prop_assert!(finding.evidence.iter().all(|e| !e.value.chars().any(char::is_control)));
             }
+            prop_assert!(report.to_string().lines().count() > report.findings.len());
+            crate::host::watch::Watch::new(host.path(), subject()).look(1);
+            Subject::host(host.path());
         }
     }
+}
+
+/// Every file under a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
+        }
+    }
+    files.sort_unstable();
+    files
 }
