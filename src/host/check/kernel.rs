@@ -124,7 +124,7 @@ fn machine_check(host: &Host<'_>) -> Look {
             let value = host.line(&path).unwrap_or_default();
             let found = Found::information(format!("corrected machine checks are polled for on {}", named(&polled)))
                 .read(&path, value)
-                .now(format!("echo 0 | sudo tee /{path}"))
+                .now(format!("echo 0 | sudo tee /{path}   # the interval is every CPU's"))
                 .boot(format!("mce=ignore_ce   # or {}", tmpfile(&format!("/{path}"), "0")));
             Ok(vec![found])
         }

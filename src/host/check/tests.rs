@@ -619,6 +619,10 @@ fn as_the_kernel_shows(host: &Tree) {
             host.file(&format!("proc/irq/{irq}/effective_affinity_list"), allowed.split([',', '-']).next().unwrap());
         }
     }
+    if text(&format!("{CPU}/cpu10/online")) == "0\n" {
+        host.file(&format!("{CPU}/online"), "0-9,11-15\n");
+        host.file(&format!("{CPU}/cpu2/topology/thread_siblings_list"), "2\n");
+    }
     let pages = "sys/devices/system/node/node0/hugepages/hugepages-2048kB";
     host.file(&format!("{pages}/free_hugepages"), text(&format!("{pages}/nr_hugepages")));
 }
@@ -653,7 +657,12 @@ fn what_the_script_of_a_plan_has_set_is_found_to_be_right() {
         let pages = "sys/devices/system/node/node0/hugepages/hugepages-2048kB";
         t.file(&format!("{pages}/nr_hugepages"), "16\n").file(&format!("{pages}/free_hugepages"), "16\n");
     });
-    let faults: Vec<&Fault> = FAULTS.iter().filter(|fault| settled.contains(&fault.0)).chain([&few_pages]).collect();
+    let sibling: Fault = ("cpu.siblings", Warning, |t| {
+        t.file(&format!("{CPU}/cpu2/topology/thread_siblings_list"), "2,10\n")
+            .file(&format!("{CPU}/cpu10/online"), "1\n");
+    });
+    let faults = FAULTS.iter().filter(|fault| settled.contains(&fault.0)).chain([&few_pages, &sibling]);
+    let faults: Vec<&Fault> = faults.collect();
     assert!(settled.iter().all(|id| faults.iter().any(|fault| fault.0 == *id)));
     let untuned = tuned();
     for (id, _, harm) in faults {
