@@ -45,6 +45,8 @@ fn in_a_child(test: &str, claimed: Option<u32>) -> bool {
         return false;
     }
     let mut child = common::again(test);
+    // With one arena of the C library for all threads no lcore has a heap of its own.
+    child.env_remove("MALLOC_ARENA_MAX").env_remove("GLIBC_TUNABLES");
     child.env(CLAIMED, claimed.map_or(String::new(), |node| node.to_string()));
     let output = replay::finish(child);
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
@@ -103,7 +105,10 @@ fn memory_of_an_lcore_on_another_node_is_named_and_nothing_else_is() {
     }
     let wrong = report.findings.iter().filter(|finding| finding.id == "placement.node");
     let named: Vec<&str> = wrong.map(|finding| finding.found.split(':').next().unwrap()).collect();
-    assert_eq!(named, ["arena arena-2", "state lcore 2", "stack lcore 2", "heap lcore 2"]);
+    // On a host of several nodes what all lcores share may lie elsewhere too.
+    let common = |name: &&str| ["library", "text", "rodata", "data"].contains(&name.split(' ').next().unwrap());
+    let own: Vec<&str> = named.iter().copied().filter(|name| !common(name) && *name != "state shared").collect();
+    assert_eq!(own, ["arena arena-2", "state lcore 2", "stack lcore 2", "heap lcore 2"], "{named:?}");
     let arena = report.regions.iter().find(|region| region.name == "arena-2").unwrap();
     assert_eq!(arena.wanted_nodes, [nowhere]);
     assert!(arena.misplaced_pages > 0 && !arena.nodes.contains_key(&nowhere));
@@ -148,6 +153,7 @@ fn a_running_instance_is_asked_from_outside() {
     file["placement"] = json!("strict");
     let pipeline = write_json(folder.path(), "pipeline.json", &file);
     let mut command = tickpath();
+    command.env_remove("MALLOC_ARENA_MAX").env_remove("GLIBC_TUNABLES");
     command.args(["run", "--metrics", "off"]).arg(&pipeline).arg("--").args(replay::eal());
     command.args(["--vdev=net_null0", "--vdev=net_null1"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
