@@ -7,7 +7,8 @@
 //!
 //! Each clock is followed alone. An interval that is off by more than the readings' own uncertainty and 50 ppm is held
 //! until the next: if that one is off at the same rate, the rate changed; if not, there was a step. A warning of a step so
-//! comes one interval late. Slower changes show in a window of thirty readings against the first such window.
+//! comes one interval late. Slower changes show in a window of thirty readings against the first such window. An independent
+//! clock counts for nothing, and nothing is said by it, until it has run evenly and at about the rate of time for some readings.
 
 use super::Clock;
 use super::reference::{Disciplined, Injected, KernelRaw, Phc, Reading, Reference};
@@ -65,6 +66,12 @@ const VERIFIED_PPM: f64 = 50.0;
 const UNLEARNED_PPM: f64 = 600.0;
 /// A first window teaches a rate when it is known that well.
 const LEARNED_PPM: f64 = 10.0;
+/// Readings in which an independent clock shows that it is one.
+const TRIAL: usize = 8;
+/// A clock whose second is further from ours counts something else: PTP hardware is steered by less.
+const IMPLAUSIBLE_PPM: f64 = 10_000.0;
+/// A reading of a clock on trial that is less certain tells too little of it.
+const TRIAL_NS: f64 = 1e5;
 /// Readings in a window.
 const WINDOW: usize = 30;
 /// What a reading may be off besides its sandwich.
@@ -96,7 +103,8 @@ impl Watch {
 
     /// A watch over `sources`, of a TSC whose rate was fitted as `hz` with an error of `error_ppm`.
     pub fn new(hz: f64, error_ppm: f64, sources: Sources) -> Watch {
-        let tracker = |reference| Tracker::new(reference, hz, UNLEARNED_PPM);
+        let tracker =
+            |reference| Tracker { trial: Some(Trial::default()), ..Tracker::new(reference, hz, UNLEARNED_PPM) };
         Watch {
             hz,
             error_ppm,
@@ -268,6 +276,16 @@ struct Tracker {
     /// Readings since then, the latest last.
     window: VecDeque<Reading>,
     held: Option<Held>,
+    /// What it has shown so far; `None` once it is believed.
+    trial: Option<Trial>,
+}
+
+/// Readings of a clock that is not believed yet.
+#[derive(Default)]
+struct Trial {
+    readings: Vec<Reading>,
+    /// It has been said that it is not used.
+    told: bool,
 }
 
 /// An interval that was off, until the next one tells whether it was a step.
@@ -282,7 +300,7 @@ struct Held {
 impl Tracker {
     fn new(reference: Box<dyn Reference>, nominal_hz: f64, nominal_ppm: f64) -> Tracker {
         let window = VecDeque::with_capacity(WINDOW + 1);
-        Tracker { reference, nominal_hz, nominal_ppm, learned: None, first: None, window, held: None }
+        Tracker { reference, nominal_hz, nominal_ppm, learned: None, first: None, window, held: None, trial: None }
     }
 
     fn name(&self) -> &str {
@@ -296,6 +314,10 @@ impl Tracker {
             self.held = None;
             return None;
         };
+        if self.trial.is_some() {
+            self.try_out(now);
+            return None;
+        }
         let Some(last) = self.window.back().copied().filter(|last| last.epoch == now.epoch) else {
             self.held = None;
             self.begin(now);
@@ -330,6 +352,53 @@ impl Tracker {
             self.window.pop_front();
         }
         step.or_else(|| self.drift())
+    }
+
+    /// One more reading of a clock on trial. When there are enough it is believed if they lie on one line, whose slope is about that
+    /// of time; if not, the trial begins anew.
+    fn try_out(&mut self, now: Reading) {
+        let Some(mut trial) = self.trial.take() else { return };
+        if self.ns(now.width) / 2.0 > TRIAL_NS {
+            self.trial = Some(trial);
+            return;
+        }
+        if trial.readings.last().is_some_and(|last| last.epoch != now.epoch) {
+            trial.readings.clear();
+        }
+        trial.readings.push(now);
+        if trial.readings.len() < TRIAL {
+            self.trial = Some(trial);
+            return;
+        }
+        let first = trial.readings[0];
+        match self.rate(&first, &now).filter(|(hz, _)| (hz / self.nominal_hz - 1.0).abs() * 1e6 < IMPLAUSIBLE_PPM) {
+            Some((hz, _)) if self.is_even(&trial.readings, hz) => {
+                self.nominal_hz = hz;
+                self.begin(now);
+                self.first = Some(first);
+            }
+            _ => {
+                if !trial.told {
+                    log::warn!(
+                        "{} does not run evenly at the rate of time: it is not used to check the TSC",
+                        self.name()
+                    );
+                }
+                self.trial = Some(Trial { readings: vec![now], told: true });
+            }
+        }
+    }
+
+    /// Whether none of the readings is further from the line through the first at `hz` than they may be wrong, and the rate may move in
+    /// an interval.
+    fn is_even(&self, readings: &[Reading], hz: f64) -> bool {
+        let first = &readings[0];
+        let line = |now: &Reading| now.tsc.wrapping_sub(first.tsc) as i64 as f64 * 1e9 / hz;
+        let interval = line(&readings[readings.len() - 1]) / (readings.len() - 1) as f64;
+        readings.iter().all(|now| {
+            let ns = now.ns.wrapping_sub(first.ns) as i64 as f64;
+            (line(now) - ns).abs() <= self.noise(first) + self.noise(now) + interval * RATE_PPM / 1e6
+        })
     }
 
     /// The interval that ends `now` is off.
@@ -651,6 +720,29 @@ mod tests {
         let found = against(|t| t.min(60.0) * HZ, true_ns, 100);
         let still = found.iter().filter(|(_, text)| text.contains("the TSC stands still while phc goes on"));
         assert!(still.count() > 30, "{found:?}");
+    }
+
+    #[test]
+    fn a_device_that_counts_something_else_than_time_alarms_nobody() {
+        // Twice as fast; by 2 ms too much or too little; in jumps of some seconds, as of registers that are read half old.
+        let staggering = |t: f64| t * 1e9 + if (t as u64).is_multiple_of(2) { 2e6 } else { 0.0 };
+        let jumping = |t: f64| (t / 4.0).floor() * 4e9 + (t % 4.0) * 1e8;
+        let bad: [fn(f64) -> f64; 3] = [|t| t * 2e9, staggering, jumping];
+        for bad in bad {
+            let kernel = Fake::boxed("kernel", true_ticks, true_ns);
+            let mut watch = watch(&host(), kernel, Some(Fake::boxed("phc", true_ticks, bad)));
+            assert_eq!(warnings(&mut watch, 200), []);
+            assert_eq!(watch.check().independent, None);
+        }
+    }
+
+    #[test]
+    fn a_device_that_comes_to_its_senses_is_believed() {
+        let wild = |t: f64| if t < 60.0 { t * t * 1e8 } else { t * 1e9 };
+        let kernel = Fake::boxed("kernel", true_ticks, true_ns);
+        let mut watch = watch(&host(), kernel, Some(Fake::boxed("phc", true_ticks, wild)));
+        assert_eq!(warnings(&mut watch, 120), []);
+        assert_eq!(watch.check().independent.as_deref(), Some("phc"));
     }
 
     #[test]
