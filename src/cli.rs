@@ -4,6 +4,7 @@ use crate::control::Command as ControlCommand;
 use crate::exchange::{LineHarm, Odds, RerequestLies, Start, harm};
 use crate::latency::hop::Hop;
 use crate::latency::snapshot::DEFAULT_ADDRESS;
+use crate::pingpong::PAYLOAD_BYTES;
 use crate::pipeline::file::Listen;
 use crate::port::capture::Speed;
 use clap::{Args, Parser, Subcommand};
@@ -37,6 +38,8 @@ pub enum Command {
     Synth(SynthArgs),
     /// Be an exchange to trade against: feed, re-requests, snapshots and order entry on kernel sockets, until SIGINT or SIGTERM
     Exchange(Box<ExchangeArgs>),
+    /// Play ping-pong over a wire, check every payload, and print how long half a round trip takes
+    Pingpong(PingpongArgs),
     /// Say what traces hold: each hop against its budget, over the run, and the slowest orders
     Report(ReportArgs),
     /// Watch a running instance in the terminal
@@ -254,6 +257,43 @@ pub struct ReportArgs {
     /// Write every record here as Parquet; needs a program built with the feature parquet
     #[arg(long, value_name = "FILE")]
     pub parquet: Option<PathBuf>,
+}
+
+/// What a port alone is to `tickpath pingpong`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PingpongRole {
+    /// Its wire leads back to itself, as net_ring's does: a frame crosses it once.
+    Loop,
+    /// The end that sends first; another program is the other.
+    Ping,
+    /// The end that answers, until SIGINT or SIGTERM.
+    Pong,
+}
+
+/// `tickpath pingpong`.
+#[derive(Args, Clone, Debug)]
+pub struct PingpongArgs {
+    /// EAL's name of a port, such as 0000:3b:00.0 or net_ring0; twice for both ends of a wire, ping first
+    #[arg(long, required = true, value_name = "PORT")]
+    pub port: Vec<String>,
+    /// What a port alone is; unless given, a loop
+    #[arg(long, value_enum)]
+    pub role: Option<PingpongRole>,
+    /// Round trips
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    pub count: u64,
+    /// Round trips before those that count
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    pub warmup: u64,
+    /// Bytes of payload behind 42 bytes of headers; both ends take the same
+    #[arg(long, default_value_t = 64, value_parser = parse_payload, value_name = "N")]
+    pub bytes: usize,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Arguments for EAL
+    #[command(flatten)]
+    pub eal: EalOptions,
 }
 
 /// Protocols that `tickpath synth` speaks.
@@ -571,6 +611,11 @@ fn parse_command(text: &str) -> Result<ControlCommand, String> {
         let known: Vec<&str> = ControlCommand::ALL.iter().map(|command| command.name()).collect();
         format!("expected {}", known.join(", "))
     })
+}
+
+fn parse_payload(text: &str) -> Result<usize, String> {
+    let (least, most) = (PAYLOAD_BYTES.start(), PAYLOAD_BYTES.end());
+    text.parse().ok().filter(|n| PAYLOAD_BYTES.contains(n)).ok_or_else(|| format!("expected {least} to {most}"))
 }
 
 fn parse_reload(text: &str) -> Result<(u64, PathBuf), String> {

@@ -41,6 +41,8 @@ pub mod control;
 #[allow(unsafe_code)]
 pub mod dpdk;
 pub mod latency;
+#[cfg(feature = "dpdk")]
+pub mod pingpong;
 pub mod port;
 #[cfg(feature = "dpdk")]
 pub mod program;

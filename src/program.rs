@@ -103,6 +103,7 @@ impl Program {
             Command::Schema(args) => cmd::schema::execute(args, self),
             Command::Synth(args) => cmd::synth::execute(args, self),
             Command::Exchange(args) => cmd::exchange::execute(*args),
+            Command::Pingpong(args) => cmd::pingpong::execute(args),
             Command::Report(args) => cmd::report::execute(args),
             Command::Top(args) => cmd::top::execute(args),
             Command::Ctl(args) => cmd::ctl::execute(args),

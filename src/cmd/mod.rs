@@ -4,6 +4,7 @@ pub mod check;
 pub mod ctl;
 pub mod exchange;
 mod output;
+pub mod pingpong;
 pub mod plan;
 pub mod replay;
 pub mod report;

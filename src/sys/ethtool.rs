@@ -15,17 +15,20 @@ pub struct LinkSettings {
     pub can_stamp: Option<bool>,
     /// It stamps packets it receives.
     pub stamps: Option<bool>,
+    /// Which firmware receives and which transmits, where a card tells its data paths apart (Solarflare).
+    pub firmware: Option<(u32, u32)>,
 }
 
 impl LinkSettings {
     /// What the driver of `interface` says now.
     pub fn read(interface: &str) -> LinkSettings {
         let Ok(socket) = UdpSocket::bind(("127.0.0.1", 0)) else { return LinkSettings::default() };
-        // struct ethtool_ringparam, ethtool_coalesce, ethtool_ts_info of linux/ethtool.h, in words.
+        // struct ethtool_ringparam, ethtool_coalesce, ethtool_ts_info and ethtool_drvinfo of linux/ethtool.h, in words.
         let ring: Option<[u32; 9]> = ethtool(&socket, interface, ETHTOOL_GRINGPARAM).ok();
         let coalesce: Option<[u32; 23]> = ethtool(&socket, interface, ETHTOOL_GCOALESCE).ok();
         let stamping: Option<[u32; 11]> = ethtool(&socket, interface, ETHTOOL_GET_TS_INFO).ok();
         // struct hwtstamp_config of linux/net_tstamp.h: flags, tx_type, rx_filter.
+        let driver: Option<[u32; 49]> = ethtool(&socket, interface, ETHTOOL_GDRVINFO).ok();
         let mut config = [0u32; 3];
         let asked = request(&socket, interface, SIOCGHWTSTAMP, &mut config);
         LinkSettings {
@@ -33,10 +36,23 @@ impl LinkSettings {
             rx_coalescing: coalesce.map(|coalesce| (coalesce[1], coalesce[10] != 0)),
             can_stamp: stamping.map(|info| info[7] & 1 << HWTSTAMP_FILTER_ALL != 0),
             stamps: asked.ok().map(|()| config[2] != 0),
+            // Behind the command and two names of 32 bytes.
+            firmware: driver.and_then(|words| data_paths(bytemuck::cast_slice(&words[17..25]))),
         }
     }
 }
 
+/// `8.2.2.1006 rx1 tx1`: what the driver sfc appends to the version of a card's firmware, in hexadecimal.
+fn data_paths(version: &[u8]) -> Option<(u32, u32)> {
+    let text = std::str::from_utf8(version).ok()?.trim_end_matches('\0');
+    let path = |name: &str| {
+        let word = text.split_whitespace().find_map(|word| word.strip_prefix(name))?;
+        u32::from_str_radix(word, 16).ok()
+    };
+    Some((path("rx")?, path("tx")?))
+}
+
+const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GCOALESCE: u32 = 0x0e;
 const ETHTOOL_GRINGPARAM: u32 = 0x10;
 const ETHTOOL_GET_TS_INFO: u32 = 0x41;
@@ -80,6 +96,15 @@ mod tests {
     fn an_interface_that_is_not_there_tells_nothing() {
         for name in ["", "tickpath-none", "a-name-that-is-too-long-for-it"] {
             assert_eq!(LinkSettings::read(name), LinkSettings::default());
+        }
+    }
+
+    #[test]
+    fn data_paths_are_told_by_the_end_of_a_version() {
+        assert_eq!(data_paths(b"8.2.2.1006 rx1 tx1\0\0\0\0"), Some((1, 1)));
+        assert_eq!(data_paths(b"7.6.9.1004 rx0 tx3c\0"), Some((0, 0x3c)));
+        for other in [&b"22.31.1014 (MT_0000000010)\0"[..], b"\0\0", b"rx1", b"8.2 rx1 txn"] {
+            assert_eq!(data_paths(other), None);
         }
     }
 

@@ -53,6 +53,8 @@ enum {
 	FIFO_BYTES = 8192,
 	FIFO_HEADER = 8,
 	FIFO_UNIT = 64,
+	/* Slots of an event queue that the library keeps. */
+	RESERVED = 8,
 	POISON = 0xa5,
 	RELEASED = 0xdd,
 	BLOCK = EF_VI_NIC_PAGE_SIZE,
@@ -221,7 +223,8 @@ struct efvi_double_queue {
 	uint32_t stamps_count, stamps_next, stamps_size;
 	uint8_t *own, *shown;
 	struct superbuf *superbufs;
-	uint32_t superbuf;
+	/* The one being filled, how many there are, and how many packets each holds. */
+	uint32_t superbuf, superbufs_count, superbuf_packets;
 };
 
 struct domain {
@@ -887,19 +890,18 @@ static bool receive_posted(struct efvi_double_queue *q, const struct frame *f)
 
 static uint8_t *packet_at(const struct efvi_double_queue *q, uint8_t *map, uint32_t id)
 {
-	return map + ((size_t)(id >> 16) * q->interface->set.superbuf_packets + (id & 0xffff)) * STRIDE;
+	return map + ((size_t)(id >> 16) * q->superbuf_packets + (id & 0xffff)) * STRIDE;
 }
 
 /* Into the card's own memory. */
 static bool receive_own(struct efvi_double_queue *q, const struct frame *f)
 {
-	uint32_t packets = (uint32_t)q->interface->set.superbuf_packets, count = (uint32_t)q->interface->set.superbufs;
-	for (uint32_t tried = 0; q->superbufs[q->superbuf].filled == packets; tried++) {
-		if (tried == count) {
+	for (uint32_t tried = 0; q->superbufs[q->superbuf].filled == q->superbuf_packets; tried++) {
+		if (tried == q->superbufs_count) {
 			q->interface->n.no_descriptor += q->interface->set.drop;
 			return q->interface->set.drop;
 		}
-		q->superbuf = (q->superbuf + 1) % count;
+		q->superbuf = (q->superbuf + 1) % q->superbufs_count;
 	}
 	struct superbuf *s = &q->superbufs[q->superbuf];
 	uint32_t id = q->superbuf << 16 | s->filled;
@@ -1051,8 +1053,7 @@ int ef_vi_receive_get_timestamp_with_sync_flags(ef_vi *vi, const void *pkt, ef_t
 /* A packet that the program holds. */
 static struct superbuf *given(struct efvi_double_queue *q, uint32_t id, const char *call)
 {
-	if (!q->superbufs || id >> 16 >= q->interface->set.superbufs ||
-	    (id & 0xffff) >= q->interface->set.superbuf_packets)
+	if (!q->superbufs || id >> 16 >= q->superbufs_count || (id & 0xffff) >= q->superbuf_packets)
 		die("%s: there is no packet %#x", call, id);
 	struct superbuf *s = &q->superbufs[id >> 16];
 	if (s->state[id & 0xffff] != GIVEN)
@@ -1081,13 +1082,12 @@ void efct_vi_rxpkt_release(struct ef_vi *vi, uint32_t pkt_id)
 {
 	struct efvi_double_queue *q = enter(vi, "efct_vi_rxpkt_release");
 	struct superbuf *s = given(q, pkt_id, "efct_vi_rxpkt_release");
-	uint32_t packets = (uint32_t)q->interface->set.superbuf_packets;
 	s->state[pkt_id & 0xffff] = DONE;
 	memset(packet_at(q, q->own, pkt_id), RELEASED, STRIDE);
 	/* A buffer goes back to the card as a whole. */
-	if (++s->done == packets) {
+	if (++s->done == q->superbuf_packets) {
 		s->filled = s->done = 0;
-		memset(s->state, FREE, packets);
+		memset(s->state, FREE, q->superbuf_packets);
 	}
 	leave(q, 0);
 }
@@ -1787,8 +1787,9 @@ static int ring(int asked, int usual, int most)
 
 static void own_memory(struct efvi_double_queue *q)
 {
-	size_t count = q->interface->set.superbufs, packets = q->interface->set.superbuf_packets;
-	size_t bytes = count * packets * STRIDE;
+	q->superbufs_count = (uint32_t)q->interface->set.superbufs;
+	q->superbuf_packets = (uint32_t)q->interface->set.superbuf_packets;
+	size_t count = q->superbufs_count, packets = q->superbuf_packets, bytes = count * packets * STRIDE;
 	int fd = memfd_create("superbufs", MFD_CLOEXEC);
 	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
 		die("no memory of the card's own: %s", strerror(errno));
@@ -1832,7 +1833,9 @@ int ef_vi_alloc_from_pd(ef_vi *vi, ef_driver_handle vi_dh, struct ef_pd *pd, ef_
 	check_handle(pd_dh, "ef_vi_alloc_from_pd");
 	struct interface *i = domain_of(pd, "ef_vi_alloc_from_pd")->interface;
 	int rx = ring(rxq_capacity, 512, 4096), tx = ring(txq_capacity, 512, 2048);
-	int ev = ring(evq_capacity < 0 ? rx + tx : evq_capacity, 0, 32768);
+	/* By default every descriptor has room for its events: a stamped send takes three. */
+	int usual = rx + tx * (flags & EF_VI_TX_TIMESTAMPS ? 3 : 1);
+	int ev = ring(RESERVED + (evq_capacity < 0 ? usual : evq_capacity), 0, 32768) - RESERVED;
 	/* One event queue for several VIs is not modelled. */
 	int rc = evq_opt ? -EOPNOTSUPP : rx < 0 || tx < 0 || ev <= 0 ? -EINVAL : check_flags(i, flags);
 	unsigned at = 0;
@@ -1862,7 +1865,7 @@ int ef_vi_alloc_from_pd(ef_vi *vi, ef_driver_handle vi_dh, struct ef_pd *pd, ef_
 		      EF_VI_DISCARD_RX_ETH_LEN_ERR;
 	if (i->efct && rx) {
 		own_memory(q);
-		q->events_size += (uint32_t)(i->set.superbufs * i->set.superbuf_packets);
+		q->events_size += q->superbufs_count * q->superbuf_packets;
 	}
 	q->events = take(q->events_size, sizeof *q->events);
 	memset(vi, 0, sizeof *vi);
@@ -1922,8 +1925,8 @@ int ef_vi_free(ef_vi *vi, ef_driver_handle nic)
 	q->interface->n.lost += q->arrivals.count;
 	fifo_clear(&q->arrivals);
 	if (q->superbufs) {
-		size_t bytes = q->interface->set.superbufs * q->interface->set.superbuf_packets * STRIDE;
-		for (size_t k = 0; k < q->interface->set.superbufs; k++)
+		size_t bytes = (size_t)q->superbufs_count * q->superbuf_packets * STRIDE;
+		for (size_t k = 0; k < q->superbufs_count; k++)
 			free(q->superbufs[k].state);
 		munmap(q->own, bytes);
 		munmap(q->shown, bytes);
@@ -2248,7 +2251,7 @@ int efvi_double_counters(const char *name, struct efvi_double_counters *out)
 			out->waiting += q->arrivals.count;
 			out->rx_held += q->rx_posted - q->rx_filled;
 			out->tx_held += q->tx_posted - q->tx_raised;
-			for (size_t s = 0; q->superbufs && s < i->set.superbufs; s++)
+			for (size_t s = 0; q->superbufs && s < q->superbufs_count; s++)
 				out->unreleased += q->superbufs[s].filled - q->superbufs[s].done;
 		}
 	}

@@ -203,7 +203,7 @@ static void an_interface_says_what_it_can_do(void)
 	CHECK(ef_vi_capabilities_get(p.dh, 3, EF_VI_CAP_RX_FW_VARIANT, &value) == 0 && value == 1);
 	CHECK(ef_vi_get_mac(&p.vi, p.dh, mac) == 0 && memcmp(mac, "\2\0\0\0\0\1", 6) == 0);
 	CHECK(strcmp(ef_pd_interface_name(&p.pd), "a") == 0);
-	CHECK(ef_eventq_capacity(&p.vi) == 1024);
+	CHECK(ef_eventq_capacity(&p.vi) == 2048 - 8);
 	close_port(&p);
 	CHECK(try_open(&p, "a", EF_VI_TX_CTPIO) == -EOPNOTSUPP);
 	CHECK(ef_vi_alloc_from_pd(&p.vi, p.dh, &p.pd, p.dh, -1, -1, -1, NULL, -1,
@@ -618,10 +618,13 @@ static void an_event_queue_that_is_not_polled_overflows(void)
 	struct port p;
 	ef_event evs[4];
 	fresh(ONE);
-	open_port(&p, "a", EF_VI_TX_TIMESTAMPS);
+	open_port(&p, "a", 0);
+	CHECK(ef_vi_free(&p.vi, p.dh) == 0);
+	CHECK(ef_vi_alloc_from_pd(&p.vi, p.dh, &p.pd, p.dh, 500, 0, 512, NULL, -1, EF_VI_TX_TIMESTAMPS) == 0);
+	CHECK(ef_eventq_capacity(&p.vi) == 504);
 	size_t len = frame(at(&p, FIRST_TX), 1, 20);
-	/* Three slots each; 1024 hold 341 of them. */
-	for (int k = 0; k < 342; k++)
+	/* Three slots each: there is room for 168. */
+	for (int k = 0; k < 169; k++)
 		CHECK(ef_vi_transmit(&p.vi, dma(&p, FIRST_TX), (int)len, k) == 0);
 	for (int k = 0; k < 2; k++)
 		CHECK(poll(&p, evs, 4) == 1 && EF_EVENT_TYPE(evs[0]) == EF_EVENT_TYPE_OFLOW);

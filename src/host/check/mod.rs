@@ -22,6 +22,7 @@ mod ports;
 mod power;
 mod rights;
 mod script;
+mod solarflare;
 mod tasks;
 #[cfg(test)]
 pub(in crate::host) mod tests;
@@ -88,9 +89,9 @@ pub struct Venue {
 pub struct Port {
     /// Its name.
     pub name: String,
-    /// EAL's name of the device: a PCI address or a vdev.
+    /// EAL's name of the device: a PCI address or a vdev; of a port on ef_vi its interface.
     pub device: String,
-    /// Network interface of the kernel, where the kernel keeps the port (net_af_packet, net_af_xdp).
+    /// Network interface of the kernel, where the kernel keeps the port (net_af_packet, net_af_xdp, ef_vi).
     pub interface: Option<String>,
     /// CPUs that poll it, ascending.
     pub cpus: Vec<u32>,
@@ -294,7 +295,7 @@ pub fn ids() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 fn all() -> impl Iterator<Item = &'static Check> {
-    let groups: [&[Check]; 11] = [
+    let groups: [&[Check]; 12] = [
         cpus::CHECKS,
         tasks::CHECKS,
         power::CHECKS,
@@ -304,6 +305,7 @@ fn all() -> impl Iterator<Item = &'static Check> {
         clock::CHECKS,
         nics::CHECKS,
         ports::CHECKS,
+        solarflare::CHECKS,
         rights::CHECKS,
         tuned::CHECKS,
     ];

@@ -1,7 +1,9 @@
-//! Ports that the kernel keeps (net_af_packet, net_af_xdp): ring, coalescing, hardware stamps.
+//! Ports that the kernel keeps (net_af_packet, net_af_xdp, ef_vi): the interface, and but for ef_vi its ring, coalescing and
+//! hardware stamps.
 
 use super::host::Host;
-use super::{About, Again, Check, Found, Look};
+use super::solarflare::is_on_efvi;
+use super::{About, Again, Check, Found, Look, Port};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -40,10 +42,18 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Kernel-owned ports: name and interface.
+/// Ports with an interface of the kernel's: name and interface.
 fn kept<'a>(host: &Host<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let ports = host.subject.ports.iter();
-    ports.filter_map(|port| Some((port.name.as_str(), port.interface.as_deref().filter(|name| !name.contains('/'))?)))
+    host.subject.ports.iter().filter_map(named)
+}
+
+/// Those whose packets come by way of the kernel.
+fn received<'a>(host: &Host<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    host.subject.ports.iter().filter(|port| !is_on_efvi(port)).filter_map(named)
+}
+
+fn named(port: &Port) -> Option<(&str, &str)> {
+    Some((port.name.as_str(), port.interface.as_deref().filter(|name| !name.contains('/'))?))
 }
 
 fn interface(host: &Host<'_>) -> Look {
@@ -79,7 +89,7 @@ fn interface(host: &Host<'_>) -> Look {
 }
 
 fn ring(host: &Host<'_>) -> Look {
-    let found = kept(host).filter_map(|(port, name)| {
+    let found = received(host).filter_map(|(port, name)| {
         let (now, most) = (host.sensors.link)(name).rx_ring?;
         (now < most).then(|| {
             Found::information(format!("port {port}: a receive ring of {now}, and {name} can have {most}"))
@@ -95,7 +105,7 @@ fn ring(host: &Host<'_>) -> Look {
 }
 
 fn coalescing(host: &Host<'_>) -> Look {
-    let found = kept(host).filter_map(|(port, name)| {
+    let found = received(host).filter_map(|(port, name)| {
         let (us, adaptive) = (host.sensors.link)(name).rx_coalescing?;
         (us > 0 || adaptive).then(|| {
             let how = if adaptive { "as long as it sees fit".into() } else { format!("{us} µs") };
@@ -113,7 +123,7 @@ fn coalescing(host: &Host<'_>) -> Look {
 }
 
 fn stamps(host: &Host<'_>) -> Look {
-    let found = kept(host).filter_map(|(port, name)| {
+    let found = received(host).filter_map(|(port, name)| {
         let link = (host.sensors.link)(name);
         (link.can_stamp? && !link.stamps?).then(|| {
             Found::information(format!("port {port}: {name} could stamp what it receives, and does not"))

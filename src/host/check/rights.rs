@@ -1,6 +1,7 @@
 //! What this process may do, where it is about to become the path: locked memory and capabilities.
 
 use super::host::Host;
+use super::solarflare::is_on_efvi;
 use super::{About, Again, Check, Found, Look, nics};
 use crate::host::files;
 
@@ -75,7 +76,8 @@ fn memlock(host: &Host<'_>) -> Look {
 }
 
 fn capabilities(host: &Host<'_>) -> Look {
-    let ports = host.subject.ports.iter().filter(|port| port.interface.is_some() || nics::bifurcated(host, port));
+    let sockets = |port: &super::Port| port.interface.is_some() && !is_on_efvi(port);
+    let ports = host.subject.ports.iter().filter(|port| sockets(port) || nics::bifurcated(host, port));
     let kept: Vec<&super::Port> = ports.collect();
     if !host.subject.starting || kept.is_empty() {
         return Ok(Vec::new());

@@ -71,6 +71,7 @@ const TUNED_LINKS: Sensors = Sensors {
         rx_coalescing: Some((0, false)),
         can_stamp: Some(true),
         stamps: Some(true),
+        firmware: None,
     },
 };
 
@@ -361,9 +362,27 @@ fn settings_of_an_interface_are_judged() {
 }
 
 #[test]
+fn ports_on_ef_vi_need_their_device_and_are_told_of_their_firmware() {
+    let host = tuned();
+    let mut on_efvi = subject();
+    on_efvi.ports[1] = Port { device: "eth9".into(), interface: Some("eth9".into()), ..on_efvi.ports[1].clone() };
+    let look = |link| told(&check(host.path(), Sensors { link }, &on_efvi));
+    let quick = |_: &str| LinkSettings { firmware: Some((1, 1)), ..LinkSettings::default() };
+    assert_eq!(look(quick), [("efvi.device", Error)]);
+    host.file("dev/sfc_char", "");
+    assert_eq!(look(quick), []);
+    let full = |_: &str| LinkSettings { firmware: Some((0, 1)), ..LinkSettings::default() };
+    assert_eq!(look(full), [("efvi.firmware", Information)]);
+    // What the kernel would do with its packets, and may do for this process, is of no concern.
+    host.file("proc/self/status", "CapEff:\t0000000000000000\n");
+    assert_eq!(look(|_| LinkSettings { rx_ring: Some((512, 4096)), ..LinkSettings::default() }), []);
+}
+
+#[test]
 fn every_check_has_a_fault_that_shows_it() {
     let shown: BTreeSet<&str> = FAULTS.iter().map(|fault| fault.0).collect();
-    let elsewhere = BTreeSet::from(["port.ring", "port.coalescing", "port.stamps", "nic.sfc_char"]);
+    let elsewhere =
+        BTreeSet::from(["port.ring", "port.coalescing", "port.stamps", "nic.sfc_char", "efvi.device", "efvi.firmware"]);
     let all: BTreeSet<&str> = ids().map(|(id, _)| id).collect();
     assert_eq!(&shown | &elsewhere, all);
 }

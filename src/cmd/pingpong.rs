@@ -1,0 +1,198 @@
+//! `tickpath pingpong`: half round trips of a bare driver, every payload checked.
+
+use super::{Failure, print};
+use crate::cli::{PingpongArgs, PingpongRole};
+use crate::dpdk::ethdev::{PortConfig, RxConfig};
+use crate::dpdk::{DpdkError, Eal, Mempool, Port, RxQueue, TxQueue, lcore};
+use crate::latency::clock::Clock;
+use crate::pingpong::{Ball, Broken, Rounds, Tally, Way, Wire, ping, pong};
+use crate::sys::signals;
+use crate::wire::igmp;
+use serde::Serialize;
+use std::fmt;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Frames of each end: both rings full, and some on their way.
+const FRAMES: u32 = 2047;
+const DESCRIPTORS: u16 = 512;
+const DATA_ROOM: u16 = 2048;
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Play. Exit code 1 when a frame was lost or damaged.
+pub fn execute(args: PingpongArgs) -> Result<ExitCode, Failure> {
+    if args.port.len() > 2 || (args.port.len() == 2 && args.role.is_some()) {
+        let help = "give --port twice for both ends in this process, or once with --role".to_owned();
+        return Err(Failure::input(format!("{} ports, and a wire has two ends", args.port.len()), help));
+    }
+    let eal = Eal::init("tickpath", &args.eal.gather()?)?;
+    signals::set_on_stop(&STOP);
+    let ends = args.port.iter().map(|name| End::open(&eal, name, args.bytes));
+    let mut ends = ends.collect::<Result<Vec<_>, DpdkError>>()?;
+    let other = if ends.len() == 2 { ends.pop() } else { None };
+    let end = ends.pop().expect("the command line asks for one port at least");
+    let driver = end.driver.clone();
+    let (role, tally) = match other {
+        Some(other) => ("both", both(&eal, end, other, &args)?),
+        None => alone(end, &args)?,
+    };
+    let report = Report::new(&args, driver, role, &tally);
+    print(&match args.json {
+        // Plain data with string keys: nothing in it can fail to become JSON.
+        true => serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n",
+        false => report.to_string(),
+    })?;
+    Ok(if tally.damaged + tally.lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One end of a wire.
+struct End<W> {
+    wire: W,
+    pool: Mempool,
+    ball: Ball,
+    driver: String,
+}
+
+impl End<(RxQueue, TxQueue)> {
+    fn open(eal: &Eal, name: &str, payload: usize) -> Result<Self, DpdkError> {
+        let port = Port::open(eal, name)?;
+        let (mac, driver) = (port.mac(), port.driver());
+        let pool = Mempool::frames(eal, &format!("pingpong {}", port.id()), FRAMES, 0, DATA_ROOM, port.socket())?;
+        let multicast = [Way::Ping, Way::Pong].map(|way| igmp::mac(*way.group().ip())).to_vec();
+        let rx = vec![RxConfig { pool: pool.clone(), descriptors: DESCRIPTORS }];
+        let mut started = port.start(&PortConfig { rx, tx: vec![DESCRIPTORS], multicast, ..PortConfig::default() })?;
+        let wire = (started.rx.remove(0), started.tx.remove(0));
+        Ok(End { wire, pool, ball: Ball { payload, mac }, driver })
+    }
+}
+
+impl<W: Wire> End<W> {
+    fn ping(&mut self, args: &PingpongArgs, passes: u64) -> Result<Tally, Broken> {
+        let rounds = Rounds { warmup: args.warmup, count: args.count, passes };
+        ping(&mut self.wire, &self.pool, self.ball, rounds, Clock::fit().scale(), &STOP)
+    }
+
+    fn pong(&mut self) -> Result<Tally, Broken> {
+        pong(&mut self.wire, &self.pool, self.ball, &STOP)
+    }
+}
+
+fn alone<W: Wire>(mut end: End<W>, args: &PingpongArgs) -> Result<(&'static str, Tally), Failure> {
+    Ok(match args.role.unwrap_or(PingpongRole::Loop) {
+        PingpongRole::Loop => ("loop", end.ping(args, 1)?),
+        PingpongRole::Ping => ("ping", end.ping(args, 2)?),
+        PingpongRole::Pong => ("pong", end.pong()?),
+    })
+}
+
+/// Ping here, on the main lcore, and pong on the first other one.
+fn both<W: Wire + Send>(eal: &Eal, mut end: End<W>, mut other: End<W>, args: &PingpongArgs) -> Result<Tally, Failure> {
+    let Some(worker) = eal.workers().first().copied() else {
+        let help = "give EAL a CPU for each end: -l 0-1".to_owned();
+        return Err(Failure::input("two ends need two lcores, and EAL has one", help));
+    };
+    let mut answered = None;
+    let played = lcore::scope(eal, |scope| {
+        let (answered, other) = (&mut answered, &mut other);
+        scope.launch(worker, move || *answered = Some(other.pong()))?;
+        let tally = end.ping(args, 2);
+        STOP.store(true, Ordering::Relaxed);
+        Ok::<_, DpdkError>(tally)
+    });
+    let tally = played.map_err(|panicked| Failure::failed(panicked.to_string(), None))??;
+    // It ran to its end, or the scope had said so.
+    let answered = answered.expect("the other end has left its tally")?;
+    let mut tally = tally?;
+    tally.damaged += answered.damaged;
+    tally.foreign += answered.foreign;
+    tally.answered = answered.answered;
+    Ok(tally)
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report {
+    driver: String,
+    ports: Vec<String>,
+    role: &'static str,
+    payload_bytes: usize,
+    rounds: u64,
+    lost: u64,
+    late: u64,
+    damaged: u64,
+    foreign: u64,
+    answered: u64,
+    half_round_trip_ns: Option<Figures>,
+}
+
+/// Of all rounds but those of the warm-up.
+#[derive(Serialize)]
+struct Figures {
+    min: u64,
+    p50: u64,
+    p90: u64,
+    p99: u64,
+    p999: u64,
+    max: u64,
+    mean: f64,
+}
+
+impl Report {
+    fn new(args: &PingpongArgs, driver: String, role: &'static str, tally: &Tally) -> Report {
+        let half = &tally.half_ns;
+        Report {
+            driver,
+            ports: args.port.clone(),
+            role,
+            payload_bytes: args.bytes,
+            rounds: half.len(),
+            lost: tally.lost,
+            late: tally.late,
+            damaged: tally.damaged,
+            foreign: tally.foreign,
+            answered: tally.answered,
+            half_round_trip_ns: (!half.is_empty()).then(|| Figures {
+                min: half.min(),
+                p50: half.value_at_quantile(0.5),
+                p90: half.value_at_quantile(0.9),
+                p99: half.value_at_quantile(0.99),
+                p999: half.value_at_quantile(0.999),
+                max: half.max(),
+                mean: half.mean(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { driver, ports, role, payload_bytes, rounds, .. } = self;
+        writeln!(
+            f,
+            "{role} on {} ({driver}): {rounds} rounds of {payload_bytes} bytes of payload",
+            ports.join(" and ")
+        )?;
+        if let Some(half) = &self.half_round_trip_ns {
+            writeln!(
+                f,
+                "half round trip, ns: min {}, p50 {}, p90 {}, p99 {}, p99.9 {}, max {}, mean {:.0}",
+                half.min, half.p50, half.p90, half.p99, half.p999, half.max, half.mean
+            )?;
+        }
+        let Report { lost, late, damaged, foreign, answered, .. } = self;
+        writeln!(f, "{lost} lost, {late} late, {damaged} damaged, {foreign} of others, {answered} answered")
+    }
+}
+
+impl From<DpdkError> for Failure {
+    fn from(err: DpdkError) -> Failure {
+        Failure::input(err.to_string(), None)
+    }
+}
+
+impl From<Broken> for Failure {
+    fn from(err: Broken) -> Failure {
+        Failure::failed(err.to_string(), None)
+    }
+}
