@@ -5,13 +5,15 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    for path in ["build.rs", "src", "dpdk-sys"] {
+    for path in ["build.rs", "src", "dpdk-sys", "efvi-sys"] {
         println!("cargo:rerun-if-changed={path}");
     }
     println!("cargo:rustc-env=TICKPATH_REVISION={}", revision());
     // Set by dpdk-sys (`links = "dpdk"`); absent without the `dpdk` feature.
     let dpdk = env::var("DEP_DPDK_VERSION").unwrap_or_else(|_| "none".into());
-    let backends = if dpdk == "none" { "none" } else { "ethdev, capture" };
+    // Set by efvi-sys (`links = "efvi"`); absent without the `ef_vi` feature.
+    let efvi = env::var("DEP_EFVI_BACKEND").map_or_else(|_| String::new(), |backend| format!(", ef_vi ({backend})"));
+    let backends = if dpdk == "none" { "none".to_owned() } else { format!("ethdev, capture{efvi}") };
     println!("cargo:rustc-env=TICKPATH_DPDK={dpdk}");
     println!("cargo:rustc-env=TICKPATH_BACKENDS={backends}");
 }

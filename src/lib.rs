@@ -9,7 +9,7 @@
 //!
 //! Imports point one way: cmd → {pipeline, report, top} → stages → {port, feed, risk, session, book, strategy, latency, host,
 //! serve} →
-//! {dpdk, cpu, sys, wire, market, arena}. `unsafe` lives in `dpdk`, `cpu` and `sys` only.
+//! {dpdk, efvi, cpu, sys, wire, market, arena}. `unsafe` lives in `dpdk`, `efvi`, `cpu` and `sys` only.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -40,6 +40,9 @@ pub mod cmd;
 pub mod control;
 #[allow(unsafe_code)]
 pub mod dpdk;
+#[allow(unsafe_code)]
+#[cfg(feature = "ef_vi")]
+pub mod efvi;
 pub mod latency;
 #[cfg(feature = "dpdk")]
 pub mod pingpong;

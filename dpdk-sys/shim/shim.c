@@ -80,29 +80,33 @@ uint32_t shim_memzones(struct shim_memzone *out, uint32_t max)
 	return all.found;
 }
 
-struct rte_mempool *shim_pool_create(const char *name, uint32_t n, uint32_t cache, uint16_t priv, uint16_t room,
-				     int socket)
+/* A pool without memory yet, whose objects will be mbufs. */
+static struct rte_mempool *pool_without_memory(const char *name, uint32_t n, uint32_t cache, uint16_t priv, uint16_t room,
+					       int socket, unsigned int flags)
 {
 	struct rte_pktmbuf_pool_private layout;
 	struct rte_mempool *pool;
 	int rc;
 
-	if (rte_eal_has_hugepages())
-		return rte_pktmbuf_pool_create(name, n, cache, priv, room, socket);
-
 	pool = rte_mempool_create_empty(name, n, sizeof(struct rte_mbuf) + priv + room, cache,
-					sizeof(struct rte_pktmbuf_pool_private), socket,
-					RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+					sizeof(struct rte_pktmbuf_pool_private), socket, flags);
 	if (pool == NULL)
 		return NULL;
 	memset(&layout, 0, sizeof(layout));
 	layout.mbuf_data_room_size = room;
 	layout.mbuf_priv_size = priv;
 	rc = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
-	if (rc == 0) {
-		rte_pktmbuf_pool_init(pool, &layout);
-		rc = rte_mempool_populate_default(pool);
+	if (rc < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -rc;
+		return NULL;
 	}
+	rte_pktmbuf_pool_init(pool, &layout);
+	return pool;
+}
+
+static struct rte_mempool *populated(struct rte_mempool *pool, int rc)
+{
 	if (rc < 0) {
 		rte_mempool_free(pool);
 		rte_errno = -rc;
@@ -118,6 +122,83 @@ void shim_pool_flush(struct rte_mempool *pool)
 
 	if (cache != NULL)
 		rte_mempool_cache_flush(cache, pool);
+}
+
+struct rte_mempool *shim_pool_create(const char *name, uint32_t n, uint32_t cache, uint16_t priv, uint16_t room,
+				     int socket)
+{
+	struct rte_mempool *pool;
+
+	if (rte_eal_has_hugepages())
+		return rte_pktmbuf_pool_create(name, n, cache, priv, room, socket);
+	pool = pool_without_memory(name, n, cache, priv, room, socket, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+	return pool == NULL ? NULL : populated(pool, rte_mempool_populate_default(pool));
+}
+
+static void free_zone(struct rte_mempool_memhdr *chunk, void *zone)
+{
+	(void)chunk;
+	rte_memzone_free(zone);
+}
+
+struct rte_mempool *shim_pool_create_in_pages(const char *name, uint32_t n, uint32_t cache, uint16_t priv, uint16_t room,
+					      int socket, uint32_t page)
+{
+	struct rte_mempool *pool = pool_without_memory(name, n, cache, priv, room, socket, 0);
+	uint32_t object, fit, pages, at, spare, from;
+	const struct rte_memzone *zone;
+	char zone_name[RTE_MEMZONE_NAMESIZE];
+	int rc = 0;
+
+	if (pool == NULL)
+		return NULL;
+	object = pool->header_size + pool->elt_size + pool->trailer_size;
+	fit = page / object;
+	if (fit == 0)
+		return populated(pool, -EINVAL);
+	pages = (n + fit - 1) / fit;
+	spare = (page - fit * object) / RTE_CACHE_LINE_SIZE;
+	/* As DPDK names them. */
+	snprintf(zone_name, sizeof(zone_name), "MP_%s_0", name);
+	zone = rte_memzone_reserve_aligned(zone_name, (size_t)pages * page, socket, 0, page);
+	if (zone == NULL)
+		return populated(pool, -(rte_errno != 0 ? rte_errno : ENOMEM));
+	for (at = 0; at < pages && rc >= 0; at++) {
+		char *start = (char *)zone->addr + (size_t)at * page;
+
+		from = at % (spare + 1) * RTE_CACHE_LINE_SIZE;
+		/* The memory goes with the first page's header. */
+		rc = rte_mempool_populate_iova(pool, start + from, rte_mem_virt2iova(start + from), page - from,
+					       at == 0 ? free_zone : NULL, at == 0 ? (void *)(uintptr_t)zone : NULL);
+		if (rc < 0 && at == 0)
+			rte_memzone_free(zone);
+	}
+	return populated(pool, rc);
+}
+
+struct chunks {
+	struct shim_chunk *out;
+	uint32_t max;
+	uint32_t found;
+};
+
+static void add_chunk(struct rte_mempool *pool, void *arg, struct rte_mempool_memhdr *chunk, unsigned int index)
+{
+	struct chunks *all = arg;
+
+	(void)pool;
+	(void)index;
+	if (all->found < all->max)
+		all->out[all->found] = (struct shim_chunk){ chunk->addr, chunk->len };
+	all->found++;
+}
+
+uint32_t shim_pool_chunks(struct rte_mempool *pool, struct shim_chunk *out, uint32_t max)
+{
+	struct chunks all = { out, max, 0 };
+
+	rte_mempool_mem_iter(pool, add_chunk, &all);
+	return all.found;
 }
 
 int shim_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **out, uint32_t n)
@@ -171,6 +252,11 @@ int shim_rx_stamp(uint32_t *offset, uint64_t *flag)
 	*offset = (uint32_t)field;
 	*flag = RTE_BIT64(bit);
 	return 0;
+}
+
+int shim_rx_stamp_register(void)
+{
+	return rte_mbuf_dyn_rx_timestamp_register(NULL, NULL);
 }
 
 int shim_port_info(uint16_t port, struct shim_port_info *out)

@@ -122,6 +122,18 @@ struct rte_mempool *shim_pool_create(const char *name, uint32_t n, uint32_t cach
 
 void shim_pool_flush(struct rte_mempool *pool); /* the calling lcore's cache */
 
+/* The same with every object within one page of `page` bytes: a card that maps memory by pages wants its buffers so. Objects
+ * begin at changing places of their pages, so that their headers do not compete for the same sets of the first-level cache. */
+struct rte_mempool *shim_pool_create_in_pages(const char *name, uint32_t n, uint32_t cache, uint16_t priv, uint16_t room,
+					      int socket, uint32_t page);
+
+/* A stretch of memory that a pool lies in. */
+struct shim_chunk {
+	const void *at;
+	size_t bytes;
+};
+uint32_t shim_pool_chunks(struct rte_mempool *pool, struct shim_chunk *out, uint32_t max); /* as shim_memzones */
+
 /* mbuf: `n` mbufs or none; 0 or a negative errno */
 int shim_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **out, uint32_t n);
 struct rte_mbuf *shim_mbuf_alloc(struct rte_mempool *pool);
@@ -132,6 +144,7 @@ int shim_mbuf_chain(struct rte_mbuf *head, struct rte_mbuf *tail);
 
 /* Where drivers put receive stamps and which flag says that a mbuf has one; -1 while no driver has asked for them. */
 int shim_rx_stamp(uint32_t *offset, uint64_t *flag);
+int shim_rx_stamp_register(void); /* ask for them */
 
 /* ethdev */
 uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **out, uint16_t n);

@@ -205,6 +205,42 @@ impl Frame {
         Some(unsafe { self.field::<u64>(STAMP_OFFSET.load(Ordering::Relaxed)).read() })
     }
 
+    /// Put a device's stamp on the frame, as its driver would. Nothing happens before [`super::Mempool::stamped`].
+    #[inline]
+    pub fn set_stamp(&mut self, stamp: u64) {
+        let flag = STAMP_FLAG.load(Ordering::Acquire);
+        if flag == 0 {
+            return;
+        }
+        // SAFETY: as in `stamp`; an u64 at the headers' own offset, and nobody but the frame's holder writes either.
+        unsafe {
+            self.field::<u64>(STAMP_OFFSET.load(Ordering::Relaxed)).write(stamp);
+            self.field::<u64>(dpdk_sys::SHIM_MBUF_OL_FLAGS).write(self.flags() | flag);
+        }
+    }
+
+    /// Where the data is, for a device that reads or writes it.
+    #[inline]
+    pub fn data_at(&self) -> *mut u8 {
+        self.data()
+    }
+
+    /// A device has written `len` bytes into this empty frame, `skip` bytes behind where its data begins. False, and nothing
+    /// changed, when they do not fit or the frame is shared.
+    #[inline]
+    #[must_use]
+    pub fn received(&mut self, skip: usize, len: usize) -> bool {
+        if skip + len > self.tailroom() || self.data_len() != 0 || !self.is_exclusive() {
+            return false;
+        }
+        // SAFETY: the frame is exclusive and empty, and both fit behind the data offset.
+        unsafe {
+            self.field::<u16>(dpdk_sys::SHIM_MBUF_DATA_OFF).write(self.data_off() + skip as u16);
+            self.write_len(len);
+        }
+        true
+    }
+
     /// What the device says of the IPv4 header checksum.
     #[inline]
     pub fn ip_checksum(&self) -> Checksum {

@@ -4,7 +4,7 @@
 //! memory lost at exit is better than a frame that dangles.
 
 use super::error::why;
-use super::sizes::{HEADROOM, PRIVATE_BYTES, pool_bytes};
+use super::sizes::{HEADROOM, PAGE, PRIVATE_BYTES, pool_bytes, pool_bytes_in_pages};
 use super::{Burst, DpdkError, Eal, Frame, Socket};
 use std::ffi::CString;
 use std::ptr::NonNull;
@@ -45,6 +45,31 @@ impl Mempool {
         data_room: u16,
         socket: Socket,
     ) -> Result<Mempool, DpdkError> {
+        Mempool::create(eal, name, (n, cache, data_room), socket, false)
+    }
+
+    /// The same with every frame within one [`PAGE`]: for cards that take buffers by pages of memory they know.
+    ///
+    /// # Errors
+    /// As [`Mempool::frames`]; a frame that is larger than a page.
+    pub fn frames_in_pages(
+        eal: &Eal,
+        name: &str,
+        n: u32,
+        cache: u32,
+        data_room: u16,
+        socket: Socket,
+    ) -> Result<Mempool, DpdkError> {
+        Mempool::create(eal, name, (n, cache, data_room), socket, true)
+    }
+
+    fn create(
+        eal: &Eal,
+        name: &str,
+        (n, cache, data_room): (u32, u32, u16),
+        socket: Socket,
+        in_pages: bool,
+    ) -> Result<Mempool, DpdkError> {
         let c_name = checked_name("frame pool", name, dpdk_sys::SHIM_MEMPOOL_NAME_MAX as usize)?;
         let room = usize::from(data_room) + HEADROOM;
         if n == 0 || room > usize::from(u16::MAX) || cache > dpdk_sys::SHIM_MEMPOOL_CACHE_MAX || cache > n * 2 / 3 {
@@ -57,14 +82,18 @@ impl Mempool {
                 ),
             });
         }
+        let (c_str, private, room, node) = (c_name.as_ptr(), PRIVATE_BYTES as u16, room as u16, socket.raw());
         // SAFETY: a NUL-terminated name and sizes in range; EAL is running while `eal` lives.
         let raw = unsafe {
-            dpdk_sys::shim_pool_create(c_name.as_ptr(), n, cache, PRIVATE_BYTES as u16, room as u16, socket.raw())
+            match in_pages {
+                true => dpdk_sys::shim_pool_create_in_pages(c_str, n, cache, private, room, node, PAGE as u32),
+                false => dpdk_sys::shim_pool_create(c_str, n, cache, private, room, node),
+            }
         };
         let Some(raw) = NonNull::new(raw) else {
             return Err(DpdkError::Memory {
                 what: format!("the frame pool `{name}` of {n} frames"),
-                bytes: pool_bytes(n as usize, data_room.into()),
+                bytes: if in_pages { pool_bytes_in_pages } else { pool_bytes }(n as usize, data_room.into()),
                 socket: socket.to_string(),
                 said: why(0),
                 remedy: eal.memory_remedy(),
@@ -143,6 +172,27 @@ impl Mempool {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// The stretches of memory that hold its frames, as addresses and lengths. Not for the path.
+    pub fn chunks(&self) -> Vec<(usize, usize)> {
+        // SAFETY: the pool lives while `self` does; no room is offered, so nothing is written.
+        let room = unsafe { dpdk_sys::shim_pool_chunks(self.raw(), std::ptr::null_mut(), 0) };
+        let mut chunks = vec![dpdk_sys::shim_chunk { at: std::ptr::null(), bytes: 0 }; room as usize];
+        // SAFETY: room for as many as said; a pool's memory does not change.
+        unsafe { dpdk_sys::shim_pool_chunks(self.raw(), chunks.as_mut_ptr(), room) };
+        chunks.into_iter().map(|chunk| (chunk.at.addr(), chunk.bytes)).collect()
+    }
+
+    /// Have room for device stamps in its frames: [`Frame::set_stamp`] works from then on.
+    ///
+    /// # Errors
+    /// No room is left in mbufs.
+    pub fn stamped(&self) -> Result<(), DpdkError> {
+        // SAFETY: EAL is running while the pool lives.
+        let rc = unsafe { dpdk_sys::shim_rx_stamp_register() };
+        super::frame::look_up_stamps(&self.0.eal);
+        if rc == 0 { Ok(()) } else { Err(DpdkError::call("no room for stamps in mbufs", 0)) }
     }
 
     #[inline]
