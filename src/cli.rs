@@ -259,6 +259,16 @@ pub struct ReportArgs {
     pub parquet: Option<PathBuf>,
 }
 
+/// What drives the ports of `tickpath pingpong`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PingpongDriver {
+    /// DPDK.
+    Ethdev,
+    /// ef_vi, beside the kernel's driver.
+    #[value(name = "ef_vi")]
+    EfVi,
+}
+
 /// What a port alone is to `tickpath pingpong`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum PingpongRole {
@@ -273,9 +283,21 @@ pub enum PingpongRole {
 /// `tickpath pingpong`.
 #[derive(Args, Clone, Debug)]
 pub struct PingpongArgs {
+    /// What drives the ports
+    #[arg(long, value_enum, default_value_t = PingpongDriver::Ethdev)]
+    pub driver: PingpongDriver,
     /// EAL's name of a port, such as 0000:3b:00.0 or net_ring0; twice for both ends of a wire, ping first
-    #[arg(long, required = true, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", required_unless_present = "interface", conflicts_with = "interface")]
     pub port: Vec<String>,
+    /// With --driver ef_vi: the kernel's name of an interface; twice for both ends
+    #[arg(long, value_name = "INTERFACE")]
+    pub interface: Vec<String>,
+    /// With --driver ef_vi: let the card fetch frames, and never write them to it (CTPIO)
+    #[arg(long, requires = "interface")]
+    pub no_ctpio: bool,
+    /// With --driver ef_vi: bytes that the card has before it begins to send
+    #[arg(long, default_value_t = 64, value_name = "N", requires = "interface")]
+    pub ctpio_threshold: u16,
     /// What a port alone is; unless given, a loop
     #[arg(long, value_enum)]
     pub role: Option<PingpongRole>,

@@ -33,6 +33,11 @@ pub trait Wire {
     fn receive(&mut self, frames: &mut Burst) -> usize;
     /// What the driver needs now and then, while nothing is timed.
     fn settle(&mut self) {}
+    /// Frames that the processor wrote to the card itself (CTPIO), and those that the card had to fetch instead; `None` where there
+    /// is no such way.
+    fn ctpio(&mut self) -> Option<(u64, u64)> {
+        None
+    }
 }
 
 /// A port of DPDK.
@@ -43,6 +48,29 @@ impl Wire for (RxQueue, TxQueue) {
 
     fn receive(&mut self, frames: &mut Burst) -> usize {
         self.0.burst(frames, BURST)
+    }
+}
+
+/// A port of a card behind ef_vi.
+#[cfg(feature = "ef_vi")]
+impl Wire for (crate::efvi::RxQueue, crate::efvi::TxQueue) {
+    fn send(&mut self, frames: &mut Burst) -> usize {
+        self.1.burst(frames)
+    }
+
+    fn receive(&mut self, frames: &mut Burst) -> usize {
+        self.0.burst(frames, BURST)
+    }
+
+    fn settle(&mut self) {
+        self.1.poll();
+        while self.1.stamped().is_some() {}
+    }
+
+    fn ctpio(&mut self) -> Option<(u64, u64)> {
+        self.1.finish();
+        let counters = self.1.counters();
+        self.1.info().ctpio.then_some((counters.ctpio, counters.fallbacks))
     }
 }
 
@@ -179,6 +207,8 @@ pub struct Tally {
     pub foreign: u64,
     /// Frames that were answered (of pong).
     pub answered: u64,
+    /// See [`Wire::ctpio`].
+    pub ctpio: Option<(u64, u64)>,
 }
 
 impl Tally {
@@ -190,6 +220,7 @@ impl Tally {
             damaged: 0,
             foreign: 0,
             answered: 0,
+            ctpio: None,
         }
     }
 }

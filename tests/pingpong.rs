@@ -63,6 +63,32 @@ fn a_wire_has_two_ends_and_each_its_lcore() {
     refused(&["net_ring0", "net_ring1"], "two ends need two lcores");
 }
 
+#[cfg(feature = "ef_vi")]
+#[test]
+fn both_ends_play_over_the_wire_of_the_test_double_and_it_is_said_to_be_one() {
+    if !tickpath::efvi::IS_DOUBLE || !replay::two_cpus() {
+        println!("skipped: on the library of a card, or one CPU");
+        return;
+    }
+    let script = tempfile::NamedTempFile::new().unwrap();
+    let wired = "interface double0 ef10 101 0 02:00:00:00:00:01\ninterface double1 ef10 102 0 02:00:00:00:00:02\n\
+                 wire double0 double1\nset double0 ctpio-lose-every 10\nset double1 ctpio-poison-every 20\n";
+    std::fs::write(script.path(), wired).unwrap();
+    let mut command = Command::new(TICKPATH);
+    command.args(["pingpong", "--driver", "ef_vi", "--interface", "double0", "--interface", "double1", "--json"]);
+    command.args(["--count", "2000", "--warmup", "0", "--bytes", "200", "--"]).args(replay::eal());
+    command.args(["--lcores=(0,1)@(0,1)"]).env(tickpath::efvi::DOUBLE_SCRIPT, script.path());
+    let output = replay::finish(command);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("TEST DOUBLE"));
+    let report = played(&output);
+    for (field, expected) in [("rounds", 2000), ("answered", 2000), ("lost", 0), ("damaged", 0)] {
+        assert_eq!(report[field], expected, "{field}: {report}");
+    }
+    assert_eq!((&report["test_double"], &report["ctpio"]["fallbacks"]), (&true.into(), &300.into()), "{report}");
+    assert_eq!(report["ctpio"]["won"], 3700, "{report}");
+}
+
 #[test]
 fn two_programs_play_over_a_wire() {
     if !day::namespaces() || !replay::two_cpus() {

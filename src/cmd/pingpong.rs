@@ -1,9 +1,13 @@
 //! `tickpath pingpong`: half round trips of a bare driver, every payload checked.
 
 use super::{Failure, print};
-use crate::cli::{PingpongArgs, PingpongRole};
+use crate::cli::{PingpongArgs, PingpongDriver, PingpongRole};
 use crate::dpdk::ethdev::{PortConfig, RxConfig};
 use crate::dpdk::{DpdkError, Eal, Mempool, Port, RxQueue, TxQueue, lcore};
+#[cfg(feature = "ef_vi")]
+use crate::dpdk::{Socket, ethdev::Offload};
+#[cfg(feature = "ef_vi")]
+use crate::efvi;
 use crate::latency::clock::Clock;
 use crate::pingpong::{Ball, Broken, Rounds, Tally, Way, Wire, ping, pong};
 use crate::sys::signals;
@@ -18,26 +22,67 @@ const FRAMES: u32 = 2047;
 const DESCRIPTORS: u16 = 512;
 const DATA_ROOM: u16 = 2048;
 
+#[cfg(feature = "ef_vi")]
+const IS_DOUBLE: bool = efvi::IS_DOUBLE;
+#[cfg(not(feature = "ef_vi"))]
+const IS_DOUBLE: bool = false;
+
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Play. Exit code 1 when a frame was lost or damaged.
 pub fn execute(args: PingpongArgs) -> Result<ExitCode, Failure> {
-    if args.port.len() > 2 || (args.port.len() == 2 && args.role.is_some()) {
-        let help = "give --port twice for both ends in this process, or once with --role".to_owned();
-        return Err(Failure::input(format!("{} ports, and a wire has two ends", args.port.len()), help));
+    let names = match args.driver {
+        PingpongDriver::Ethdev => &args.port,
+        PingpongDriver::EfVi => &args.interface,
+    };
+    if names.is_empty() {
+        let help = "ports of DPDK are named by --port, those of ef_vi by --driver ef_vi --interface".to_owned();
+        return Err(Failure::input("no port of this driver is named", help));
+    }
+    if names.len() > 2 || (names.len() == 2 && args.role.is_some()) {
+        let help = "name two for both ends in this process, or one with --role".to_owned();
+        return Err(Failure::input(format!("{} ports, and a wire has two ends", names.len()), help));
     }
     let eal = Eal::init("tickpath", &args.eal.gather()?)?;
     signals::set_on_stop(&STOP);
-    let ends = args.port.iter().map(|name| End::open(&eal, name, args.bytes));
-    let mut ends = ends.collect::<Result<Vec<_>, DpdkError>>()?;
+    match args.driver {
+        PingpongDriver::Ethdev => {
+            let ends = names.iter().map(|name| End::open(&eal, name, args.bytes)).collect::<Result<_, _>>()?;
+            play(&eal, ends, &args, names)
+        }
+        PingpongDriver::EfVi => on_efvi(&eal, &args, names),
+    }
+}
+
+#[cfg(feature = "ef_vi")]
+fn on_efvi(eal: &Eal, args: &PingpongArgs, names: &[String]) -> Result<ExitCode, Failure> {
+    if efvi::IS_DOUBLE {
+        eprintln!("THIS IS THE TEST DOUBLE OF ef_vi: no card, no wire, and no figure of either");
+    }
+    let ends = names.iter().map(|name| End::open_efvi(eal, name, args)).collect::<Result<_, _>>()?;
+    play(eal, ends, args, names)
+}
+
+#[cfg(not(feature = "ef_vi"))]
+fn on_efvi(_: &Eal, _: &PingpongArgs, _: &[String]) -> Result<ExitCode, Failure> {
+    let help = "build it with: cargo build --release --features ef_vi".to_owned();
+    Err(Failure::input("this program was built without ef_vi", help))
+}
+
+fn play<W: Wire + Send>(
+    eal: &Eal,
+    mut ends: Vec<End<W>>,
+    args: &PingpongArgs,
+    names: &[String],
+) -> Result<ExitCode, Failure> {
     let other = if ends.len() == 2 { ends.pop() } else { None };
-    let end = ends.pop().expect("the command line asks for one port at least");
+    let end = ends.pop().expect("one port at least was named");
     let driver = end.driver.clone();
     let (role, tally) = match other {
-        Some(other) => ("both", both(&eal, end, other, &args)?),
-        None => alone(end, &args)?,
+        Some(other) => ("both", both(eal, end, other, args)?),
+        None => alone(end, args)?,
     };
-    let report = Report::new(&args, driver, role, &tally);
+    let report = Report::new(args, driver, names, role, &tally);
     print(&match args.json {
         // Plain data with string keys: nothing in it can fail to become JSON.
         true => serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n",
@@ -67,14 +112,40 @@ impl End<(RxQueue, TxQueue)> {
     }
 }
 
+#[cfg(feature = "ef_vi")]
+impl End<(efvi::RxQueue, efvi::TxQueue)> {
+    fn open_efvi(eal: &Eal, name: &str, args: &PingpongArgs) -> Result<Self, Failure> {
+        let mode = if args.no_ctpio { Offload::Off } else { Offload::IfAvailable };
+        let port = efvi::Port::new(name, efvi::Ctpio { mode, threshold: args.ctpio_threshold }, Offload::Off);
+        let pool =
+            |way: &str| Mempool::frames_in_pages(eal, &format!("pp {name} {way}"), FRAMES, 0, DATA_ROOM, Socket::Any);
+        let (out, into) = (pool("out")?, pool("in")?);
+        let filters = [Way::Ping, Way::Pong].map(|way| efvi::Filter {
+            protocol: efvi::Protocol::Udp,
+            local: way.group(),
+            peer: None,
+            vlan: None,
+        });
+        let refused = |err: efvi::EfviError| Failure::input(err.to_string(), None);
+        let tx = port.transmitter(&out, DESCRIPTORS.into()).map_err(refused)?;
+        let rx = port.receiver(&into, DESCRIPTORS.into(), &filters).map_err(refused)?;
+        let ball = Ball { payload: args.bytes, mac: tx.info().mac };
+        Ok(End { wire: (rx, tx), pool: out, ball, driver: format!("ef_vi {}", efvi::version()) })
+    }
+}
+
 impl<W: Wire> End<W> {
     fn ping(&mut self, args: &PingpongArgs, passes: u64) -> Result<Tally, Broken> {
         let rounds = Rounds { warmup: args.warmup, count: args.count, passes };
-        ping(&mut self.wire, &self.pool, self.ball, rounds, Clock::fit().scale(), &STOP)
+        let mut tally = ping(&mut self.wire, &self.pool, self.ball, rounds, Clock::fit().scale(), &STOP)?;
+        tally.ctpio = self.wire.ctpio();
+        Ok(tally)
     }
 
     fn pong(&mut self) -> Result<Tally, Broken> {
-        pong(&mut self.wire, &self.pool, self.ball, &STOP)
+        let mut tally = pong(&mut self.wire, &self.pool, self.ball, &STOP)?;
+        tally.ctpio = self.wire.ctpio();
+        Ok(tally)
     }
 }
 
@@ -107,6 +178,7 @@ fn both<W: Wire + Send>(eal: &Eal, mut end: End<W>, mut other: End<W>, args: &Pi
     tally.damaged += answered.damaged;
     tally.foreign += answered.foreign;
     tally.answered = answered.answered;
+    tally.ctpio = tally.ctpio.zip(answered.ctpio).map(|(there, back)| (there.0 + back.0, there.1 + back.1));
     Ok(tally)
 }
 
@@ -114,6 +186,8 @@ fn both<W: Wire + Send>(eal: &Eal, mut end: End<W>, mut other: End<W>, args: &Pi
 #[derive(Serialize)]
 struct Report {
     driver: String,
+    /// No card, no wire, and no figure of either.
+    test_double: bool,
     ports: Vec<String>,
     role: &'static str,
     payload_bytes: usize,
@@ -124,6 +198,14 @@ struct Report {
     foreign: u64,
     answered: u64,
     half_round_trip_ns: Option<Figures>,
+    ctpio: Option<CtpioFrames>,
+}
+
+/// How frames left, where the processor writes them to the card itself.
+#[derive(Serialize)]
+struct CtpioFrames {
+    won: u64,
+    fallbacks: u64,
 }
 
 /// Of all rounds but those of the warm-up.
@@ -139,11 +221,12 @@ struct Figures {
 }
 
 impl Report {
-    fn new(args: &PingpongArgs, driver: String, role: &'static str, tally: &Tally) -> Report {
+    fn new(args: &PingpongArgs, driver: String, names: &[String], role: &'static str, tally: &Tally) -> Report {
         let half = &tally.half_ns;
         Report {
             driver,
-            ports: args.port.clone(),
+            test_double: args.driver == PingpongDriver::EfVi && IS_DOUBLE,
+            ports: names.to_vec(),
             role,
             payload_bytes: args.bytes,
             rounds: half.len(),
@@ -161,6 +244,7 @@ impl Report {
                 max: half.max(),
                 mean: half.mean(),
             }),
+            ctpio: tally.ctpio.map(|(won, fallbacks)| CtpioFrames { won, fallbacks }),
         }
     }
 }
@@ -179,6 +263,12 @@ impl fmt::Display for Report {
                 "half round trip, ns: min {}, p50 {}, p90 {}, p99 {}, p99.9 {}, max {}, mean {:.0}",
                 half.min, half.p50, half.p90, half.p99, half.p999, half.max, half.mean
             )?;
+        }
+        if let Some(CtpioFrames { won, fallbacks }) = &self.ctpio {
+            writeln!(f, "{won} frames left by CTPIO, {fallbacks} by its fallback")?;
+        }
+        if self.test_double {
+            writeln!(f, "ON THE TEST DOUBLE: no card, no wire, and no figure of either")?;
         }
         let Report { lost, late, damaged, foreign, answered, .. } = self;
         writeln!(f, "{lost} lost, {late} late, {damaged} damaged, {foreign} of others, {answered} answered")
