@@ -214,12 +214,13 @@ fn what_is_done_to_a_host_is_what_is_said_of_it() {
         let told = format!("{column:?}, {injected:?}: {hits} hits and {wrong} wrong of {trials}");
         match column {
             // A statistic on a machine that others use, too.
-            Column::Verdict => {
-                assert!(wrong * 10 <= *trials && (injected.is_none() || hits * 4 >= trials * 3), "{told}")
-            }
+            Column::Verdict => assert!(injected.is_none() || hits * 4 >= trials * 3, "{told}"),
             _ => assert!(*wrong == 0 && (injected.is_none() || hits == trials), "{told}"),
         }
     }
+    let verdicts = lab.tallies.iter().filter(|((column, _), _)| *column == Column::Verdict).map(|(_, tally)| tally);
+    let (trials, wrong) = verdicts.fold((0, 0), |sum, tally| (sum.0 + tally.trials, sum.1 + tally.wrong));
+    assert!(wrong * 10 <= trials, "{wrong} of {trials} verdicts are wrong");
 }
 
 // ---- before it starts ---------------------------------------------------------------------------------------------
@@ -366,7 +367,8 @@ fn watches(lab: &mut Lab) {
 
 /// Paced replays against a baseline, all made in turns.
 fn verdicts(lab: &mut Lab) {
-    let bench = Bench::new();
+    // So few that a path at half its speed keeps up: bursts that grow are a cost of their own, and rightly named as one.
+    let bench = Bench::new(60_000);
     let roots = [(); 2].map(|()| tempfile::tempdir().unwrap());
     roots.iter().for_each(|root| tuned(root.path()));
     spoil(roots[1].path(), Governor);

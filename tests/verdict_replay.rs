@@ -17,6 +17,9 @@ use tickpath::latency::drift::{Comparison, Finding, Meaning, State, Verdict};
 use tickpath::latency::hop::Hop;
 use verdict::{BASELINE, Bench, NOW, Neighbour, delays, findings, pipeline, report};
 
+/// In each second of a replay.
+const PACKETS: u32 = 250_000;
+
 /// What is done to runs of now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Done {
@@ -82,7 +85,7 @@ fn what_was_done_to_a_replay_is_what_is_found() {
     if !two_cpus() {
         return;
     }
-    let (bench, n) = (Bench::new(), repetitions());
+    let (bench, n) = (Bench::new(PACKETS), repetitions());
     // A single repetition, beside other tests, looks at what a busy machine cannot hide.
     let cases = if n > 1 { &Done::ALL[..] } else { &[Done::OneHop] };
     let medians = bench.medians();
@@ -151,7 +154,7 @@ fn what_is_no_comparison_is_code_2_and_says_why() {
     if !two_cpus() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::new(PACKETS);
     let first = bench.run(&pipeline(), &[]);
     let other =
         Bench { capture: synth(bench.folder.path(), "b.pcap", "--seed 8 --messages 24000 --rate 12000").0, ..bench };

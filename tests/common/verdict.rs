@@ -20,11 +20,11 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new() -> Bench {
+    /// A second of so many packets, far more of them with an order than a handful of symbols would cause.
+    pub fn new(packets: u32) -> Bench {
         let folder = tempfile::tempdir().unwrap();
-        // A second of packets, far more of them with an order than a handful of symbols would cause.
-        let options = "--seed 7 --messages 250000 --symbols 500 --rate 250000 --messages-per-packet 1";
-        let (capture, _) = synth(folder.path(), "a.pcap", options);
+        let options = format!("--seed 7 --messages {packets} --symbols 500 --rate {packets} --messages-per-packet 1");
+        let (capture, _) = synth(folder.path(), "a.pcap", &options);
         Bench { folder, capture, made: Cell::new(0) }
     }
 
