@@ -531,7 +531,8 @@ fn clock(view: &View<'_>) -> Vec<Family> {
         ),
         gauge(
             "tickpath_clock_verified",
-            "1 when a clock independent of the TSC could be asked about its rate; 0: the rate is unverified.",
+            "1 when a clock independent of the TSC could be asked about its rate; 0: the rate is unverified. A clock is asked only \
+             once it has run evenly, and at about the rate of time, for eight readings.",
             [],
             fitted.then_some(([], flag(clock.independent_ppm.is_some()))),
         ),
