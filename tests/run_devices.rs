@@ -93,6 +93,75 @@ fn a_second_run_of_the_same_name_is_told_to_take_another() {
 
 #[test]
 fn a_device_makes_the_same_orders_as_a_replay() {
+    makes_the_same_orders_as_a_replay(|capture, out, time| {
+        let vdevs =
+            [format!("net_pcap0,rx_pcap={}", capture.display()), format!("net_pcap1,tx_pcap={}", out.display())];
+        run_for(&on_devices("net_pcap0", "net_pcap1"), &vdevs, time, libc::SIGINT)
+    });
+}
+
+#[cfg(feature = "ef_vi")]
+#[test]
+fn a_card_makes_the_same_orders_as_a_replay() {
+    if !tickpath::efvi::IS_DOUBLE {
+        println!("skipped: this build is on the library of a card");
+        return;
+    }
+    for settings in ["", "set tick1 ctpio-lose-every 3\nset tick1 ctpio-poison-every 5\nset tick1 completion-polls 3\n"]
+    {
+        makes_the_same_orders_as_a_replay(|capture, out, time| {
+            let folder = tempfile::tempdir().unwrap();
+            let script = folder.path().join("script");
+            let lines = format!(
+                "interface tick0 ef10 101 0 02:00:00:00:00:0a\ninterface tick1 ef10 102 0 02:00:00:00:00:0b\n\
+                 play tick0 {}\nrecord tick1 {}\n{settings}",
+                capture.display(),
+                out.display()
+            );
+            std::fs::write(&script, lines).unwrap();
+            let program = |words: &[String]| {
+                let mut command = tickpath();
+                command.args(words).env("TICKPATH_EFVI_DOUBLE", &script);
+                command
+            };
+            let summary = replay::run_for(&program, &on_cards(), &[], time, libc::SIGINT);
+            assert_eq!(summary["ledger"]["nasdaq"][0]["dropped"], json!({}));
+            summary
+        });
+    }
+}
+
+#[cfg(feature = "ef_vi")]
+#[test]
+fn a_program_on_the_double_runs_no_live_port() {
+    if !tickpath::efvi::IS_DOUBLE || !two_cpus() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = tickpath();
+    command.args(["run", "--metrics", "off"]).arg(write_json(folder.path(), "p.json", &on_cards())).arg("--");
+    command.args(replay::eal()).env_remove("TICKPATH_EFVI_DOUBLE");
+    let output = replay::finish(command);
+    let said = text(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("test double of ef_vi") && said.contains("onload-devel"),
+        "{said}"
+    );
+}
+
+/// The fused ITCH pipeline on two ports of a card.
+#[cfg(feature = "ef_vi")]
+fn on_cards() -> Value {
+    let mut file = shipped("itch-1-lcore");
+    file["ports"] = json!([
+        { "name": "feed", "driver": "ef_vi", "interface": "tick0" },
+        { "name": "orders", "driver": "ef_vi", "interface": "tick1" },
+    ]);
+    file
+}
+
+/// `run` runs the pipeline on this capture for about so long, with its orders in that file; its summary.
+fn makes_the_same_orders_as_a_replay(run: impl Fn(&Path, &Path, Duration) -> Value) {
     if !two_cpus() {
         return;
     }
@@ -104,12 +173,11 @@ fn a_device_makes_the_same_orders_as_a_replay() {
     std::fs::write(&expected, replayed.orders()).unwrap();
 
     let out = folder.path().join("out.pcap");
-    let vdevs = [format!("net_pcap0,rx_pcap={}", capture.display()), format!("net_pcap1,tx_pcap={}", out.display())];
     let packets = number(&account["packets"][0]);
     // The device has no end of file, so the time it takes is a guess: a longer one when a slow machine proves it wrong.
     let mut summary = Value::Null;
     for time in [300, 3_000, 30_000] {
-        summary = run_for(&on_devices("net_pcap0", "net_pcap1"), &vdevs, Duration::from_millis(time), libc::SIGINT);
+        summary = run(&capture, &out, Duration::from_millis(time));
         if summary["packets"] == packets {
             break;
         }

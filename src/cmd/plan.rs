@@ -47,5 +47,5 @@ pub(super) fn mode(asked: Option<PlanFor>, file: &PipelineFile) -> Mode {
 
 /// The facts of this host that a plan of `file` depends on.
 pub fn host_facts(file: &PipelineFile) -> HostFacts {
-    HostFacts::read(file.ports.iter().filter_map(|p| p.device.as_deref()))
+    HostFacts::read(file.ports.iter().filter_map(|p| p.device.as_deref().or(p.interface.as_deref())))
 }

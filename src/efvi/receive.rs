@@ -47,6 +47,18 @@ impl RxCounters {
         "unknown (card)",
     ];
 
+    /// Those of both.
+    #[must_use]
+    pub fn with(mut self, other: RxCounters) -> RxCounters {
+        self.discards.iter_mut().zip(other.discards).for_each(|(all, n)| *all += n);
+        self.split += other.split;
+        self.pool_empty += other.pool_empty;
+        self.no_buffer += other.no_buffer;
+        self.unsynced += other.unsynced;
+        self.posted += other.posted;
+        self
+    }
+
     /// Packets that were not delivered.
     pub fn dropped(&self) -> u64 {
         self.discards.iter().sum::<u64>() + self.split

@@ -21,11 +21,12 @@ use super::record::{Kind, Record, StampDomain};
 use super::snapshot::{Alarm, HopSnapshot, HostSnapshot, RecorderSnapshot, Snapshot, StageSnapshot, VenueSnapshot};
 use super::trace::{ClockFit, Writer};
 use crate::cpu::rdtsc;
+use crate::dpdk::Mempool;
 use crate::dpdk::ring::{Consumer, Gauge};
-use crate::dpdk::{Mempool, Port};
 use crate::host::evidence::{Sampler, Thread};
 use crate::host::watch::Shown;
 use crate::market::{Side, Symbol};
+use crate::port::Device;
 use crate::risk::Kill;
 use crate::serve::Metrics;
 use crate::sys::affinity;
@@ -79,7 +80,7 @@ pub struct RecorderParts {
     /// Pools of frames.
     pub pools: Vec<Mempool>,
     /// Devices, by the port's name in the file.
-    pub devices: Vec<(String, Port)>,
+    pub devices: Vec<(String, Device)>,
     /// TSC's rate.
     pub clock: Clock,
     /// See [`Injected`](super::clock::Injected).
@@ -579,7 +580,7 @@ impl State {
 }
 
 /// Put a stamp of a device's clock on the TSC, if that clock is synchronised.
-fn fit(record: &mut Record, lines: &[String], devices: &[(String, Port)], clocks: &[DeviceClock]) {
+fn fit(record: &mut Record, lines: &[String], devices: &[(String, Device)], clocks: &[DeviceClock]) {
     let Some(port) = lines.get(usize::from(record.line)) else { return };
     let Some(device) = devices.iter().position(|(name, _)| name == port) else { return };
     if let Some(tsc) = clocks[device].to_tsc(record.stamp) {
@@ -628,8 +629,8 @@ fn sampler(lcores: &[LcoreParts]) -> Option<Sampler> {
 }
 
 /// What a device has lost so far; `None` for one that does not count.
-fn device(name: &str, port: &Port) -> Option<PortEvidence> {
-    let stats = port.stats().ok()?;
+fn device(name: &str, port: &Device) -> Option<PortEvidence> {
+    let stats = port.stats()?;
     let (missed, no_mbuf, errors) = (stats.imissed, stats.rx_nombuf, stats.ierrors);
     Some(PortEvidence { port: name.to_owned(), missed, no_mbuf, errors })
 }

@@ -5,8 +5,8 @@
 //! says of it.
 
 use super::plan::Plan;
-use crate::dpdk::Port;
 use crate::dpdk::ethdev::Link;
+use crate::port;
 use crate::stages::Trading;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Carrier {
 
 struct Device {
     name: String,
-    port: Port,
+    port: port::Device,
     /// What it said last; up until it says otherwise, as some drivers never say.
     up: bool,
     lost: u32,
@@ -40,7 +40,7 @@ struct Venue {
 
 impl Carrier {
     /// Over these devices, by their ports' names, and the venues of `plan`.
-    pub fn new(plan: &Plan, devices: Vec<(String, Port)>, trading: &[Arc<Trading>]) -> Carrier {
+    pub fn new(plan: &Plan, devices: Vec<(String, port::Device)>, trading: &[Arc<Trading>]) -> Carrier {
         let name = |port: usize| plan.ports[port].name.clone();
         let venues = plan.venues.iter().zip(trading).map(|(venue, trading)| Venue {
             name: venue.name.clone(),
@@ -49,7 +49,8 @@ impl Carrier {
             trading: trading.clone(),
             paused: false,
         });
-        let device = |(name, port): (String, Port)| Device { name, resets: port.resets(), port, up: true, lost: 0 };
+        let device =
+            |(name, port): (String, port::Device)| Device { name, resets: port.resets(), port, up: true, lost: 0 };
         let devices = devices.into_iter().map(device).collect();
         Carrier { devices, venues: venues.collect(), next: Instant::now() }
     }

@@ -95,13 +95,25 @@ pub struct PortFile {
     /// What drives it.
     pub driver: Driver,
     /// EAL name of the device (a PCI address such as `0000:3b:00.0`, or a vdev such as `net_null0`). Required with the
-    /// driver `ethdev`, refused with `capture`.
+    /// driver `ethdev`, refused with others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// Receive descriptors of each queue. Only with the driver `ethdev`; 1024 unless set.
+    /// Kernel name of the interface, such as `enp1s0f0`. Required with the driver `ef_vi`, refused with others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Whether orders leave by CTPIO: the processor writes them to the card. Only with the driver `ef_vi`; `auto` unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ctpio: Option<Wanted>,
+    /// Bytes the card has before it begins to send by CTPIO; 65535: all of a frame. Only with the driver `ef_vi`; 64 unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ctpio_threshold: Option<CtpioThreshold>,
+    /// Whether the card stamps what it receives and transmits. Only with the driver `ef_vi`; `auto` unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamps: Option<Wanted>,
+    /// Receive descriptors of each queue. Not with captures; a power of two from 512 to 4096 with `ef_vi`; 1024 unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rx_descriptors: Option<Descriptors>,
-    /// Transmit descriptors of each queue. Only with the driver `ethdev`; 1024 unless set.
+    /// Transmit descriptors of each queue. Not with captures; a power of two from 512 to 2048 with `ef_vi`; 1024 unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tx_descriptors: Option<Descriptors>,
     /// Who receives when feeds of several venues arrive on the port. Only with the driver `ethdev`.
@@ -150,6 +162,34 @@ pub enum Driver {
     Capture,
     /// A DPDK device: any PMD or vdev.
     Ethdev,
+    /// A Solarflare or AMD card by ef_vi, in programs that were built with it. The kernel keeps the port.
+    #[serde(rename = "ef_vi")]
+    EfVi,
+}
+
+impl Driver {
+    /// As the file has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Driver::Capture => "capture",
+            Driver::Ethdev => "ethdev",
+            Driver::EfVi => "ef_vi",
+        }
+    }
+}
+
+/// How much something of a card is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Wanted {
+    /// Not.
+    Off,
+    /// Where the card has it.
+    #[default]
+    Auto,
+    /// Or do not start.
+    Required,
 }
 
 /// Settings of one lcore.
@@ -875,6 +915,8 @@ pub type Depth = Within<1, 1_048_576>;
 pub type Queue = Within<0, 255>;
 /// Descriptors of a queue.
 pub type Descriptors = Within<32, 32_768>;
+/// Bytes of a frame that a card waits for.
+pub type CtpioThreshold = Within<64, 65_535>;
 /// Version of IGMP.
 pub type IgmpVersion = Within<2, 3>;
 /// Id of a VLAN.
@@ -1262,9 +1304,15 @@ fn check_ports(file: &PipelineFile) -> Result<(), FileError> {
         return invalid("ports", "the list is empty", "list the ports that feeds arrive on and orders leave by");
     }
     let mut names = BTreeMap::new();
-    let mut devices = BTreeMap::new();
+    let (mut devices, mut interfaces) = (BTreeMap::new(), BTreeMap::new());
     for (i, port) in file.ports.iter().enumerate() {
         unique(&mut names, &port.name, i, "ports", "name")?;
+        let of_cards = [port.interface.is_some(), port.ctpio_threshold.is_some()].contains(&true)
+            || [port.ctpio, port.timestamps].iter().any(Option::is_some);
+        if of_cards && port.driver != Driver::EfVi {
+            let found = "only the driver `ef_vi` has an interface, ctpio, ctpio_threshold and timestamps";
+            return invalid(format!("ports[{i}]"), found, "remove them, or make the driver `ef_vi`");
+        }
         match (port.driver, &port.device) {
             (Driver::Ethdev, None) => {
                 let remedy = "add \"device\": the EAL name of the device, such as 0000:3b:00.0 or net_null0";
@@ -1281,6 +1329,12 @@ fn check_ports(file: &PipelineFile) -> Result<(), FileError> {
                 }
                 unique(&mut devices, device, i, "ports", "device")?;
             }
+            (Driver::EfVi, _) => {
+                check_card(i, port)?;
+                if let Some(interface) = &port.interface {
+                    unique(&mut interfaces, interface, i, "ports", "interface")?;
+                }
+            }
             (Driver::Capture, None)
                 if port.rx_descriptors.is_none()
                     && port.tx_descriptors.is_none()
@@ -1292,6 +1346,32 @@ fn check_ports(file: &PipelineFile) -> Result<(), FileError> {
                 let found = "a capture has no device, no descriptors, no receiver and no groups to join";
                 return invalid(format!("ports[{i}]"), found, remedy);
             }
+        }
+    }
+    Ok(())
+}
+
+fn check_card(i: usize, port: &PortFile) -> Result<(), FileError> {
+    let Some(interface) = &port.interface else {
+        let remedy = "add \"interface\": the kernel's name of it, such as enp1s0f0";
+        return invalid(format!("ports[{i}]"), "the driver `ef_vi` needs an interface", remedy);
+    };
+    if !(1..16).contains(&interface.len()) || !interface.bytes().all(|b| b.is_ascii_graphic() && b != b'/') {
+        let found = format!("{interface:?} is not the name of an interface");
+        return invalid(format!("ports[{i}].interface"), found, "write it as `ip link` prints it, such as enp1s0f0");
+    }
+    if port.device.is_some() || port.receiver.is_some() || port.igmp.is_some() {
+        let found =
+            "a port of ef_vi has no device, no receiver and no igmp: the card sorts packets, the kernel joins groups";
+        return invalid(format!("ports[{i}]"), found, "remove device, receiver and igmp, or make the driver `ethdev`");
+    }
+    for (key, descriptors, most) in
+        [("rx_descriptors", port.rx_descriptors, 4096), ("tx_descriptors", port.tx_descriptors, 2048)]
+    {
+        let Some(n) = descriptors.map(|n| n.value()) else { continue };
+        if !n.is_power_of_two() || !(512..=most).contains(&n) {
+            let remedy = format!("the card's rings have a power of two from 512 to {most}");
+            return invalid(format!("ports[{i}].{key}"), n.to_string(), remedy);
         }
     }
     Ok(())
@@ -1495,7 +1575,7 @@ fn check_risk(at: &str, venue: &VenueFile) -> Result<(), FileError> {
 fn check_groups(file: &PipelineFile) -> Result<(), FileError> {
     let mut owners: BTreeMap<(&Name, Group), usize> = BTreeMap::new();
     let mut on_port: BTreeMap<&Name, BTreeSet<usize>> = BTreeMap::new();
-    let devices: BTreeSet<&Name> = file.ports.iter().filter(|p| p.driver == Driver::Ethdev).map(|p| &p.name).collect();
+    let devices: BTreeSet<&Name> = file.ports.iter().filter(|p| p.driver != Driver::Capture).map(|p| &p.name).collect();
     for (v, venue) in file.venues.iter().enumerate() {
         for (l, line) in venue.feed.lines.iter().enumerate().filter(|(_, line)| devices.contains(&line.port)) {
             on_port.entry(&line.port).or_default().insert(v);
@@ -1537,8 +1617,11 @@ fn check_queues(file: &PipelineFile) -> Result<(), FileError> {
     for (port, queue, who, at) in &claims {
         match polled.entry((*port, *queue)) {
             Entry::Vacant(free) => drop(free.insert(*who)),
-            // Lines may share a queue: their groups tell them apart.
-            Entry::Occupied(taken) if (taken.get().1, who.1) == ("rx", "rx") => {}
+            // Lines may share a queue: their groups tell them apart. On a card the queue is the venue's own.
+            Entry::Occupied(taken)
+                if (taken.get().1, who.1) == ("rx", "rx")
+                    && (taken.get().0 == who.0
+                        || !file.ports.iter().any(|p| p.name == **port && p.driver == Driver::EfVi)) => {}
             Entry::Occupied(taken) => {
                 let (other, stage) = *taken.get();
                 let found = format!(

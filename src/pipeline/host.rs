@@ -134,12 +134,14 @@ fn hugepages(root: &Path) -> Vec<Hugepages> {
 }
 
 fn device_node(root: &Path, device: &str) -> Option<u32> {
-    // Only PCI devices have a place; a vdev's name is not a file there. -1 means that the firmware does not say.
+    // Only PCI devices and the kernel's interfaces have a place; a vdev's name is not a file there. -1 means that the firmware does not say.
     let full = if device.matches(':').count() == 1 { format!("0000:{device}") } else { device.to_owned() };
     if full.contains('/') {
         return None;
     }
-    read(root, &format!("sys/bus/pci/devices/{full}/numa_node")).trim().parse().ok()
+    let node = |path: String| read(root, &path).trim().parse().ok();
+    node(format!("sys/bus/pci/devices/{full}/numa_node"))
+        .or_else(|| node(format!("sys/class/net/{full}/device/numa_node")))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! rings and memory on the nodes the plan says, builds each venue's chains, runs them, waits until they have drained,
 //! and gives everything back in the opposite order. Decides nothing: that is the plan.
 
+use super::cards::Cards;
 use super::carrier::Carrier;
 use super::file::{self, Check, ChecksumPolicy, Driver, FeedProtocol, HostCheck, WhenFull as WhenFullFile};
 use super::follow::{FollowError, Following};
@@ -49,7 +50,7 @@ use crate::latency::recorder::{Gauges, LcoreParts, Recorder, RecorderParts, Venu
 use crate::latency::trace::{Header, JournalHeader, Rotation, TraceError, VenueBeginning, Writer};
 use crate::market::OrderLimits;
 use crate::port::capture::{CaptureError, CaptureSink, CaptureSource, Pace, SourceOptions, Speed};
-use crate::port::{self, FeedPort, Groups, OrderPort, Owner, Share};
+use crate::port::{self, Device, FeedPort, Groups, OrderPort, Owner, RxPort, Share};
 use crate::program::Program;
 use crate::recovery::{self, Login, Recovery};
 use crate::risk::{Gate, Kill, KillFile, KillReason};
@@ -193,6 +194,10 @@ pub enum LaunchError {
         #[source]
         why: std::io::Error,
     },
+    /// A card refused.
+    #[cfg(feature = "ef_vi")]
+    #[error(transparent)]
+    Efvi(#[from] crate::efvi::EfviError),
     /// The strategy refused its parameters.
     #[error("venue {venue}: strategy {strategy:?}: {why}")]
     Strategy {
@@ -379,7 +384,10 @@ pub fn launch(
     let pools = plan
         .pools
         .iter()
-        .map(|p| Mempool::frames(&eal, &p.name, p.mbufs, p.cache, p.data_room - HEADROOM as u16, Socket::Node(p.node)))
+        .map(|p| {
+            let make = if p.in_pages { Mempool::frames_in_pages } else { Mempool::frames };
+            make(&eal, &p.name, p.mbufs, p.cache, p.data_room - HEADROOM as u16, Socket::Node(p.node))
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let report_pools = plan.ports.iter().enumerate().filter(|(_, port)| port.igmp.is_some()).map(|(at, _)| {
         let name = format!("tp.igmp{at}");
@@ -983,11 +991,13 @@ struct Devices {
     steered: Vec<usize>,
     rx: BTreeMap<(usize, u16), ethdev::RxQueue>,
     tx: BTreeMap<(usize, u16), ethdev::TxQueue>,
+    cards: Cards,
 }
 
 impl Devices {
-    fn open(plan: &Plan, eal: &Eal, pools: &[Mempool]) -> Result<Self, DpdkError> {
-        let mut devices = Devices { steered: Vec::new(), rx: BTreeMap::new(), tx: BTreeMap::new() };
+    fn open(plan: &Plan, eal: &Eal, pools: &[Mempool]) -> Result<Self, LaunchError> {
+        let cards = Cards::open(plan, pools)?;
+        let mut devices = Devices { steered: Vec::new(), rx: BTreeMap::new(), tx: BTreeMap::new(), cards };
         for (at, port) in plan.ports.iter().enumerate() {
             let (Driver::Ethdev, Some(device)) = (port.driver, &port.device) else { continue };
             let pool_of = |queue: u32| {
@@ -1041,11 +1051,22 @@ impl Devices {
     }
 
     /// Each device once, by its port's name.
-    fn watched(&self, plan: &Plan) -> Vec<(String, ethdev::Port)> {
+    fn watched(&self, plan: &Plan) -> Vec<(String, Device)> {
         let queues = self.rx.iter().map(|(at, queue)| (at.0, queue.port()));
-        let all: BTreeMap<usize, &ethdev::Port> =
-            queues.chain(self.tx.iter().map(|(at, queue)| (at.0, queue.port()))).collect();
-        all.into_iter().map(|(port, device)| (plan.ports[port].name.clone(), device.clone())).collect()
+        let queues = queues.chain(self.tx.iter().map(|(at, queue)| (at.0, queue.port())));
+        let ports = queues.map(|(at, port)| (at, Device::Ethdev(port.clone())));
+        let all: BTreeMap<usize, Device> = ports.chain(self.cards.devices.clone()).collect();
+        all.into_iter().map(|(port, device)| (plan.ports[port].name.clone(), device)).collect()
+    }
+
+    /// A receive queue of a device, whatever drives it.
+    fn receiver(&mut self, at: (usize, u16)) -> Option<RxPort> {
+        self.cards.rx.remove(&at).or_else(|| self.rx.remove(&at).map(RxPort::Ethdev))
+    }
+
+    /// A transmit queue of a device, likewise.
+    fn transmitter(&mut self, at: (usize, u16)) -> Option<OrderPort> {
+        self.cards.tx.remove(&at).or_else(|| self.tx.remove(&at).map(OrderPort::Ethdev))
     }
 }
 
@@ -1241,13 +1262,14 @@ impl Builder<'_> {
                     let missing = || LaunchError::NoCapture(name.clone());
                     FeedPort::Capture(self.sources.remove(&(self.index, port, queue)).ok_or_else(missing)?)
                 }
+                Driver::EfVi => FeedPort::Queue(self.device(port, queue, |d| d.receiver((port, queue)))?),
                 Driver::Ethdev => match self.shares.remove(&(self.index, port)) {
                     Some(share) => FeedPort::Shared(share),
                     // The device has fewer queues, and everything is in those it has.
                     None if self.plan.ports[port].steerable && !self.devices.rx.contains_key(&(port, queue)) => {
                         FeedPort::Nothing
                     }
-                    None => FeedPort::Ethdev(self.device(port, queue, |d| d.rx.remove(&(port, queue)))?),
+                    None => FeedPort::Queue(self.device(port, queue, |d| d.receiver((port, queue)))?),
                 },
             };
             lines.push(feed);
@@ -1424,11 +1446,11 @@ impl Builder<'_> {
                 let sink = self.sinks.remove(&venue.name).unwrap_or_else(CaptureSink::counting);
                 OrderPort::Capture(sink)
             }
-            Driver::Ethdev => OrderPort::Ethdev(self.device(orders.port, orders.queue, |d| d.tx.remove(&at))?),
+            Driver::Ethdev | Driver::EfVi => self.device(orders.port, orders.queue, |d| d.transmitter(at))?,
         };
         let transport = match &orders.session {
             Some(session) if self.has_session() => {
-                let inbox = self.device(orders.port, orders.queue, |d| d.rx.remove(&at))?;
+                let inbox = self.device(orders.port, orders.queue, |d| d.receiver(at))?;
                 let config = session::config(venue, session, self.clock)?;
                 let pool = self.pools[orders.pool].clone();
                 let session = OrderSession::new(&config, crate::cpu::rdtsc());
@@ -1533,7 +1555,7 @@ struct PortCapture<'a> {
 fn capture_of<'a>(plan: &'a Plan, options: &'a Options, port: usize) -> Result<Option<PortCapture<'a>>, LaunchError> {
     let port = &plan.ports[port];
     match (plan.mode, port.driver) {
-        (_, Driver::Ethdev) => Ok(None),
+        (_, Driver::Ethdev | Driver::EfVi) => Ok(None),
         (Mode::Run, Driver::Capture) => Err(LaunchError::Driver(format!(
             "port {:?} is a capture port; `run` takes live ports: give it the driver \"ethdev\", or use `replay`",
             port.name

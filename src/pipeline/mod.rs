@@ -5,6 +5,8 @@
 //! nothing but `launch` changes it.
 
 #[cfg(feature = "dpdk")]
+mod cards;
+#[cfg(feature = "dpdk")]
 mod carrier;
 pub mod diff;
 pub mod eal_args;

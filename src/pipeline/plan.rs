@@ -8,12 +8,12 @@ use super::file::{
     AlarmKind, AllowanceFile, BudgetFile, Check, ChecksumPolicy, CompIdsFile, Driver, Endpoint, EndpointFile, FeedFile,
     FeedProtocol, HostCheck, Idle, InstrumentFile, KillWhenFile, LimitsFile, LineFile, Listen, Mac, Name,
     OrderProtocol, PipelineFile, Privileges, ReceiverFile, RecordFile, RiskFile, SessionFile, TextPages, Transport,
-    VenueFile, WhenFull, nearest,
+    VenueFile, Wanted, WhenFull, nearest,
 };
 use super::host::HostFacts;
 use crate::arena;
 use crate::book::BookConfig;
-use crate::dpdk::sizes::{HEADROOM, PRIVATE_BYTES, pool_bytes, ring_bytes};
+use crate::dpdk::sizes::{HEADROOM, PRIVATE_BYTES, pool_bytes, pool_bytes_in_pages, ring_bytes};
 use crate::feed::{self, Feed, FeedConfig};
 use crate::journal::Slot;
 use crate::latency::budget::{Allowance, Budget};
@@ -107,8 +107,11 @@ pub struct PortPlan {
     pub name: String,
     /// What drives it in this mode.
     pub driver: Driver,
-    /// EAL name; `None` for a capture.
+    /// EAL name; `None` of what EAL does not drive.
     pub device: Option<String>,
+    /// What ef_vi drives; `None` of others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub efvi: Option<EfviPlan>,
     /// NUMA node of the device, where it has one.
     pub node: Option<u32>,
     /// Receive queues in use: 0 to this, exclusive.
@@ -128,6 +131,19 @@ pub struct PortPlan {
     /// How its groups are joined; `None` where nobody joins them here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub igmp: Option<IgmpPlan>,
+}
+
+/// A card's port that ef_vi drives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EfviPlan {
+    /// The kernel's name of it.
+    pub interface: String,
+    /// Whether orders leave by CTPIO.
+    pub ctpio: Wanted,
+    /// Bytes the card has before it begins to send so.
+    pub ctpio_threshold: u16,
+    /// Whether it stamps packets.
+    pub timestamps: Wanted,
 }
 
 /// How the groups of a port are joined.
@@ -542,6 +558,8 @@ pub struct PoolPlan {
     pub private_bytes: u16,
     /// Bytes of data room of each mbuf, headroom included.
     pub data_room: u16,
+    /// Each frame lies within a page of 4 KiB, for a card that knows memory by pages.
+    pub in_pages: bool,
     /// Bytes it takes.
     pub bytes: u64,
 }
@@ -590,6 +608,12 @@ pub enum PlanError {
         /// The port.
         port: String,
     },
+    /// A driver that this program was built without.
+    #[error("port `{port}` is driven by ef_vi, and this program was built without it")]
+    NotBuilt {
+        /// The port.
+        port: String,
+    },
     /// A capture was bound to a port that is not in the file.
     #[error("a capture is bound to port `{found}`, which the pipeline file does not have")]
     UnknownPort {
@@ -628,6 +652,9 @@ impl PlanError {
             PlanError::CaptureInRun { port } => {
                 format!("give port `{port}` \"driver\": \"ethdev\" and a \"device\", or use `tickpath replay`")
             }
+            PlanError::NotBuilt { port } => format!(
+                "build it with `cargo build --release --features ef_vi`, or give port `{port}` \"driver\": \"ethdev\" and a \"device\""
+            ),
             PlanError::UnknownPort { found, known } => match nearest(found, known) {
                 Some(near) => format!("did you mean `{near}`? ports of the file: {}", known.join(", ")),
                 None => format!("ports of the file: {}", known.join(", ")),
@@ -892,6 +919,9 @@ pub fn plan_hash(file: &PipelineFile) -> u64 {
 
 const DESCRIPTORS: u32 = 1024;
 
+/// Bytes that a card has before it begins to send by CTPIO, unless the file says: the least there is.
+const CTPIO_THRESHOLD: u16 = 64;
+
 /// Frames that net_af_xdp holds for the kernel to fill, whatever the descriptors (libxdp's
 /// XSK_RING_PROD__DEFAULT_NUM_DESCS).
 const XDP_FILL: u32 = 2048;
@@ -909,8 +939,17 @@ fn plan_ports(file: &PipelineFile, host: &HostFacts, request: &Request) -> Resul
         if driver == Driver::Capture && request.mode == Mode::Run {
             return Err(PlanError::CaptureInRun { port: port.name.to_string() });
         }
-        let live = driver == Driver::Ethdev;
+        if driver == Driver::EfVi && !cfg!(feature = "ef_vi") {
+            return Err(PlanError::NotBuilt { port: port.name.to_string() });
+        }
+        let live = driver != Driver::Capture;
         let device = port.device.clone().filter(|_| live);
+        let efvi = port.interface.clone().filter(|_| driver == Driver::EfVi).map(|interface| EfviPlan {
+            interface,
+            ctpio: port.ctpio.unwrap_or_default(),
+            ctpio_threshold: port.ctpio_threshold.map_or(CTPIO_THRESHOLD, |bytes| bytes.value() as u16),
+            timestamps: port.timestamps.unwrap_or_default(),
+        });
         let is_xdp = device.as_ref().is_some_and(|device| device.starts_with("net_af_xdp"));
         let descriptors = |set: Option<super::file::Descriptors>| match live {
             true => set.map_or(DESCRIPTORS, |d| d.value()).max(if is_xdp { XDP_FILL } else { 0 }),
@@ -931,8 +970,9 @@ fn plan_ports(file: &PipelineFile, host: &HostFacts, request: &Request) -> Resul
         ports.push(PortPlan {
             name: port.name.to_string(),
             driver,
-            node: device.as_ref().and_then(|d| host.device_nodes.get(d)).copied(),
+            node: device.as_ref().or(port.interface.as_ref()).and_then(|d| host.device_nodes.get(d)).copied(),
             device,
+            efvi,
             rx_queues: feeds.chain(orders).map(|q| q + 1).max().unwrap_or(0),
             tx_queues: order_queues + u32::from(igmp.is_some()),
             igmp,
@@ -1241,15 +1281,9 @@ fn plan_venue(
     let held = port.rx_descriptors + port.tx_descriptors + ring_slots(&links.encode_tx) + 2 * tx_burst + HELD_BY_STAGE;
     let orders_node = home(port.node.unwrap_or(node_of[&encode]));
     let wanted = venue.pools.orders.map(|m| m.value());
-    pools.push(pool(
-        format!("tp{v}.orders"),
-        v,
-        PoolPurpose::Orders,
-        orders_node,
-        held,
-        distinct([encode, tx]),
-        wanted,
-    ));
+    let orders_pool =
+        pool(format!("tp{v}.orders"), v, PoolPurpose::Orders, orders_node, held, distinct([encode, tx]), wanted);
+    pools.push(if port.efvi.is_some() { in_pages(orders_pool) } else { orders_pool });
 
     let burst = |stage| match stage {
         Stage::Rx => rx_burst as u16,
@@ -1564,7 +1598,8 @@ fn feed_pools(
         // rx holds a burst that the link has no room for, and parse one that strategy has no room for.
         let held = descriptors + ring_slots(&links.rx_parse) + 2 * burst + HELD_BY_STAGE;
         let wanted = venue.pools.feed.map(|m| m.value());
-        pool(format!("tp{v}.feed{i}"), v, PoolPurpose::Feed, node, held, distinct([rx, parse]), wanted)
+        let pool = pool(format!("tp{v}.feed{i}"), v, PoolPurpose::Feed, node, held, distinct([rx, parse]), wanted);
+        if queues.iter().any(|&(port, _)| ports[port].efvi.is_some()) { in_pages(pool) } else { pool }
     };
     nodes.iter().enumerate().map(pool_on).collect()
 }
@@ -1593,8 +1628,14 @@ fn pool(
         cache,
         private_bytes: PRIVATE_BYTES as u16,
         data_room: (HEADROOM + FRAME_ROOM) as u16,
+        in_pages: false,
         bytes: pool_bytes(mbufs as usize, FRAME_ROOM) as u64,
     }
+}
+
+/// The same pool for a card.
+fn in_pages(pool: PoolPlan) -> PoolPlan {
+    PoolPlan { in_pages: true, bytes: pool_bytes_in_pages(pool.mbufs as usize, FRAME_ROOM) as u64, ..pool }
 }
 
 fn distinct(lcores: [u32; 2]) -> u32 {

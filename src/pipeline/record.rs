@@ -3,12 +3,13 @@
 use super::file::Driver;
 use super::launch::Options;
 use super::plan::{Link, Mode, Plan, Stage, VenuePlan};
-use crate::dpdk::{Port, Region};
+use crate::dpdk::Region;
 use crate::host::fingerprint::{Fingerprint, Subject};
 use crate::host::placement::{maps, usual_page};
 use crate::latency::clock::Clock;
 use crate::latency::snapshot::Snapshot;
 use crate::latency::trace::{CaptureId, Header, VenueHeader};
+use crate::port::Device;
 use crate::sys::{affinity, thread, time};
 use crate::version;
 use std::fs::File;
@@ -51,7 +52,7 @@ pub fn fingerprint(
     root: &Path,
     eal_argv: &[String],
     regions: &[Region],
-    devices: &[(String, Port)],
+    devices: &[(String, Device)],
 ) -> Fingerprint {
     let subject = Subject {
         hot_cpus: plan.lcores.iter().flat_map(|l| l.cpus.iter().copied()).collect(),

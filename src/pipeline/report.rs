@@ -1,13 +1,13 @@
 //! What a run did, gathered from the stages once their lcores have returned: the summary as plain data, as JSON and as
 //! text a person reads.
 
-use crate::dpdk::Port;
 use crate::host::placement::Report;
 use crate::latency::budget::Budget;
 use crate::latency::clock::Clock;
 use crate::latency::hops::{HopRow, HopTable, ns_of};
 use crate::latency::snapshot::RecorderSnapshot;
 use crate::market::OrderKind;
+use crate::port::Device;
 use crate::report::text::count as grouped;
 use crate::stages::{Encode, Followed, Ledger, Parse, Receiver, Rx, StrategyStage, Tx};
 use crate::strategy::Strategy;
@@ -86,10 +86,10 @@ impl VenueReport {
         }
         self.ports.insert("packets paced over 1 us late".to_owned(), feed.lateness().over_1us);
         for device in feed.devices() {
-            for (what, n) in losses(device) {
+            for (what, n) in losses(&device) {
                 self.ports.insert(format!("device {} {what}", device.name()), n);
             }
-            self.warnings.extend(losses_told(device));
+            self.warnings.extend(losses_told(&device));
         }
         self.warnings.extend(feed.warnings().iter().map(ToString::to_string));
     }
@@ -210,12 +210,12 @@ impl VenueReport {
 }
 
 /// What a device lost before anybody saw it. One that does not count cannot be asked; what it lost then shows as a gap.
-fn losses(device: &Port) -> impl Iterator<Item = (&'static str, u64)> {
-    let stats = device.stats().ok().into_iter();
+fn losses(device: &Device) -> impl Iterator<Item = (&'static str, u64)> {
+    let stats = device.stats().into_iter();
     stats.flat_map(|s| [("missed", s.imissed), ("errors", s.ierrors), ("without mbuf", s.rx_nombuf)])
 }
 
-fn losses_told(device: &Port) -> impl Iterator<Item = String> {
+fn losses_told(device: &Device) -> impl Iterator<Item = String> {
     let told = |(what, n)| format!("device {} lost packets before rx: {what} {n}", device.name());
     losses(device).filter(|(_, n)| *n > 0).map(told)
 }
@@ -235,7 +235,7 @@ pub struct PortReport {
 impl PortReport {
     /// What a receiver counted.
     pub fn new(receiver: &Receiver) -> PortReport {
-        let warnings = receiver.device().into_iter().flat_map(losses_told).collect();
+        let warnings = receiver.device().iter().flat_map(losses_told).collect();
         PortReport { port: receiver.port().to_owned(), ledger: receiver.ledger(), warnings }
     }
 }

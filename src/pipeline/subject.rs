@@ -19,7 +19,8 @@ pub fn subject(plan: &Plan, name: &str, starting: bool) -> Subject {
         cpus: cpus_of(&mut venue.stages.iter().map(|stage| stage.lcore)),
     };
     let ports = plan.ports.iter().enumerate().filter_map(|(index, port)| {
-        let device = port.device.clone()?;
+        let card = port.efvi.as_ref().map(|card| card.interface.clone());
+        let device = port.device.clone().or(card.clone())?;
         let pollers = plan.venues.iter().flat_map(|venue| {
             let feeds = venue.feed.lines.iter().any(|line| line.port == index);
             let orders = venue.orders.port == index;
@@ -28,7 +29,7 @@ pub fn subject(plan: &Plan, name: &str, starting: bool) -> Subject {
         });
         Some(Port {
             name: port.name.clone(),
-            interface: interface(&plan.eal_args, &device),
+            interface: card.or_else(|| interface(&plan.eal_args, &device)),
             cpus: cpus_of(&mut pollers.collect::<Vec<_>>().into_iter()),
             device,
         })

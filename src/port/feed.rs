@@ -7,9 +7,11 @@ use arrayvec::ArrayVec;
 use super::capture::pace::Lateness;
 use super::capture::replay::Replay;
 use super::capture::{CaptureSource, Next, Pace, Warning};
-use super::{Arrival, Share};
+use super::device::account;
+use super::{Arrival, Device, RxPort, Share};
 use crate::cpu::rdtsc;
-use crate::dpdk::{BURST, Burst, Frame, Mempool, Port, RxQueue, free_burst};
+use crate::dpdk::{BURST, Burst, Frame, Mempool, free_burst};
+use crate::latency::board::Count;
 use crate::latency::clock::{Clock, Scale};
 use crate::latency::record::StampDomain;
 
@@ -18,8 +20,8 @@ const SPARE: usize = 32;
 
 /// Where the frames of one line come from.
 pub enum FeedPort {
-    /// A queue of a DPDK port.
-    Ethdev(RxQueue),
+    /// A queue of a device.
+    Queue(RxPort),
     /// A share of a DPDK port that another receives.
     Shared(Share),
     /// Capture files.
@@ -64,7 +66,7 @@ pub struct Feed {
 
 /// Where live frames come from.
 enum Inlet {
-    Queue(RxQueue),
+    Queue(RxPort),
     Share(Share),
 }
 
@@ -76,7 +78,7 @@ impl Feed {
         let (mut inlets, mut replayed, mut sources) = (Vec::new(), Vec::new(), Vec::new());
         for (index, line) in lines.into_iter().enumerate() {
             match line {
-                FeedPort::Ethdev(queue) => inlets.push((index as u8, Inlet::Queue(queue))),
+                FeedPort::Queue(queue) => inlets.push((index as u8, Inlet::Queue(queue))),
                 FeedPort::Shared(share) => inlets.push((index as u8, Inlet::Share(share))),
                 FeedPort::Nothing => {}
                 FeedPort::Capture(source) => {
@@ -163,9 +165,23 @@ impl Feed {
     }
 
     /// The devices whose queues are polled here, once for each queue.
-    pub fn devices(&self) -> impl Iterator<Item = &Port> {
+    pub fn devices(&self) -> impl Iterator<Item = Device> {
+        self.queues().map(RxPort::device)
+    }
+
+    /// Packets that cards told of and that did not become frames.
+    pub fn discarded(&self) -> u64 {
+        self.queues().map(RxPort::discarded).sum()
+    }
+
+    /// What they were discarded for, and how the cards' rings stand.
+    pub fn account(&self, each: &mut dyn FnMut(Count, u64)) {
+        account(self.queues(), each);
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &RxPort> {
         self.inlets.iter().filter_map(|(_, inlet)| match inlet {
-            Inlet::Queue(queue) => Some(queue.port()),
+            Inlet::Queue(queue) => Some(queue),
             Inlet::Share(_) => None,
         })
     }

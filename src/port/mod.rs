@@ -4,6 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 pub mod capture;
 #[cfg(feature = "dpdk")]
+mod device;
+#[cfg(feature = "dpdk")]
 mod feed;
 mod groups;
 #[cfg(feature = "dpdk")]
@@ -11,6 +13,8 @@ mod order;
 #[cfg(feature = "dpdk")]
 mod share;
 
+#[cfg(feature = "dpdk")]
+pub use device::{Device, RxPort};
 #[cfg(feature = "dpdk")]
 pub(crate) use feed::mark;
 #[cfg(feature = "dpdk")]

@@ -1,12 +1,20 @@
 //! Where order frames go: a transmit queue, a file, or a count. What the tx stage hands its bursts to.
 
 use super::capture::{CaptureError, CaptureSink};
-use crate::dpdk::{Burst, TxQueue, free_burst};
+#[cfg(feature = "ef_vi")]
+use super::device::{CARD, CARD_NOW};
+use crate::dpdk::{Burst, Frame, TxQueue, free_burst};
+#[cfg(feature = "ef_vi")]
+use crate::efvi;
+use crate::latency::board::Count;
 
 /// The order port of one venue.
 pub enum OrderPort {
     /// A queue of a DPDK port.
     Ethdev(TxQueue),
+    /// A queue of a card.
+    #[cfg(feature = "ef_vi")]
+    Efvi(Box<efvi::TxQueue>),
     /// A ns pcap, or a count.
     Capture(CaptureSink),
 }
@@ -19,6 +27,11 @@ impl OrderPort {
     pub fn finish(self) -> Result<(), CaptureError> {
         match self {
             OrderPort::Ethdev(_) => Ok(()),
+            #[cfg(feature = "ef_vi")]
+            OrderPort::Efvi(mut queue) => {
+                queue.finish();
+                Ok(())
+            }
             OrderPort::Capture(sink) => sink.finish(),
         }
     }
@@ -29,6 +42,8 @@ impl OrderPort {
     pub fn burst(&mut self, frames: &mut Burst, stamps_ns: &[u64]) -> usize {
         let sink = match self {
             OrderPort::Ethdev(queue) => return queue.burst(frames),
+            #[cfg(feature = "ef_vi")]
+            OrderPort::Efvi(queue) => return queue.burst(frames),
             OrderPort::Capture(sink) => sink,
         };
         debug_assert_eq!(frames.len(), stamps_ns.len());
@@ -39,5 +54,46 @@ impl OrderPort {
             frames.drain(..taken);
         }
         taken
+    }
+
+    /// What a card wants done now and then: its completions taken. `left` gets every frame that left with a stamp, and the stamp, in
+    /// ns of the card's clock; of a port without such stamps, none.
+    #[inline]
+    pub fn poll(&mut self, mut left: impl FnMut(&Frame, u64)) {
+        match self {
+            OrderPort::Ethdev(_) | OrderPort::Capture(_) => {
+                let _ = &mut left;
+            }
+            #[cfg(feature = "ef_vi")]
+            OrderPort::Efvi(queue) => {
+                queue.poll();
+                while let Some(sent) = queue.stamped() {
+                    left(&sent.frame, sent.stamp_ns);
+                }
+            }
+        }
+    }
+
+    /// How a card's ring stands, and which way its frames left; nothing of other ports.
+    pub fn account(&self, each: &mut dyn FnMut(Count, u64)) {
+        match self {
+            OrderPort::Ethdev(_) | OrderPort::Capture(_) => {
+                let _ = each;
+            }
+            #[cfg(feature = "ef_vi")]
+            OrderPort::Efvi(queue) => {
+                let counters = queue.counters();
+                let events = [
+                    ("sent by CTPIO", counters.ctpio),
+                    ("sent by the fallback", counters.fallbacks),
+                    ("failed", counters.failed),
+                    ("tx stamp out of sync", counters.unsynced),
+                    ("warmed up", counters.warmed),
+                ];
+                events.into_iter().for_each(|(name, n)| each(Count::Figure(CARD, name), n));
+                let now = [("outstanding", counters.outstanding), ("lag_ticks", counters.lag_ticks)];
+                now.into_iter().for_each(|(name, n)| each(Count::Figure(CARD_NOW, name), n));
+            }
+        }
     }
 }

@@ -69,6 +69,7 @@ pub fn all(view: &View<'_>) -> Vec<Family> {
     all.extend(host(view));
     all.extend(memory(view));
     all.extend(devices(view));
+    all.extend(cards(view));
     all.extend(clock(view));
     all.extend(recorder(view));
     all
@@ -508,6 +509,48 @@ fn devices(view: &View<'_>) -> Vec<Family> {
             "Frames that the device received with errors.",
             PORT,
             ports().map(|(at, p)| (at, p.errors as f64)),
+        ),
+    ]
+}
+
+/// Of ports that ef_vi drives.
+fn cards(view: &View<'_>) -> Vec<Family> {
+    let venues = &view.snapshot.venues;
+    let events = ["rx", "tx"].into_iter().flat_map(|stage| {
+        venues.iter().flat_map(move |v| {
+            let of = move |(event, n): (&str, u64)| ([v.name.clone(), stage.to_owned(), event.to_owned()], n as f64);
+            v.figures(stage, "card").map(of)
+        })
+    });
+    let now = |stage: &'static str, name: &'static str| {
+        venues.iter().filter_map(move |v| Some(([v.name.clone()], v.figure(stage, "card now", name)? as f64)))
+    };
+    let hz = view.snapshot.interval.clock.tsc_hz;
+    let lag = now("tx", "lag_ticks").filter(|_| hz > 0.0).map(|(venue, ticks)| (venue, ticks / hz));
+    vec![
+        counter(
+            "tickpath_card_events_total",
+            "What ports by ef_vi met: frames sent by CTPIO or by the fallback, failed, an empty pool, stamps out of sync and others.",
+            ["venue", "stage", "event"],
+            events,
+        ),
+        gauge(
+            "tickpath_card_posted_buffers",
+            "Receive buffers that a card has. No series without a port by ef_vi, here and below.",
+            ["venue"],
+            now("rx", "posted"),
+        ),
+        gauge(
+            "tickpath_card_outstanding_frames",
+            "Frames handed to a card whose completion was not taken yet.",
+            ["venue"],
+            now("tx", "outstanding"),
+        ),
+        gauge(
+            "tickpath_card_completion_lag_seconds",
+            "The longest time since the start from the doorbell to the completion's being taken.",
+            ["venue"],
+            lag,
         ),
     ]
 }

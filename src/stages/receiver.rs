@@ -7,9 +7,9 @@
 
 use super::{Ledger, Shared};
 use crate::cpu::rdtsc;
-use crate::dpdk::{Burst, Port, RxQueue, free_burst};
+use crate::dpdk::{Burst, RxQueue, free_burst};
 use crate::latency::clock::Scale;
-use crate::port::{Arrival, Groups, Owner, Portion, mark};
+use crate::port::{Arrival, Device, Groups, Owner, Portion, mark};
 use crate::risk::KillReason;
 use crate::wire::{ethernet, igmp, ipv4};
 use std::net::Ipv4Addr;
@@ -129,8 +129,8 @@ impl Receiver {
     }
 
     /// The device.
-    pub fn device(&self) -> Option<&Port> {
-        self.queues.first().map(RxQueue::port)
+    pub fn device(&self) -> Option<Device> {
+        self.queues.first().map(|queue| Device::Ethdev(queue.port().clone()))
     }
 
     /// Frames in = given to venues, with what found no room there, + dropped.

@@ -141,11 +141,12 @@ impl Account for Rx {
         let feed = &self.parts.feed;
         let too_long: u64 = (0..feed.lines()).map(|line| feed.counters(line).too_long).sum();
         let share_full = feed.share_full();
-        each(Count::In, self.frames + too_long + share_full);
+        each(Count::In, self.frames + too_long + share_full + feed.discarded());
         each(Count::Out, self.frames - self.ring_full);
         each(Count::Dropped("ring full"), self.ring_full);
         each(Count::Dropped("too long for an mbuf"), too_long);
         each(Count::Dropped("share full"), share_full);
+        feed.account(&mut each);
         each(Count::Bursts, self.bursts);
         if let Some(ring) = &self.parts.out {
             each(Count::HighWater("rx_parse"), ring.high_water() as u64);

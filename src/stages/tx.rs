@@ -10,12 +10,12 @@
 use super::{Ledger, Links, SessionState, Shared, Stamps};
 use crate::cpu::rdtsc;
 use crate::dpdk::ring::{Consumer, Producer};
-use crate::dpdk::{Burst, Frame, Mempool, RxQueue, free_burst};
+use crate::dpdk::{Burst, Frame, Mempool, free_burst};
 use crate::latency::board::{Account, Count, Entry};
 use crate::latency::outlet::Outlet;
 use crate::latency::record::{Kind, Record, StampDomain};
 use crate::market::{Order, OrderEvent, OrderEventKind, OrderKind, Refusal};
-use crate::port::OrderPort;
+use crate::port::{OrderPort, RxPort};
 use crate::risk::Kill;
 use crate::session::{Answered, OrderSession, UDP_HEADERS, UdpTransport, Way};
 use arrayvec::ArrayVec;
@@ -68,7 +68,7 @@ pub struct SessionParts {
     /// Connection, login, live orders.
     pub session: OrderSession,
     /// Where the exchange's frames arrive.
-    pub inbox: RxQueue,
+    pub inbox: RxPort,
     /// Frames for what is not an order: acknowledgements, logins, heartbeats.
     pub pool: Mempool,
 }
@@ -130,6 +130,12 @@ impl Tx {
     /// What the exchange says; then, alone: send what the ring holds, at most one burst; fused: try refused frames
     /// again. Returns what was done.
     pub fn poll(&mut self) -> usize {
+        let TxParts { port, recorder, line, .. } = &mut self.parts;
+        port.poll(|frame, stamp| {
+            if let (Some((outlet, venue)), Some(order)) = (recorder.as_mut(), frame.private::<Order>()) {
+                outlet.push(wire(&order, *venue, *line, stamp));
+            }
+        });
         let mut work = match self.parts.transport {
             Transport::Udp(_) => 0,
             Transport::Session(_) => self.converse(),
@@ -505,6 +511,7 @@ impl Account for Tx {
         each(Count::Dropped("refused (local reject)"), self.refused);
         each(Count::Held, (self.frames.len() + self.by_stack.len()) as u64);
         each(Count::Bursts, self.bursts);
+        self.parts.port.account(&mut each);
         let Some(session) = self.session() else { return };
         each(Count::Figure("session", "up"), session.is_up().into());
         each(Count::Figure("session", "standing"), session.standing() as u64);
@@ -522,6 +529,8 @@ fn copy_out(pool: &Mempool, own: &mut Burst, bytes: &[u8]) -> bool {
         return false;
     }
     let Some(mut frame) = pool.alloc() else { return false };
+    // A frame keeps what it carried: of an order that left long ago nothing is to be told again.
+    frame.set_private(());
     let Some(room) = frame.append(bytes.len()) else { return false };
     room.copy_from_slice(bytes);
     own.push(frame);
@@ -565,6 +574,22 @@ fn response(answered: &Answered, venue: u16, line: u8, stamp: Option<u64>) -> Op
         side: event.side as u8,
         ..Record::default()
     })
+}
+
+/// What the recorder is told of an order's frame that the card has put on the wire.
+fn wire(order: &Order, venue: u16, line: u8, stamp: u64) -> Record {
+    Record {
+        kind: Kind::Wire as u8,
+        stamp_domain: StampDomain::Device as u8,
+        venue,
+        instrument: order.instrument.0,
+        order_id: order.id,
+        stamp,
+        line,
+        order_kind: order.kind as u8,
+        side: order.side as u8,
+        ..Record::default()
+    }
 }
 
 /// What the recorder is told of an order that left.

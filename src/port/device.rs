@@ -1,0 +1,151 @@
+//! What drives a live port, where it does not matter what: one type for whoever watches a device, and one for who receives from it.
+//!
+//! In: a DPDK port or a card's. Out: link, clock and losses; bursts of frames, and an account of what did not become one.
+
+use crate::dpdk::ethdev::{Link, PortStats};
+use crate::dpdk::{self, Burst, RxQueue};
+#[cfg(feature = "ef_vi")]
+use crate::efvi;
+use crate::latency::board::Count;
+
+/// Groups of figures: what a card and its queues met, and how its rings stand.
+#[cfg(feature = "ef_vi")]
+pub(super) const CARD: &str = "card";
+#[cfg(feature = "ef_vi")]
+pub(super) const CARD_NOW: &str = "card now";
+
+/// A device, away from the path.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// Of DPDK.
+    Ethdev(dpdk::Port),
+    /// A card's port that the kernel keeps.
+    #[cfg(feature = "ef_vi")]
+    Efvi(efvi::Port),
+}
+
+/// A receive queue.
+pub enum RxPort {
+    /// Of a DPDK port.
+    Ethdev(RxQueue),
+    /// Of a card.
+    #[cfg(feature = "ef_vi")]
+    Efvi(Box<efvi::RxQueue>),
+}
+
+impl Device {
+    /// Its name: EAL's, or the kernel's.
+    pub fn name(&self) -> &str {
+        match self {
+            Device::Ethdev(port) => port.name(),
+            #[cfg(feature = "ef_vi")]
+            Device::Efvi(port) => port.name(),
+        }
+    }
+
+    /// The driver behind it, such as `net_pcap`.
+    pub fn driver(&self) -> String {
+        match self {
+            Device::Ethdev(port) => port.driver(),
+            #[cfg(feature = "ef_vi")]
+            Device::Efvi(_) => "ef_vi".to_owned(),
+        }
+    }
+
+    /// Its link.
+    pub fn link(&self) -> Link {
+        match self {
+            Device::Ethdev(port) => port.link(),
+            #[cfg(feature = "ef_vi")]
+            Device::Efvi(port) => port.link(),
+        }
+    }
+
+    /// Times that it was reset, or that its events overflowed.
+    pub fn resets(&self) -> u32 {
+        match self {
+            Device::Ethdev(port) => port.resets(),
+            #[cfg(feature = "ef_vi")]
+            Device::Efvi(port) => port.resets() + port.overflows(),
+        }
+    }
+
+    /// The clock of its stamps now, in its own ticks; `None` when that cannot be told.
+    pub fn read_clock(&self) -> Option<u64> {
+        match self {
+            Device::Ethdev(port) => port.read_clock(),
+            #[cfg(feature = "ef_vi")]
+            Device::Efvi(port) => port.read_clock(),
+        }
+    }
+
+    /// Version of its firmware; `None` when that is not told.
+    pub fn firmware(&self) -> Option<String> {
+        match self {
+            Device::Ethdev(port) => port.firmware(),
+            #[cfg(feature = "ef_vi")]
+            Device::Efvi(_) => None,
+        }
+    }
+
+    /// What it lost; `None` of one that does not count.
+    pub fn stats(&self) -> Option<PortStats> {
+        match self {
+            Device::Ethdev(port) => port.stats().ok(),
+            #[cfg(feature = "ef_vi")]
+            Device::Efvi(port) => Some(PortStats { imissed: port.missed()?, ..PortStats::default() }),
+        }
+    }
+}
+
+impl RxPort {
+    /// Receive at most `max` frames into the spare room of `burst`. Returns how many came.
+    #[inline]
+    pub fn burst(&mut self, burst: &mut Burst, max: usize) -> usize {
+        match self {
+            RxPort::Ethdev(queue) => queue.burst(burst, max),
+            #[cfg(feature = "ef_vi")]
+            RxPort::Efvi(queue) => queue.burst(burst, max),
+        }
+    }
+
+    /// The device it belongs to.
+    pub fn device(&self) -> Device {
+        match self {
+            RxPort::Ethdev(queue) => Device::Ethdev(queue.port().clone()),
+            #[cfg(feature = "ef_vi")]
+            RxPort::Efvi(queue) => Device::Efvi(queue.port().clone()),
+        }
+    }
+
+    /// Packets that it was told of and that did not become frames.
+    pub fn discarded(&self) -> u64 {
+        match self {
+            RxPort::Ethdev(_) => 0,
+            #[cfg(feature = "ef_vi")]
+            RxPort::Efvi(queue) => queue.counters().dropped(),
+        }
+    }
+}
+
+/// The account of what cards told of these queues and did not deliver, all together; nothing where no card is among them.
+pub(super) fn account<'q>(queues: impl Iterator<Item = &'q RxPort>, each: &mut dyn FnMut(Count, u64)) {
+    #[cfg(feature = "ef_vi")]
+    {
+        let counters = queues.filter_map(|queue| match queue {
+            RxPort::Ethdev(_) => None,
+            RxPort::Efvi(queue) => Some(*queue.counters()),
+        });
+        let Some(all) = counters.reduce(efvi::RxCounters::with) else { return };
+        for (reason, n) in efvi::RxCounters::REASONS.into_iter().zip(all.discards) {
+            each(Count::Dropped(reason), n);
+        }
+        each(Count::Dropped("longer than a buffer (card)"), all.split);
+        let events =
+            [("pool empty", all.pool_empty), ("no buffer", all.no_buffer), ("rx stamp out of sync", all.unsynced)];
+        events.into_iter().for_each(|(name, n)| each(Count::Figure(CARD, name), n));
+        each(Count::Figure(CARD_NOW, "posted"), all.posted);
+    }
+    #[cfg(not(feature = "ef_vi"))]
+    let _ = (queues.count(), each);
+}
