@@ -35,7 +35,7 @@ soak: deps ## the same for SOAK_SECONDS (default 200) with loss, disconnects and
 	TICKPATH_SOAK=$${SOAK_SECONDS:-200} $(CARGO) test --locked --test demo through_loss -- --nocapture
 
 test: deps ## run every test
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --exclude efvi-sys
 
 test-vm: build ## prove in an emulated guest what needs two NUMA nodes and a network card, as root; some minutes
 	scripts/test-vm $(BIN) $(CARGO_TARGET_DIR)/vm

@@ -37,7 +37,7 @@ mod opened {
     use crate::dpdk::ethdev::Offload;
     use crate::efvi::{self, Ctpio, Filter, Port, Protocol, QueueInfo};
     use crate::pipeline::file::{Transport, Wanted};
-    use crate::pipeline::plan::{EfviPlan, Mode};
+    use crate::pipeline::plan::{EfviPlan, Mode, PortPlan};
     use socket2::{Domain, InterfaceIndexOrAddress, Type};
     use std::collections::BTreeSet;
     use std::net::Ipv4Addr;
@@ -68,7 +68,7 @@ mod opened {
         }
 
         fn open_port(&mut self, plan: &Plan, at: usize, card: &EfviPlan, pools: &[Mempool]) -> Result<(), LaunchError> {
-            let PortSizes { name, rx, tx } = sizes(plan, at);
+            let PortPlan { name, rx_descriptors: rx, tx_descriptors: tx, .. } = &plan.ports[at];
             let ctpio = Ctpio { mode: offload(card.ctpio), threshold: card.ctpio_threshold };
             let device = Port::new(&card.interface, ctpio, offload(card.timestamps));
             let lines = || plan.venues.iter().flat_map(|venue| &venue.feed.lines).filter(|line| line.port == at);
@@ -83,24 +83,17 @@ mod opened {
                     .flat_map(|line| line.groups.iter().map(|group| (line.vlan, *group)))
                     .map(|(vlan, local)| Filter { protocol: Protocol::Udp, local, peer: None, vlan })
                     .collect();
-                let receiver = device.receiver(&pools[pool], rx, &filters)?;
-                eprintln!(
-                    "port {name}: {} (ef_vi {}): {}",
-                    card.interface,
-                    efvi::version(),
-                    negotiated(&receiver.info())
-                );
+                let receiver = device.receiver(&pools[pool], *rx, &filters)?;
+                let info = receiver.info();
+                tell(name, card, "receives", info.rx_stamps, &info);
                 self.rx.insert((at, queue), RxPort::Efvi(Box::new(receiver)));
             }
             for venue in plan.venues.iter().filter(|venue| venue.orders.port == at) {
                 let (orders, pool) = (&venue.orders, &pools[venue.orders.pool]);
-                let transmitter = device.transmitter(pool, tx)?;
-                eprintln!(
-                    "port {name}: {} (ef_vi {}): {}",
-                    card.interface,
-                    efvi::version(),
-                    negotiated(&transmitter.info())
-                );
+                let transmitter = device.transmitter(pool, *tx)?;
+                let info = transmitter.info();
+                let sends = if info.ctpio { "sends by CTPIO, where that loses by DMA" } else { "sends by DMA" };
+                tell(name, card, sends, info.tx_stamps, &info);
                 self.tx.insert((at, orders.queue), OrderPort::Efvi(Box::new(transmitter)));
                 if orders.session.is_none() || plan.mode == Mode::Replay {
                     continue;
@@ -113,23 +106,12 @@ mod opened {
                     )));
                 }
                 let filter = Filter { protocol: Protocol::Udp, local: orders.source.address, peer: None, vlan: None };
-                let inbox = device.receiver(pool, rx, &[filter])?;
+                let inbox = device.receiver(pool, *rx, &[filter])?;
                 self.rx.insert((at, orders.queue), RxPort::Efvi(Box::new(inbox)));
             }
             self.devices.insert(at, Device::Efvi(device));
             Ok(())
         }
-    }
-
-    struct PortSizes<'p> {
-        name: &'p str,
-        rx: u32,
-        tx: u32,
-    }
-
-    fn sizes(plan: &Plan, at: usize) -> PortSizes<'_> {
-        let port = &plan.ports[at];
-        PortSizes { name: &port.name, rx: port.rx_descriptors, tx: port.tx_descriptors }
     }
 
     fn offload(wanted: Wanted) -> Offload {
@@ -140,15 +122,11 @@ mod opened {
         }
     }
 
-    /// What came of asking a card for what it may do.
-    fn negotiated(info: &QueueInfo) -> String {
-        let way = if info.ctpio { "CTPIO where it wins" } else { "DMA" };
-        let stamps = match (info.rx_stamps, info.tx_stamps) {
-            (false, false) => "no stamps",
-            _ => "the card's stamps",
-        };
+    /// Say what came of asking a card for what it may do.
+    fn tell(port: &str, card: &EfviPlan, does: &str, stamps: bool, info: &QueueInfo) {
+        let stamps = if stamps { "with the card's stamps" } else { "without stamps" };
         let events = if info.merges { ", events merged by firmware that is made for throughput" } else { "" };
-        format!("{way}, {stamps}{events}")
+        eprintln!("port {port}: {} (ef_vi {}) {does}, {stamps}{events}", card.interface, efvi::version());
     }
 
     /// Have the kernel join these groups on the interface. On the test double there is no such interface.

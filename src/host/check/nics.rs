@@ -110,17 +110,24 @@ pub(super) fn bifurcated(host: &Host<'_>, port: &Port) -> bool {
     driver.is_some_and(|name| BIFURCATED.contains(&name.as_str()))
 }
 
-/// A port's card: the port, its address, its folder.
+/// A port's card: the port, its address, its folder, and whether it is below an interface that the kernel keeps.
 struct Card<'a> {
     port: &'a Port,
     address: String,
     folder: String,
+    kept: bool,
 }
 
 fn cards<'a>(host: &Host<'a>) -> Vec<Card<'a>> {
+    let below = |interface: &String| {
+        let device = host.root.join("sys/class/net").join(interface).join("device");
+        files::pci_address(&files::link_name(&device)?)
+    };
     let card = |port: &'a Port| {
-        let address = files::pci_address(&port.device)?;
-        Some(Card { port, folder: format!("{DEVICES}/{address}"), address })
+        let own = files::pci_address(&port.device);
+        let kept = own.is_none();
+        let address = own.or_else(|| port.interface.as_ref().filter(|name| !name.contains('/')).and_then(below))?;
+        Some(Card { port, folder: format!("{DEVICES}/{address}"), address, kept })
     };
     host.subject.ports.iter().filter_map(card).collect()
 }
@@ -170,7 +177,7 @@ fn driver(host: &Host<'_>) -> Look {
     if host.subject.pipeline.is_none() {
         return Ok(Vec::new());
     }
-    let wrong = plugged(host).filter_map(|card| {
+    let wrong = plugged(host).filter(|card| !card.kept).filter_map(|card| {
         let (driver, address, port) = (card.driver(host), &card.address, &card.port.name);
         let name = driver.as_deref().unwrap_or("none");
         if name == USER_SPACE[0] || BIFURCATED.contains(&name) {

@@ -362,6 +362,22 @@ fn settings_of_an_interface_are_judged() {
 }
 
 #[test]
+fn a_card_that_the_kernel_keeps_is_judged_by_its_interface() {
+    let host = tuned();
+    host.link("sys/class/net/eth9/device", &format!("../../../{}", CARD.strip_prefix("sys/").unwrap()))
+        .link(&format!("{CARD}/driver"), "../../../../bus/pci/drivers/ixgbe")
+        .file("sys/kernel/iommu_groups/17/type", "identity\n");
+    let mut kept = subject();
+    kept.ports.remove(0);
+    let look = || told(&check(host.path(), Sensors::none(), &kept));
+    assert_eq!(look(), [], "its driver is the kernel's to choose");
+    host.file(&format!("{CARD}/current_link_width"), "8\n");
+    assert_eq!(look(), [("nic.link", Error)]);
+    host.file(&format!("{CARD}/current_link_width"), "16\n").file(&format!("{CARD}/numa_node"), "1\n");
+    assert_eq!(look(), [("nic.node", Error)]);
+}
+
+#[test]
 fn ports_on_ef_vi_need_their_device_and_are_told_of_their_firmware() {
     let host = tuned();
     let mut on_efvi = subject();
