@@ -96,9 +96,10 @@ fn venue(name: &str, lcore: u32, slow: f64) -> VenueSnapshot {
     }
 }
 
-/// What a stage has beside its ledger: a session that is up, and two lines.
+/// What a stage has beside its ledger: a card, a session that is up, and two lines.
 fn figures(stage: &str) -> BTreeMap<String, BTreeMap<String, u64>> {
     let groups: &[(&str, &[(&str, u64)])] = match stage {
+        "rx" => &[("card now", &[("posted", 511)])],
         "parse" => &[
             ("state", &[("silent", 0)]),
             ("feed", &[("gaps", 3), ("recovered_messages", 40), ("snapshots", 0)]),
@@ -112,6 +113,8 @@ fn figures(stage: &str) -> BTreeMap<String, BTreeMap<String, u64>> {
         "tx" => &[
             ("session", &[("up", 1), ("standing", 13)]),
             ("session events", &[("logins", 2), ("connections_lost", 1)]),
+            ("card", &[("sent by CTPIO", 90), ("sent by the fallback", 10)]),
+            ("card now", &[("outstanding", 3), ("lag_ticks", 6_000)]),
         ],
         _ => &[],
     };
