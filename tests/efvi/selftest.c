@@ -1,6 +1,7 @@
 /* What the double promises, asked of it through the public interface alone. Ends with a line per promise, or at the first
  * that is broken. What must be a misuse is done in a child, which has to die with words that name it. */
 #define _GNU_SOURCE
+#include "check.h"
 #include "double.h"
 
 #include <arpa/inet.h>
@@ -12,19 +13,9 @@
 #include <etherfabric/pd.h>
 #include <etherfabric/vi.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define CHECK(that)                                                                       \
-	do {                                                                              \
-		if (!(that)) {                                                            \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #that); \
-			exit(1);                                                          \
-		}                                                                         \
-	} while (0)
 
 enum { BUFFERS = 1024, BUFFER = 2048, FIRST_TX = 512, NS = 1000000000 };
 

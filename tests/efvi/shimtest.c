@@ -1,21 +1,12 @@
 /* The shim over the double: as many frames as asked for go each way at once between two cards, with faults on. Every one
  * arrives once, in order and whole, or is discarded and told of; in the end both cards hold what they held before. */
+#include "check.h"
 #include "double.h"
 #include "shim.h"
 
 #include <arpa/inet.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define CHECK(that)                                                                       \
-	do {                                                                              \
-		if (!(that)) {                                                            \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #that); \
-			exit(1);                                                          \
-		}                                                                         \
-	} while (0)
 
 enum { BUFFER = 2048, SLOTS = 512, PAGES = SLOTS * BUFFER / EFVI_SHIM_PAGE, POSTED = 256, HEADERS = 42 };
 
