@@ -8,7 +8,7 @@ use crate::host::check::{Sensors, Severity, Subject, check, cpu_nodes, script};
 use crate::host::effect::{Effect, measure};
 use crate::host::placement::{self, maps};
 use crate::host::ranges::ranges;
-use crate::pipeline::file::HostCheck;
+use crate::pipeline::file::{HostCheck, PortFile};
 use crate::pipeline::host::HostFacts;
 use crate::pipeline::plan::{Plan, Request};
 use crate::pipeline::subject::subject;
@@ -39,7 +39,7 @@ pub fn execute(args: CheckArgs, program: &Program) -> Result<ExitCode, Failure> 
         None => Subject::host(root),
         Some(path) => {
             let (file, _) = load_pipeline(path, program)?;
-            let devices = file.ports.iter().filter_map(|port| port.device.as_deref().or(port.interface.as_deref()));
+            let devices = file.ports.iter().filter_map(PortFile::hardware);
             let host = HostFacts::read_under(root, devices);
             let request = Request { mode: mode(None, &file), eal_args: args.eal.gather()?, capture_ports: Vec::new() };
             subject(&Plan::new(&file, &host, &request)?, &path.to_string_lossy(), false)

@@ -3,7 +3,7 @@
 use super::{Failure, load_pipeline, print};
 use crate::cli::{PlanArgs, PlanFor};
 use crate::pipeline::diff::Diff;
-use crate::pipeline::file::{Driver, PipelineFile};
+use crate::pipeline::file::{Driver, PipelineFile, PortFile};
 use crate::pipeline::host::HostFacts;
 use crate::pipeline::plan::{Mode, Plan, Request};
 use crate::pipeline::table;
@@ -47,5 +47,5 @@ pub(super) fn mode(asked: Option<PlanFor>, file: &PipelineFile) -> Mode {
 
 /// The facts of this host that a plan of `file` depends on.
 pub fn host_facts(file: &PipelineFile) -> HostFacts {
-    HostFacts::read(file.ports.iter().filter_map(|p| p.device.as_deref().or(p.interface.as_deref())))
+    HostFacts::read(file.ports.iter().filter_map(PortFile::hardware))
 }

@@ -178,6 +178,13 @@ impl Driver {
     }
 }
 
+impl PortFile {
+    /// What the host knows it by: EAL's name of the device, or the kernel's of the interface; `None` of a capture.
+    pub fn hardware(&self) -> Option<&str> {
+        self.device.as_deref().or(self.interface.as_deref())
+    }
+}
+
 /// How much something of a card is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -133,6 +133,13 @@ pub struct PortPlan {
     pub igmp: Option<IgmpPlan>,
 }
 
+impl PortPlan {
+    /// What the host knows it by: EAL's name of the device, or the kernel's of the interface; `None` of a capture.
+    pub fn hardware(&self) -> Option<&str> {
+        self.device.as_deref().or(self.efvi.as_ref().map(|card| card.interface.as_str()))
+    }
+}
+
 /// A card's port that ef_vi drives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EfviPlan {
@@ -970,7 +977,7 @@ fn plan_ports(file: &PipelineFile, host: &HostFacts, request: &Request) -> Resul
         ports.push(PortPlan {
             name: port.name.to_string(),
             driver,
-            node: device.as_ref().or(port.interface.as_ref()).and_then(|d| host.device_nodes.get(d)).copied(),
+            node: port.hardware().filter(|_| live).and_then(|name| host.device_nodes.get(name)).copied(),
             device,
             efvi,
             rx_queues: feeds.chain(orders).map(|q| q + 1).max().unwrap_or(0),

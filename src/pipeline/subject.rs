@@ -19,8 +19,8 @@ pub fn subject(plan: &Plan, name: &str, starting: bool) -> Subject {
         cpus: cpus_of(&mut venue.stages.iter().map(|stage| stage.lcore)),
     };
     let ports = plan.ports.iter().enumerate().filter_map(|(index, port)| {
+        let device = port.hardware()?.to_owned();
         let card = port.efvi.as_ref().map(|card| card.interface.clone());
-        let device = port.device.clone().or(card.clone())?;
         let pollers = plan.venues.iter().flat_map(|venue| {
             let feeds = venue.feed.lines.iter().any(|line| line.port == index);
             let orders = venue.orders.port == index;

@@ -149,11 +149,10 @@ fn ports(plan: &Plan) -> Table {
     let mut table = Table::new("port< driver< device< node> rx queues> tx queues> descriptors>");
     for port in &plan.ports {
         let live = port.driver != Driver::Capture;
-        let name = port.efvi.as_ref().map(|card| card.interface.clone()).or(port.device.clone());
         table.row([
             port.name.clone(),
             port.driver.name().to_owned(),
-            name.unwrap_or_else(|| "-".into()),
+            port.hardware().unwrap_or("-").to_owned(),
             port.node.map_or_else(|| "-".into(), |n| n.to_string()),
             port.rx_queues.to_string(),
             port.tx_queues.to_string(),
