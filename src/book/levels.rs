@@ -138,12 +138,13 @@ impl<'m> LevelPool<'m> {
         &self.words[side.start() - LINE..side.end as usize]
     }
 
-    /// Ask for the lines at the touch.
+    /// Ask for the lines at the touch: those of the best eight words, and of one more to either side.
     #[inline(always)]
     pub fn prefetch(&self, side: &SideHead) {
         let end = self.words.as_ptr().wrapping_add(side.end as usize);
         cpu::prefetch(end);
         cpu::prefetch(end.wrapping_sub(LINE));
+        cpu::prefetch(end.wrapping_sub(LINE + 1));
     }
 
     /// The shares at `key`, 0 where no level is, become what `change` makes of them. The one way in which levels change.

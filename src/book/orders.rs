@@ -1,9 +1,10 @@
 //! The table of live orders: reference → side, price, shares, instrument. Open addressing, linear probing; removal shifts
 //! back, so that no tombstones pile up over a day of adds and deletes.
 //!
-//! Orders stand in the order of their home slots: who is farther from home goes first ("Robin Hood"). So whether a removal
-//! displaced anyone shows in the very next slot, and as references are given out in sequence, nearly every order is at
-//! home: each operation looks at one slot and tests what a predictor knows.
+//! Orders stand in the order of their home slots: who is farther from home goes first ("Robin Hood"). A slot before one
+//! whose order is not at home is marked, so a removal knows without a look at its neighbour, which may lie on another line,
+//! that nobody is to be moved back. As references are given out in sequence, nearly every order is at home: each operation
+//! looks at one slot and tests what a predictor knows.
 
 use super::levels::{KEY_BITS, MAX_QTY, QTY_BITS};
 use crate::arena::{self, Arena, ArenaFull};
@@ -17,7 +18,9 @@ const MAX_PROBE: usize = 128;
 const ORDER_BITS: u32 = 40;
 /// Greatest reference.
 pub const MAX_ORDER: u64 = (1 << ORDER_BITS) - 1;
-const SESSION_SHIFT: u32 = ORDER_BITS + 16;
+/// The order in the next slot may be away from home: unmarked, it is not.
+const CROWDED: u64 = 1 << (ORDER_BITS + 16);
+const SESSION_SHIFT: u32 = ORDER_BITS + 17;
 const MAX_SESSION: u64 = (1 << (64 - SESSION_SHIFT)) - 1;
 
 /// Live orders of all instruments.
@@ -35,7 +38,7 @@ pub struct OrderTable<'m> {
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Slot {
-    /// Session, instrument, order.
+    /// Session, [`CROWDED`], instrument, order.
     who: u64,
     standing: Standing,
 }
@@ -123,7 +126,7 @@ impl<'m> OrderTable<'m> {
     pub fn find(&self, instrument: Instrument, order: u64) -> Result<usize, Missing> {
         let home = self.home(order);
         match self.slots.get(home) {
-            Some(slot) if slot.who == self.who(instrument, order) && fits(instrument, order) => Ok(home),
+            Some(slot) if slot.holds(self.who(instrument, order)) && fits(instrument, order) => Ok(home),
             _ => self.find_displaced(instrument, order),
         }
     }
@@ -141,7 +144,7 @@ impl<'m> OrderTable<'m> {
                 break;
             }
             if slot.who & MAX_ORDER == order {
-                let found = slot.who == self.who(instrument, order) && fits(instrument, order);
+                let found = slot.holds(self.who(instrument, order)) && fits(instrument, order);
                 return if found { Ok(at) } else { Err(Missing::OtherInstrument) };
             }
         }
@@ -195,14 +198,16 @@ impl<'m> OrderTable<'m> {
     /// Put `order` where [`vacancy`](Self::vacancy) said.
     #[inline(always)]
     pub fn fill(&mut self, vacancy: Vacancy, instrument: Instrument, order: u64, standing: Standing) {
-        if vacancy.at != vacancy.until {
+        if vacancy.until != self.home(order) {
             self.shift(vacancy);
         }
-        self.slots[vacancy.at] = Slot { who: self.who(instrument, order), standing };
+        let crowded = u64::from(vacancy.at != vacancy.until) * CROWDED;
+        self.slots[vacancy.at] = Slot { who: self.who(instrument, order) | crowded, standing };
         self.live += 1;
     }
 
-    /// Move the orders in the way one slot on, into the empty slot behind them.
+    /// Move the orders in the way one slot on, into the empty slot behind them. From the slot before the vacancy on, each
+    /// then has one behind it that may be away from home.
     #[cold]
     #[inline(never)]
     fn shift(&mut self, vacancy: Vacancy) {
@@ -210,8 +215,10 @@ impl<'m> OrderTable<'m> {
         while hole != vacancy.at {
             let before = hole.wrapping_sub(1) & self.mask;
             self.slots[hole] = self.slots[before];
+            self.slots[hole].who |= CROWDED;
             hole = before;
         }
+        self.slots[hole.wrapping_sub(1) & self.mask].who |= CROWDED;
     }
 
     /// `qty` shares fewer, of more.
@@ -223,8 +230,7 @@ impl<'m> OrderTable<'m> {
     /// Empty a slot.
     #[inline(always)]
     pub fn remove(&mut self, at: usize) {
-        let next = (at + 1) & self.mask;
-        if self.taken(&self.slots[next]) && self.displaced(next) > 0 {
+        if self.slots[at].who & CROWDED != 0 {
             self.remove_and_shift(at);
         } else {
             self.slots[at].who = 0;
@@ -266,7 +272,7 @@ impl<'m> OrderTable<'m> {
 
     #[inline(always)]
     fn taken(&self, slot: &Slot) -> bool {
-        // No order is of a session to come.
+        // No order is of a session to come, and a mark alone is less than any session.
         slot.who >= self.session << SESSION_SHIFT
     }
 
@@ -278,6 +284,13 @@ impl<'m> OrderTable<'m> {
     #[inline(always)]
     fn home(&self, order: u64) -> usize {
         order as usize & self.mask
+    }
+}
+
+impl Slot {
+    #[inline(always)]
+    fn holds(&self, who: u64) -> bool {
+        self.who & !CROWDED == who
     }
 }
 

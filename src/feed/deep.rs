@@ -46,6 +46,12 @@ impl Deep {
         if count == 0 {
             state.counters.heartbeats += 1;
         }
+        // Nothing but a message's symbol says where its instrument is found: that memory is asked for of all at once.
+        for message in segment.messages().flatten() {
+            if let Some(symbol) = deep10::symbol(message) {
+                state.symbols.prefetch(Symbol(symbol));
+            }
+        }
         let opened = Opened { header: &header, head, mark, skip };
         state.deliver(opened, segment.messages(), window, |state, message, sequence, window| {
             self.message(state, message, sequence, window, &mut ahead);
@@ -75,16 +81,12 @@ impl Deep {
                 }
             }
             Message::TradingStatus(m) => {
-                if let Some(instrument) = wanted(state, m.symbol(), window) {
-                    let status = if m.status() == b'T' { Status::Trading } else { Status::Halted };
-                    state.push(Element::Status { instrument, status }, window);
-                }
+                let status = if m.status() == b'T' { Status::Trading } else { Status::Halted };
+                said(state, m.symbol(), status, window, ahead);
             }
             Message::ShortSaleTest(m) => {
-                if let Some(instrument) = wanted(state, m.symbol(), window) {
-                    let status = if m.status() == 0 { Status::ShortSaleFree } else { Status::ShortSaleRestricted };
-                    state.push(Element::Status { instrument, status }, window);
-                }
+                let status = if m.status() == 0 { Status::ShortSaleFree } else { Status::ShortSaleRestricted };
+                said(state, m.symbol(), status, window, ahead);
             }
             _ => {}
         }
@@ -119,6 +121,20 @@ fn level(
     ahead(instrument, 0);
     let price = Price(m.price());
     state.push(Element::Level { instrument, side, complete: m.complete(), qty: m.size(), price }, window);
+}
+
+/// The exchange said something of an instrument: strategy and risk gate will look at what they know of it.
+#[inline(always)]
+fn said(
+    state: &mut State<'_>,
+    symbol: [u8; 8],
+    status: Status,
+    window: &mut Window,
+    ahead: &mut impl FnMut(Instrument, u64),
+) {
+    let Some(instrument) = wanted(state, symbol, window) else { return };
+    ahead(instrument, 0);
+    state.push(Element::Status { instrument, status }, window);
 }
 
 #[inline]

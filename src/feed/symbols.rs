@@ -4,6 +4,7 @@
 //! emptied. The index is stable for the run, across sessions.
 
 use crate::arena::{Arena, ArenaFull, bytes};
+use crate::cpu;
 use crate::market::{Instrument, Symbol};
 use bytemuck::{Pod, Zeroable};
 
@@ -59,6 +60,12 @@ impl<'m> Symbols<'m> {
         Ok(table)
     }
 
+    /// Ask for the memory that [`lookup`](Self::lookup) of this symbol begins with.
+    #[inline(always)]
+    pub fn prefetch(&self, symbol: Symbol) {
+        cpu::prefetch(self.slots.as_ptr().wrapping_add(self.home(u64::from_le_bytes(symbol.0))));
+    }
+
     /// Find a symbol, giving it an index if it is wanted and new.
     #[inline]
     pub fn lookup(&mut self, symbol: Symbol) -> Lookup {
@@ -67,7 +74,7 @@ impl<'m> Symbols<'m> {
             return Lookup::Unwanted;
         }
         let mask = self.slots.len() - 1;
-        let mut at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask;
+        let mut at = self.home(key);
         loop {
             let slot = &mut self.slots[at];
             if slot.symbol == key {
@@ -93,6 +100,11 @@ impl<'m> Symbols<'m> {
         self.used += 1;
         self.slots[at] = Slot { symbol: key, index: instrument.0, seen: 1 };
         Lookup::New(instrument)
+    }
+
+    #[inline(always)]
+    fn home(&self, key: u64) -> usize {
+        (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & (self.slots.len() - 1)
     }
 }
 

@@ -23,6 +23,8 @@ use crate::market::{Instrument, OrderEvent, OrderEventKind, Price, Refusal, Side
 const SWEEP_CANCELS: u32 = 64;
 /// Most instruments looked at for that.
 const SWEEP_INSTRUMENTS: usize = 1024;
+/// So many instruments before one is looked at, its memory is asked for.
+const SWEEP_AHEAD: usize = 8;
 
 /// Fraction bits of a fixed-point price. A price has 34 bits, so products with 12-bit factors fit an `i64`.
 const FRACTION: u32 = 16;
@@ -107,6 +109,8 @@ pub struct Quoter {
     /// `trend_percent` in 1/4,096.
     trend: i64,
     quotes: Box<[Quotes]>,
+    /// All instruments from this one on have not been named: nothing stands in them.
+    named: usize,
     /// Times that every book was lost; quotes decided on before the last time have to go. It wraps around after more
     /// losses, each with its packet, than the search takes packets to go round.
     losses: u16,
@@ -195,6 +199,7 @@ impl Strategy for Quoter {
             alpha: 0,
             trend: 0,
             quotes: vec![Quotes::default(); instruments].into_boxed_slice(),
+            named: 0,
             losses: 0,
             why: BooksLost::SessionStart,
             sweep: 0,
@@ -223,6 +228,10 @@ impl Strategy for Quoter {
     fn on_instrument(&mut self, instrument: Instrument, spec: &InstrumentSpec) {
         let largest = i32::MAX as u32 / self.parameters.max_position_lots.max(self.parameters.quote_lots);
         let Some(quotes) = self.quotes.get_mut(instrument.0 as usize) else { return };
+        let more = (instrument.0 as usize + 1).saturating_sub(self.named);
+        self.named += more;
+        // Who goes round goes round them too.
+        self.to_sweep += if self.to_sweep > 0 { more } else { 0 };
         // A step or lot beyond reason: not quoted, rather than computed wrongly.
         quotes.tick = u32::try_from(spec.tick.0).ok().filter(|&tick| tick <= 10_000_000).unwrap_or(0);
         quotes.lot = spec.lot;
@@ -263,7 +272,7 @@ impl Strategy for Quoter {
             let pulled = pulled.expect("a book with a side missing has a reason above");
             *pulled += quotes.pull(instrument, orders, &mut counters.cancelled);
             if quotes.flags & PULL != 0 {
-                self.to_sweep = self.quotes.len();
+                self.to_sweep = self.named;
             }
             return;
         };
@@ -294,7 +303,7 @@ impl Strategy for Quoter {
                 quotes.flags |= HALTED;
                 self.counters.pulled_halted += quotes.pull(instrument, orders, &mut self.counters.cancelled);
                 if quotes.flags & PULL != 0 {
-                    self.to_sweep = self.quotes.len();
+                    self.to_sweep = self.named;
                 }
             }
             Status::ShortSaleRestricted | Status::ShortSaleFree => {}
@@ -315,14 +324,14 @@ impl Strategy for Quoter {
             quotes.size(&self.parameters);
         }
         if quotes.flags & PULL != 0 {
-            self.to_sweep = self.quotes.len();
+            self.to_sweep = self.named;
         }
     }
 
     fn on_books_lost(&mut self, why: BooksLost, _orders: &mut Orders) {
         self.losses = self.losses.wrapping_add(1);
         self.why = why;
-        self.to_sweep = self.quotes.len();
+        self.to_sweep = self.named;
     }
 
     fn on_stop(&mut self, orders: &mut Orders) {
@@ -370,6 +379,9 @@ impl Quoter {
     fn sweep(&mut self, orders: &mut Orders) {
         let mut cancels = 0;
         for _ in 0..SWEEP_INSTRUMENTS.min(self.to_sweep) {
+            if let Some(ahead) = self.quotes.get(self.sweep + SWEEP_AHEAD) {
+                cpu::prefetch(ahead);
+            }
             let Some(quotes) = self.quotes.get_mut(self.sweep) else { return };
             if quotes.losses != self.losses || quotes.flags & PULL != 0 {
                 if cancels + 2 > SWEEP_CANCELS || orders.room() < 2 {
@@ -384,7 +396,7 @@ impl Quoter {
                 quotes.losses = self.losses;
                 quotes.flags &= !AVERAGED;
             }
-            self.sweep = if self.sweep + 1 == self.quotes.len() { 0 } else { self.sweep + 1 };
+            self.sweep = if self.sweep + 1 >= self.named { 0 } else { self.sweep + 1 };
             self.to_sweep -= 1;
         }
     }

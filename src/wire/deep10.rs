@@ -62,6 +62,16 @@ macro_rules! messages {
     };
 }
 
+/// The symbol of a message of any type that has one, at the same place in all; of a system event, which has none, nothing
+/// or what follows it.
+#[inline]
+pub fn symbol(message: &[u8]) -> Option<[u8; 8]> {
+    message.get(SYMBOL..)?.first_chunk().copied()
+}
+
+/// Where every message but a system event has its symbol.
+const SYMBOL: usize = 10;
+
 messages! {
     /// System event.
     b'S' SystemEvent(SystemEvent),
