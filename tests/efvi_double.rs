@@ -33,7 +33,12 @@ fn run(shape: &str, sources: &[&str], argument: Option<&str>, sanitized: bool) -
         }
     };
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-    let output = Command::new(&program).args(argument).env_remove("TICKPATH_EFVI_DOUBLE").output().unwrap();
+    let output = Command::new(&program)
+        .args(argument)
+        .env_remove("TICKPATH_EFVI_DOUBLE")
+        .env_remove("EF_VI_COMPAT_MODE")
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     Some(said)

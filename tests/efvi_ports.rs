@@ -17,6 +17,8 @@ fn frames_cross_a_card_and_every_one_is_accounted_for() {
         println!("skipped: this build is on the library of a card");
         return;
     }
+    // Which headers the build was asked to imitate.
+    assert!(efvi::version().starts_with(option_env!("EFVI_DOUBLE_SHAPE").unwrap_or("9")), "{}", efvi::version());
     let prefix = format!("--file-prefix=tickpath-efvi-{}", std::process::id());
     let args = ["--no-huge", "-m", "256", "--no-pci", "--lcores", "0@0", &prefix].map(String::from);
     let eal = Eal::init("tickpath", &args).unwrap();
@@ -28,7 +30,9 @@ fn frames_cross_a_card_and_every_one_is_accounted_for() {
     stamps_are_passed_on_only_from_a_clock_in_sync(&eal);
     an_empty_pool_is_counted_and_receiving_goes_on(&eal);
     a_reset_or_an_overflow_ends_a_queue_and_shows_as_a_lost_device(&eal);
+    a_frame_that_cannot_be_sent_is_counted_freed_and_ends_its_queue(&eal);
     a_card_that_cannot_be_used_is_told_with_its_remedy(&eal);
+    a_card_with_buffers_of_its_own_runs_in_compatibility_mode(&eal);
 }
 
 fn script(lines: &str) {
@@ -37,9 +41,18 @@ fn script(lines: &str) {
 }
 
 fn two_ports(settings: &str) {
+    two_cards("ef10", settings);
+}
+
+fn two_cards(kind: &str, settings: &str) {
     script(&format!(
-        "interface a ef10 101 0 02:00:00:00:00:0a\ninterface b ef10 102 0 02:00:00:00:00:0b\nwire a b\n{settings}"
+        "interface a {kind} 101 0 02:00:00:00:00:0a\ninterface b {kind} 102 0 02:00:00:00:00:0b\nwire a b\n{settings}"
     ));
+}
+
+/// The release whose headers the double imitates.
+fn is_9() -> bool {
+    efvi::version().starts_with('9')
 }
 
 fn port(name: &str, ctpio: Offload) -> Port {
@@ -271,6 +284,83 @@ fn a_reset_or_an_overflow_ends_a_queue_and_shows_as_a_lost_device(eal: &Eal) {
         drop((tx, rx));
         assert_eq!((out.in_use(), into.in_use()), (0, 0));
     }
+}
+
+/// Run with a card that keeps receive buffers of its own, in the mode in which the library hides them.
+fn in_compatibility_mode(run: impl FnOnce()) {
+    // SAFETY: no other thread of this process reads or writes the environment.
+    unsafe { std::env::set_var("EF_VI_COMPAT_MODE", "ef10") };
+    run();
+    // SAFETY: as above.
+    unsafe { std::env::remove_var("EF_VI_COMPAT_MODE") };
+}
+
+fn a_frame_that_cannot_be_sent_is_counted_freed_and_ends_its_queue(eal: &Eal) {
+    if !is_9() {
+        return;
+    }
+    in_compatibility_mode(|| {
+        two_cards("efct", "set a tx-error-after 100\nset a completion-polls 2\n");
+        let out = pool(eal, "out", 1500);
+        let a = port("a", Offload::Required);
+        let mut tx = a.transmitter(&out, SLOTS).unwrap();
+        let mut burst = Burst::new();
+        for number in 0..200 {
+            let mut frame = out.alloc().unwrap();
+            datagram(&mut frame, GROUP, number, 10);
+            burst.push(frame);
+            tx.burst(&mut burst);
+            tx.poll();
+            if a.link() == Link::Gone {
+                break;
+            }
+        }
+        tx.finish();
+        while tx.stamped().is_some() {}
+        let counters = *tx.counters();
+        assert_eq!((a.link(), a.resets(), counters.failed), (Link::Gone, 1, 1));
+        assert_eq!((counters.ctpio, double::counters("a").unwrap().sent), (100, 100));
+        // What was sent behind it is never told of.
+        assert_eq!(counters.sent, 101 + counters.outstanding);
+        assert_eq!(out.in_use() as u64, 1 + counters.outstanding + burst.len() as u64);
+        drop((tx, burst));
+        assert_eq!(out.in_use(), 0);
+    });
+}
+
+fn a_card_with_buffers_of_its_own_runs_in_compatibility_mode(eal: &Eal) {
+    const N: u64 = 20_000;
+    in_compatibility_mode(|| {
+        two_cards("efct", "set a eagain-every 11\nset b crc-every 10\n");
+        let (out, into) = (pool(eal, "out", 1500), pool(eal, "into", 1500));
+        if !is_9() {
+            // That release knows no such mode.
+            let refused = port("b", Offload::Off).receiver(&into, SLOTS, &[]).err().unwrap().to_string();
+            assert!(refused.contains("Onload 9.1 or later"), "{refused}");
+            return;
+        }
+        for ctpio in [Offload::Required, Offload::Off] {
+            let mut tx = port("a", ctpio).transmitter(&out, SLOTS).unwrap();
+            let mut rx = port("b", Offload::Off).receiver(&into, SLOTS, &[to(GROUP)]).unwrap();
+            assert!(tx.info().ctpio, "it has no other way out");
+            let before = double::counters("b").unwrap();
+            let (mut arrived, mut next) = (0, 0);
+            cross(&out, &mut tx, &mut rx, N, |frame| {
+                let got = number(frame);
+                assert!(got >= next && frame.stamp().is_some_and(|ns| ns > 0));
+                assert_eq!(frame.len(), 50 + bytes_of(got));
+                assert!(frame.bytes()[50..].iter().all(|byte| *byte == got as u8));
+                (next, arrived) = (got + 1, arrived + 1);
+            });
+            let (sent, card) = (*tx.counters(), double::counters("b").unwrap());
+            assert_eq!((sent.sent, sent.ctpio, sent.fallbacks, sent.outstanding), (N, N, 0, 0));
+            let crc = card.discarded_crc - before.discarded_crc;
+            assert_eq!((arrived + crc, rx.counters().discards[2], crc), (N, crc, N / 10));
+            assert_eq!((card.no_descriptor, card.unreleased), (0, 0));
+            drop((tx, rx));
+            assert_eq!((out.in_use(), into.in_use()), (0, 0));
+        }
+    });
 }
 
 fn a_card_that_cannot_be_used_is_told_with_its_remedy(eal: &Eal) {

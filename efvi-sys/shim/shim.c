@@ -65,15 +65,26 @@ static unsigned long capability(struct efvi_shim *s, enum ef_vi_capability which
 	return rc == 0 ? value : otherwise;
 }
 
-/* Whether the card takes descriptors from a program: an EFCT card does so in a mode that is asked for by the environment. */
+/* Whether the card takes descriptors from a program. In compatibility mode the library says so of one that does not, and does
+ * their work. */
 static int takes_descriptors(struct efvi_shim *s)
 {
 #ifdef HAS_EFCT
-	const char *mode = getenv("EF_VI_COMPAT_MODE");
-
-	return (mode != NULL && mode[0] != '\0') || capability(s, EF_VI_CAP_CTPIO_ONLY, 0) == 0;
+	return capability(s, EF_VI_CAP_CTPIO_ONLY, 0) == 0;
 #else
 	(void)s;
+	return 1;
+#endif
+}
+
+/* Whether a card whose frames all go through one queue of bytes has room there. */
+static int has_room(const ef_vi *vi, uint32_t bytes)
+{
+#ifdef HAS_EFCT
+	return ef_vi_transmit_space_bytes(vi) >= (int)bytes;
+#else
+	(void)vi;
+	(void)bytes;
 	return 1;
 #endif
 }
@@ -89,7 +100,7 @@ static int settle(uint8_t wanted, int there)
 static int open_vi(struct efvi_shim *s, const struct efvi_shim_config *c, struct efvi_shim_info *info)
 {
 	unsigned long flags = EF_VI_FLAGS_DEFAULT;
-	int ctpio_only = 0, ctpio, rx_stamps, tx_stamps, events, rc;
+	int ctpio, rx_stamps, tx_stamps, events, rc;
 
 	info->step = EFVI_SHIM_STEP_DRIVER;
 	rc = ef_driver_open(&s->dh);
@@ -106,13 +117,9 @@ static int open_vi(struct efvi_shim *s, const struct efvi_shim_config *c, struct
 	info->step = EFVI_SHIM_STEP_ARCH;
 	if (!takes_descriptors(s))
 		return -EOPNOTSUPP;
-#ifdef HAS_EFCT
-	/* In that mode the library sends by CTPIO, whatever it is told. */
-	ctpio_only = capability(s, EF_VI_CAP_CTPIO_ONLY, 0) != 0;
-#endif
 	info->step = EFVI_SHIM_STEP_CTPIO;
-	ctpio = settle(c->ctpio, c->tx_slots != 0 && !ctpio_only && capability(s, EF_VI_CAP_CTPIO, 0) != 0);
-	if (ctpio < 0 && !ctpio_only)
+	ctpio = settle(c->ctpio, c->tx_slots != 0 && capability(s, EF_VI_CAP_CTPIO, 0) != 0);
+	if (ctpio < 0)
 		return -EOPNOTSUPP;
 	info->step = EFVI_SHIM_STEP_STAMPS;
 	rx_stamps = settle(c->rx_stamps, c->rx_slots != 0 && capability(s, EF_VI_CAP_HW_RX_TIMESTAMPING, 0) != 0);
@@ -141,9 +148,9 @@ static int open_vi(struct efvi_shim *s, const struct efvi_shim_config *c, struct
 		return rc;
 	s->has_vi = 1;
 	if (c->rx_slots != 0) {
-		/* A ring that is full from the beginning is the card's to fill. */
+		/* A ring that is full, or more than full, from the beginning is the card's to fill. */
 		info->step = EFVI_SHIM_STEP_ARCH;
-		if (ef_vi_receive_space(&s->vi) == 0)
+		if (ef_vi_receive_space(&s->vi) <= 0)
 			return -EOPNOTSUPP;
 		ef_vi_receive_set_buffer_len(&s->vi, c->buffer_bytes);
 		info->rx_capacity = (uint32_t)ef_vi_receive_capacity(&s->vi);
@@ -158,7 +165,7 @@ static int open_vi(struct efvi_shim *s, const struct efvi_shim_config *c, struct
 	if (c->tx_slots != 0)
 		info->tx_capacity = (uint32_t)ef_vi_transmit_capacity(&s->vi);
 	s->threshold = c->ctpio_threshold;
-	s->ctpio = ctpio > 0;
+	s->ctpio = (uint8_t)ctpio;
 	s->rx_stamps = rx_stamps > 0;
 	s->rx_events = s->merges ? MERGED_EVENTS : EFVI_SHIM_RX_ROOM;
 	info->step = EFVI_SHIM_STEP_VI;
@@ -166,7 +173,8 @@ static int open_vi(struct efvi_shim *s, const struct efvi_shim_config *c, struct
 	if (rc < 0)
 		return rc;
 	info->mtu = ef_vi_mtu(&s->vi, s->dh);
-	info->ctpio = s->ctpio || ctpio_only;
+	/* A card that sends by CTPIO alone does so whatever it is told. */
+	info->ctpio = c->tx_slots != 0 && (ef_vi_flags(&s->vi) & EF_VI_TX_CTPIO) != 0;
 	info->rx_stamps = s->rx_stamps;
 	info->tx_stamps = tx_stamps > 0;
 	info->merges = s->merges;
@@ -425,6 +433,8 @@ uint32_t efvi_shim_tx_send(struct efvi_shim *s, const struct efvi_shim_frame *fr
 		const struct efvi_shim_frame *f = &frames[i];
 		int rc, tries = 0;
 
+		if (!has_room(&s->vi, f->bytes))
+			break;
 		ef_vi_transmit_ctpio(&s->vi, f->at, f->bytes, s->threshold);
 		/* Nothing may be sent before it. There was room for it above; that it is refused all the same is for the
 		 * moment, and a frame without a fallback is one that nobody will ever complete. */
@@ -482,10 +492,12 @@ uint32_t efvi_shim_tx_poll(struct efvi_shim *s, struct efvi_shim_tx out[EFVI_SHI
 		switch (EF_EVENT_TYPE(*e)) {
 		case EF_EVENT_TYPE_TX:
 		case EF_EVENT_TYPE_TX_ERROR:
-			if (EF_EVENT_TYPE(*e) == EF_EVENT_TYPE_TX_ERROR)
+			if (EF_EVENT_TYPE(*e) == EF_EVENT_TYPE_TX_ERROR) {
 				flags = EFVI_SHIM_FAILED;
-			else if (EF_EVENT_TX_CTPIO(*e))
+				s->trouble.tx_errors++;
+			} else if (EF_EVENT_TX_CTPIO(*e)) {
 				flags = EFVI_SHIM_CTPIO;
+			}
 			done = ef_vi_transmit_unbundle(&s->vi, e, ids);
 			for (j = 0; j < done; j++) {
 				/* What only warmed up has no id. */

@@ -99,13 +99,15 @@ struct efvi_shim_frame {
 	uint32_t id;
 };
 
-/* What a VI says beside frames, counted since it was opened. A VI that overflowed or was reset brings nothing any more. */
+/* What a VI says beside frames, counted since it was opened. A VI that overflowed, was reset, or met an error when it transmitted
+ * brings nothing any more. */
 struct efvi_shim_trouble {
 	uint32_t overflows;
 	uint32_t resets;
 	uint32_t no_buffer;	/* packets cut because no buffer was posted */
 	uint32_t unknown;	/* events of no use here */
 	uint32_t no_fallback;	/* CTPIO sends whose fallback was refused */
+	uint32_t tx_errors;	/* frames that the card could not send: it gave up the ring with them */
 };
 
 _Static_assert(sizeof(struct efvi_shim_config) == 32, "as in src/lib.rs");
@@ -114,7 +116,7 @@ _Static_assert(sizeof(struct efvi_shim_buffer) == 24, "as in src/lib.rs");
 _Static_assert(sizeof(struct efvi_shim_rx) == 16, "as in src/lib.rs");
 _Static_assert(sizeof(struct efvi_shim_tx) == 16, "as in src/lib.rs");
 _Static_assert(sizeof(struct efvi_shim_frame) == 24, "as in src/lib.rs");
-_Static_assert(sizeof(struct efvi_shim_trouble) == 20, "as in src/lib.rs");
+_Static_assert(sizeof(struct efvi_shim_trouble) == 24, "as in src/lib.rs");
 
 const char *efvi_shim_version(void);
 

@@ -116,6 +116,7 @@ pub struct efvi_shim_trouble {
     pub no_buffer: u32,
     pub unknown: u32,
     pub no_fallback: u32,
+    pub tx_errors: u32,
 }
 
 const _: () = assert!(
@@ -125,7 +126,7 @@ const _: () = assert!(
         && size_of::<efvi_shim_rx>() == 16
         && size_of::<efvi_shim_tx>() == 16
         && size_of::<efvi_shim_frame>() == 24
-        && size_of::<efvi_shim_trouble>() == 20
+        && size_of::<efvi_shim_trouble>() == 24
 );
 
 unsafe extern "C" {

@@ -42,6 +42,8 @@ pub enum EfviError {
     Name(String),
 }
 
+const ONE_RELEASE: &str =
+    "use a library and drivers of the same release of Onload (tickpath --version, cat /sys/module/onload/version)";
 const MEMORY: &str = "let this user lock memory (ulimit -l unlimited) and give EAL hugepages on the card's node";
 
 impl EfviError {
@@ -55,13 +57,12 @@ impl EfviError {
             (efvi_sys::STEP_DRIVER, libc::EACCES | libc::EPERM) => {
                 ("open /dev/sfc_char", "give this user access to /dev/sfc_char (chgrp and chmod, or a rule for udev)")
             }
-            (efvi_sys::STEP_DRIVER, _) => (
-                "open /dev/sfc_char",
-                "use a library and drivers of the same release of Onload (onload --version, modinfo sfc_char)",
-            ),
+            (efvi_sys::STEP_DRIVER, _) => ("open /dev/sfc_char", ONE_RELEASE),
             (efvi_sys::STEP_DOMAIN, libc::EPERM | libc::EACCES) => {
                 ("allocate a protection domain", "give this user access to /dev/sfc_char, or run with more rights")
             }
+            // The first call whose structs the driver looks at.
+            (efvi_sys::STEP_DOMAIN, libc::ELIBACC) => ("allocate a protection domain", ONE_RELEASE),
             (efvi_sys::STEP_DOMAIN, _) => (
                 "allocate a protection domain",
                 "name an interface of a Solarflare or AMD card as the kernel does (ip link; ethtool -i NAME says sfc)",
@@ -75,13 +76,14 @@ impl EfviError {
                 "choose other firmware (sfboot firmware-variant=ultra-low-latency), then reboot",
             ),
             (efvi_sys::STEP_VI, libc::ENOMEM) => ("allocate a virtual interface", MEMORY),
-            (efvi_sys::STEP_VI, libc::EINVAL) => {
-                ("allocate a virtual interface", "ask for rings of a power of two from 512 to 4096 descriptors")
-            }
+            (efvi_sys::STEP_VI, libc::EINVAL) => (
+                "allocate a virtual interface",
+                "ask for rings of a power of two from 512 to 4096 descriptors, and let EF_VI_COMPAT_MODE be ef10 or not set",
+            ),
             (efvi_sys::STEP_VI, _) => ("allocate a virtual interface", "see the kernel's log (dmesg | grep sfc)"),
             (efvi_sys::STEP_ARCH, _) => (
                 "use the card as this program does",
-                "this card keeps receive buffers of its own and needs compatibility mode: with ef_vi of Onload 9 set \
+                "this card keeps receive buffers of its own and needs compatibility mode: with ef_vi of Onload 9.1 or later set \
                  EF_VI_COMPAT_MODE=ef10 in the environment",
             ),
             (efvi_sys::STEP_CTPIO, _) => (
@@ -136,6 +138,8 @@ mod tests {
         }
         let missing = EfviError::open("enp1s0f0", efvi_sys::STEP_DRIVER, -libc::ENOENT).to_string();
         assert!(missing.contains("modprobe sfc_char"), "{missing}");
+        let skewed = EfviError::open("enp1s0f0", efvi_sys::STEP_DOMAIN, -libc::ELIBACC).to_string();
+        assert!(skewed.contains("of the same release"), "{skewed}");
         let own_buffers = EfviError::open("enp1s0f0", efvi_sys::STEP_ARCH, -libc::EOPNOTSUPP).to_string();
         assert!(own_buffers.contains("EF_VI_COMPAT_MODE=ef10"), "{own_buffers}");
     }

@@ -77,7 +77,7 @@ pub(super) struct Shared {
     ctpio: Ctpio,
     stamps: Offload,
     clock: Option<File>,
-    /// Resets of the card, and event queues that overflowed: each ends a queue.
+    /// Queues that a card which was reset, or could not transmit, has ended; and event queues that overflowed.
     pub resets: AtomicU32,
     pub overflows: AtomicU32,
 }
@@ -143,7 +143,7 @@ impl Port {
         &self.0.interface
     }
 
-    /// Its link, as the kernel sees it; gone once the card was reset or lost events. Reads a file: not for the path.
+    /// Its link, as the kernel sees it; gone once the card has ended a queue or lost events. Reads a file: not for the path.
     pub fn link(&self) -> Link {
         if self.resets() + self.0.overflows.load(Ordering::Relaxed) > 0 {
             return Link::Gone;
@@ -157,7 +157,7 @@ impl Port {
         }
     }
 
-    /// Times that a queue found the card reset.
+    /// Queues that the card has ended: it was reset, or could not send a frame.
     pub fn resets(&self) -> u32 {
         self.0.resets.load(Ordering::Relaxed)
     }

@@ -2,6 +2,7 @@
 //!
 //! A frame that finds no room stays with the caller. Completions are taken when there is no room, and by [`TxQueue::poll`], so
 //! that the ring is never stuck because nobody looks. Checksums are the caller's: by CTPIO the card sends what it is given.
+//! With a frame that the card could not send it gives up the ring: nothing behind it leaves, and the port says that the device is gone.
 
 use super::vi::Vi;
 use super::{Port, QueueInfo};
@@ -186,7 +187,7 @@ impl TxQueue {
         // SAFETY: an open VI, used through this one value, and room for as many as it may tell of.
         let n = unsafe { efvi_sys::efvi_shim_tx_poll(self.vi.raw(), self.told.as_mut_ptr()) as usize };
         let tsc = if n > 0 { rdtsc() } else { 0 };
-        let mut done = Burst::new();
+        let (mut done, mut failed) = (Burst::new(), false);
         for at in 0..n {
             let told = self.told[at];
             let slot = told.id as usize & (self.slots.len() - 1);
@@ -195,6 +196,7 @@ impl TxQueue {
             counters.outstanding -= 1;
             counters.lag_ticks = counters.lag_ticks.max(tsc.saturating_sub(sent_tsc));
             let has = |flag: u8| told.flags & u32::from(flag) != 0;
+            failed |= has(efvi_sys::FAILED);
             match (has(efvi_sys::FAILED), has(efvi_sys::CTPIO)) {
                 (true, _) => counters.failed += 1,
                 (false, true) => counters.ctpio += 1,
@@ -212,7 +214,7 @@ impl TxQueue {
         }
         free_burst(&mut done);
         self.polls = self.polls.wrapping_add(1);
-        if self.polls.is_multiple_of(LOOK) {
+        if failed || self.polls.is_multiple_of(LOOK) {
             self.look();
         }
     }
@@ -234,13 +236,14 @@ impl TxQueue {
     #[cold]
     fn look(&mut self) {
         let trouble = self.vi.trouble();
-        if trouble.overflows + trouble.resets + trouble.no_fallback > 0 && !self.is_over {
+        // What CTPIO has sent without a fallback leaves the ring of no use, as does a frame that the card could not send.
+        let ended = trouble.resets + trouble.no_fallback + trouble.tx_errors;
+        if trouble.overflows + ended > 0 && !self.is_over {
             self.is_over = true;
             let shared = self.port.shared();
             // Some cards go on telling of it.
             shared.overflows.fetch_add(trouble.overflows.min(1), Ordering::Relaxed);
-            // What CTPIO has sent without a fallback leaves the ring of no use.
-            shared.resets.fetch_add((trouble.resets + trouble.no_fallback).min(1), Ordering::Relaxed);
+            shared.resets.fetch_add(ended.min(1), Ordering::Relaxed);
         }
     }
 }

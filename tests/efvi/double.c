@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -52,6 +53,7 @@ enum {
 	LEAD = 66,
 	FIFO_BYTES = 8192,
 	FIFO_HEADER = 8,
+	/* The last frame may take as much more than its bytes. */
 	FIFO_UNIT = 64,
 	/* Slots of an event queue that the library keeps. */
 	RESERVED = 8,
@@ -97,6 +99,7 @@ struct interface {
 	struct {
 		unsigned long drop, keep, crc_every, csum_every, trunc_every, ctpio_lose_every, ctpio_poison_every;
 		unsigned long eagain_every, completion_polls, overflow_after, reset_after;
+		unsigned long tx_error_after;
 		unsigned long rx_stamp_absent_every, tx_stamp_absent_every, clock_known, clock_lost, clock_set;
 		unsigned long clock_in_sync, superbufs, superbuf_packets;
 	} set;
@@ -120,6 +123,7 @@ static const struct {
 	SETTING("completion-polls", completion_polls),
 	SETTING("overflow-after", overflow_after),
 	SETTING("reset-after", reset_after),
+	SETTING("tx-error-after", tx_error_after),
 	SETTING("rx-stamp-absent-every", rx_stamp_absent_every),
 	SETTING("tx-stamp-absent-every", tx_stamp_absent_every),
 	SETTING("clock-known", clock_known),
@@ -165,11 +169,12 @@ struct send {
 	bool warm;
 	/* EFCT: the card has its copy. */
 	struct frame *copy;
+	bool failed;
 	uint32_t fifo_bytes;
 	uint64_t stamp_ns, sent_poll;
 };
 
-enum what { RECEIVED, RECEIVED_REF, CUT_SHORT, SENT, SENT_STAMPED, RESET };
+enum what { RECEIVED, RECEIVED_REF, CUT_SHORT, SENT, SENT_STAMPED, FAILED, RESET };
 
 struct event {
 	enum what what;
@@ -199,6 +204,8 @@ struct superbuf {
 /* The card's half of a VI. */
 struct efvi_double_queue {
 	bool live;
+	/* An EFCT card behind a library that acts as one of the EF10 kind. */
+	bool compat;
 	atomic_bool busy;
 	struct ef_vi *vi;
 	struct interface *interface;
@@ -212,6 +219,8 @@ struct efvi_double_queue {
 	uint32_t events_size, events_at, events_count, slots, slots_used;
 	uint64_t polls, raised;
 	bool dead, overflowed;
+	/* EFCT: a send failed, and the card gave up the ring. */
+	bool torn;
 	/* Between ef_vi_transmit_ctpio and its fallback. */
 	bool ctpio_open, ctpio_won;
 	struct frame *ctpio_frame;
@@ -821,19 +830,15 @@ static int discard(const struct efvi_double_queue *q, enum damage damage)
 	return -1;
 }
 
-static void count_frame(struct efvi_double_queue *q, int why)
+/* Where a frame is counted. */
+static uint64_t *counter(struct efvi_double_queue *q, int why)
 {
 	struct efvi_double_counters *n = &q->interface->n;
-	if (q->dead)
-		n->lost++;
-	else if (why < 0)
-		n->delivered++;
-	else if (why == EF_EVENT_RX_DISCARD_CRC_BAD)
-		n->discarded_crc++;
-	else if (why == EF_EVENT_RX_DISCARD_CSUM_BAD)
-		n->discarded_csum++;
-	else
-		n->discarded_trunc++;
+	return q->dead				      ? &n->lost
+	       : why < 0			      ? &n->delivered
+	       : why == EF_EVENT_RX_DISCARD_CRC_BAD  ? &n->discarded_crc
+	       : why == EF_EVENT_RX_DISCARD_CSUM_BAD ? &n->discarded_csum
+						     : &n->discarded_trunc;
 }
 
 /* Into posted buffers, as many as it takes. False when they do not suffice and the wire waits. */
@@ -879,7 +884,7 @@ static bool receive_posted(struct efvi_double_queue *q, const struct frame *f)
 		raise_event(q, event, 1);
 	}
 	if (fits) {
-		count_frame(q, why);
+		++*counter(q, why);
 		return true;
 	}
 	if (needed)
@@ -916,7 +921,7 @@ static bool receive_own(struct efvi_double_queue *q, const struct frame *f)
 			      .stamp_ns = f->stamp_ns,
 			      .stampless = f->stampless};
 	raise_event(q, event, 0);
-	count_frame(q, why);
+	++*counter(q, why);
 	return true;
 }
 
@@ -935,7 +940,7 @@ static void receive_ready(struct efvi_double_queue *q)
 static int receive_init(ef_vi *vi, ef_addr addr, ef_request_id id)
 {
 	struct efvi_double_queue *q = enter(vi, "ef_vi_receive_init");
-	if (q->interface->efct)
+	if (q->interface->efct && !q->compat)
 		return leave(q, -ENOSYS);
 	if (vi->rx_added - vi->rx_removed >= vi->rx_mask)
 		return leave(q, -EAGAIN);
@@ -943,6 +948,11 @@ static int receive_init(ef_vi *vi, ef_addr addr, ef_request_id id)
 		die("ef_vi_receive_init: a receive buffer of %u bytes", vi->receive_buffer_bytes);
 	uint8_t *at = dma(q->domain, addr, vi->receive_buffer_bytes, "ef_vi_receive_init");
 	q->rx[vi->rx_added++ & vi->rx_mask] = (struct buffer){id, at, vi->receive_buffer_bytes};
+	if (q->compat) {
+		/* It goes no further than the library, which waits for no doorbell. */
+		memset(at, POISON, vi->receive_buffer_bytes);
+		q->rx_posted++;
+	}
 	return leave(q, 0);
 }
 
@@ -950,7 +960,7 @@ static void receive_push(ef_vi *vi)
 {
 	struct efvi_double_queue *q = enter(vi, "ef_vi_receive_push");
 	/* The doorbell takes ring positions that are multiples of eight only. */
-	for (; q->rx_posted != (vi->rx_added & ~7u); q->rx_posted++) {
+	for (; !q->compat && q->rx_posted != (vi->rx_added & ~7u); q->rx_posted++) {
 		const struct buffer *b = &q->rx[q->rx_posted & vi->rx_mask];
 		memset(b->at, POISON, b->room);
 	}
@@ -1078,9 +1088,8 @@ int efct_vi_rxpkt_get_timestamp(struct ef_vi *vi, uint32_t pkt_id, ef_timespec *
 #pragma GCC diagnostic pop
 }
 
-void efct_vi_rxpkt_release(struct ef_vi *vi, uint32_t pkt_id)
+static void release(struct efvi_double_queue *q, uint32_t pkt_id)
 {
-	struct efvi_double_queue *q = enter(vi, "efct_vi_rxpkt_release");
 	struct superbuf *s = given(q, pkt_id, "efct_vi_rxpkt_release");
 	s->state[pkt_id & 0xffff] = DONE;
 	memset(packet_at(q, q->own, pkt_id), RELEASED, STRIDE);
@@ -1089,6 +1098,12 @@ void efct_vi_rxpkt_release(struct ef_vi *vi, uint32_t pkt_id)
 		s->filled = s->done = 0;
 		memset(s->state, FREE, q->superbuf_packets);
 	}
+}
+
+void efct_vi_rxpkt_release(struct ef_vi *vi, uint32_t pkt_id)
+{
+	struct efvi_double_queue *q = enter(vi, "efct_vi_rxpkt_release");
+	release(q, pkt_id);
 	leave(q, 0);
 }
 
@@ -1106,9 +1121,17 @@ static uint32_t frame_end(struct efvi_double_queue *q, uint32_t at)
 
 static void send_ready(struct efvi_double_queue *q)
 {
-	while (q->tx_sent != q->tx_posted && !q->dead) {
+	while (q->tx_sent != q->tx_posted && !q->dead && !q->torn) {
+		struct interface *i = q->interface;
 		uint32_t end = frame_end(q, q->tx_sent);
 		struct send *last = send_at(q, end - 1);
+		if (last->copy && i->set.tx_error_after && i->n.sent >= i->set.tx_error_after) {
+			free(last->copy);
+			last->copy = NULL;
+			last->failed = q->torn = true;
+			q->tx_sent = end;
+			return;
+		}
 		if (!last->won && !last->warm) {
 			if (wire_full(q->interface))
 				return;
@@ -1174,7 +1197,7 @@ static int send_copied(struct efvi_double_queue *q, const ef_iovec *iov, int iov
 	size_t len = 0, at = 0;
 	for (int n = 0; n < iov_len; n++)
 		len += iov[n].iov_len;
-	if (q->vi->fifo_space < (int32_t)fifo_bytes(len) || refused(q, 1))
+	if (q->vi->fifo_space < (int32_t)len || refused(q, 1))
 		return -EAGAIN;
 	struct frame *f = frame_new(NULL, len, 0);
 	for (int n = 0; n < iov_len; at += iov[n++].iov_len)
@@ -1187,6 +1210,17 @@ static int send_copied(struct efvi_double_queue *q, const ef_iovec *iov, int iov
 	add_send(q, s);
 	doorbell(q);
 	return 0;
+}
+
+/* The library finishes checksums in the program's memory, for a card that does not. */
+static void compat_checksums(struct efvi_double_queue *q, const ef_iovec *iov, int iov_len)
+{
+	if (!q->compat)
+		return;
+	if (iov_len != 1)
+		die("a send of several buffers in compatibility mode is not modelled");
+	finish_checksums(dma(q->domain, iov->iov_base, iov->iov_len, "a send"), iov->iov_len,
+			 !(q->vi->flags & EF_VI_TX_IP_CSUM_DIS), !(q->vi->flags & EF_VI_TX_TCPUDP_CSUM_DIS));
 }
 
 static int add_sends(struct efvi_double_queue *q, const ef_iovec *iov, int iov_len, ef_request_id id)
@@ -1219,6 +1253,7 @@ static int transmitv_init(ef_vi *vi, const ef_iovec *iov, int iov_len, ef_reques
 {
 	struct efvi_double_queue *q = enter(vi, "ef_vi_transmitv_init");
 	no_ctpio_open(q, "ef_vi_transmitv_init");
+	compat_checksums(q, iov, iov_len);
 	return leave(q, add_sends(q, iov, iov_len, id));
 }
 
@@ -1243,6 +1278,7 @@ static int transmitv(ef_vi *vi, const ef_iovec *iov, int iov_len, ef_request_id 
 {
 	struct efvi_double_queue *q = enter(vi, "ef_vi_transmit");
 	no_ctpio_open(q, "ef_vi_transmit");
+	compat_checksums(q, iov, iov_len);
 	int rc = add_sends(q, iov, iov_len, id);
 	if (rc == 0 && !q->interface->efct)
 		doorbell(q);
@@ -1294,7 +1330,7 @@ static void transmitv_ctpio(ef_vi *vi, size_t len, const struct iovec *iov, int 
 		free(f);
 	} else if (i->efct) {
 		/* There is no other way to the wire: only a full FIFO is a loss, and the fallback tries again. */
-		if (vi->fifo_space < (int32_t)fifo_bytes(f->len)) {
+		if (vi->fifo_space < (int32_t)f->len) {
 			i->n.ctpio_lost++;
 			free(f);
 		} else {
@@ -1400,7 +1436,7 @@ int ef_vi_transmit_unbundle(ef_vi *vi, const ef_event *event, ef_request_id *ids
 {
 	struct efvi_double_queue *q = enter(vi, "ef_vi_transmit_unbundle");
 	int count = 0;
-	if (event->any.kind != EF_EVENT_TYPE_TX)
+	if (event->any.kind != EF_EVENT_TYPE_TX && event->any.kind != EF_EVENT_TYPE_TX_ERROR)
 		die("ef_vi_transmit_unbundle: not a TX event");
 	if (event->sent.position - vi->tx_removed - 1 >= q->tx_raised - vi->tx_removed)
 		die("ef_vi_transmit_unbundle: the event was unbundled before");
@@ -1432,6 +1468,10 @@ static void raise_completions(struct efvi_double_queue *q)
 					     : NULL;
 		q->tx_raised = end;
 		q->vi->fifo_space += (int32_t)s->fifo_bytes;
+		if (s->failed) {
+			raise_event(q, (struct event){.what = FAILED, .which = end}, 1);
+			continue;
+		}
 		if (!stamped && last && last->what == SENT && last->marks == marks &&
 		    last->packets < EF_VI_TRANSMIT_BATCH && last->descriptors + descriptors <= 2 * EF_VI_TRANSMIT_BATCH) {
 			last->packets++;
@@ -1506,8 +1546,39 @@ static void received(struct efvi_double_queue *q, const struct event *e, ef_even
 	q->vi->rx_removed++;
 }
 
+/* A packet of the card's own memory copied to where a card of the EF10 kind would have written it. */
+static void converted(struct efvi_double_queue *q, const struct event *e, ef_event *out)
+{
+	uint32_t prefix = q->vi->prefix_bytes;
+	q->superbufs[e->which >> 16].state[e->which & 0xffff] = GIVEN;
+	if (q->rx_filled == q->rx_posted) {
+		/* Nobody gives the packet back. */
+		--*counter(q, e->why);
+		q->interface->n.no_descriptor++;
+		out->any.kind = EF_EVENT_TYPE_RX_NO_DESC_TRUNC;
+		return;
+	}
+	struct event posted = *e;
+	posted.which = q->rx_filled++;
+	const struct buffer *b = &q->rx[posted.which & (q->rx_size - 1)];
+	const uint8_t *from = packet_at(q, q->shown, e->which) + LEAD;
+	check_poison(b);
+	if (prefix + e->bytes > b->room)
+		die("receive buffer %d of %u bytes is written beyond its end in compatibility mode", b->id, b->room);
+	memset(b->at, 0, prefix);
+	memcpy(b->at + prefix, from, e->bytes);
+	posted.bytes = (uint16_t)(prefix + e->bytes);
+	posted.marks = EF_EVENT_FLAG_SOP | (from[0] & 1 ? EF_EVENT_FLAG_MULTICAST : 0);
+	release(q, e->which);
+	received(q, &posted, out);
+}
+
 static void received_ref(struct efvi_double_queue *q, const struct event *e, ef_event *out)
 {
+	if (q->compat) {
+		converted(q, e, out);
+		return;
+	}
 	q->superbufs[e->which >> 16].state[e->which & 0xffff] = GIVEN;
 	remember_stamp(q, packet_at(q, q->shown, e->which) + LEAD, e);
 	/* The two lie alike up to the flags. */
@@ -1579,6 +1650,12 @@ static int eventq_poll(ef_vi *vi, ef_event *evs, int evs_len)
 			break;
 		case SENT_STAMPED:
 			stamped(q, &e, out, sent);
+			break;
+		case FAILED:
+			out->sent.kind = EF_EVENT_TYPE_TX_ERROR;
+			out->sent.position = e.which;
+			/* The ring looks full from now on. */
+			vi->fifo_space = 0;
 			break;
 		case RESET:
 			out->any.kind = EF_EVENT_TYPE_RESET;
@@ -1735,10 +1812,25 @@ int ef_pd_free(ef_pd *pd, ef_driver_handle pd_dh)
 	return 0;
 }
 
+/* 1: a card is to look as one of the EF10 kind; 0: as it is; or a value that nobody knows. Releases before 9.1 do not look. */
+static int compat_mode(void)
+{
+#if EFVI_DOUBLE_SHAPE >= 9
+	const char *mode = getenv("EF_VI_COMPAT_MODE");
+	return !mode ? 0 : strcasecmp(mode, "ef10") == 0 ? 1 : -EINVAL;
+#else
+	return 0;
+#endif
+}
+
 static int capability(const struct interface *i, enum ef_vi_capability cap, unsigned long *value)
 {
 	if (!i)
 		return -ENODEV;
+#if EFVI_DOUBLE_SHAPE >= 9
+	if (compat_mode() > 0 && (cap == EF_VI_CAP_CTPIO_ONLY || cap == EF_VI_CAP_RX_POLL || cap == EF_VI_CAP_RX_REF))
+		return -EOPNOTSUPP;
+#endif
 	if (cap >= EF_VI_CAP_MAX)
 		return -ENOSYS;
 	if (i->capability[cap] < 0)
@@ -1837,7 +1929,9 @@ int ef_vi_alloc_from_pd(ef_vi *vi, ef_driver_handle vi_dh, struct ef_pd *pd, ef_
 	int usual = rx + tx * (flags & EF_VI_TX_TIMESTAMPS ? 3 : 1);
 	int ev = ring(RESERVED + (evq_capacity < 0 ? usual : evq_capacity), 0, 32768) - RESERVED;
 	/* One event queue for several VIs is not modelled. */
-	int rc = evq_opt ? -EOPNOTSUPP : rx < 0 || tx < 0 || ev <= 0 ? -EINVAL : check_flags(i, flags);
+	int rc = evq_opt					       ? -EOPNOTSUPP
+		 : rx < 0 || tx < 0 || ev <= 0 || compat_mode() < 0 ? -EINVAL
+								    : check_flags(i, flags);
 	unsigned at = 0;
 	while (at < QUEUES && queues[at].live)
 		at++;
@@ -1854,6 +1948,7 @@ int ef_vi_alloc_from_pd(ef_vi *vi, ef_driver_handle vi_dh, struct ef_pd *pd, ef_
 	q->live = true;
 	q->vi = vi;
 	q->interface = i;
+	q->compat = i->efct && compat_mode() > 0;
 	q->domain = pd->resource;
 	q->rx_size = (uint32_t)rx;
 	q->tx_size = (uint32_t)tx;
@@ -1872,13 +1967,18 @@ int ef_vi_alloc_from_pd(ef_vi *vi, ef_driver_handle vi_dh, struct ef_pd *pd, ef_
 	vi->card = q;
 	vi->rx_mask = rx ? (uint32_t)rx - 1 : 0;
 	vi->tx_mask = tx ? (uint32_t)tx - 1 : 0;
-	vi->fifo_space = i->efct ? FIFO_BYTES - FIFO_HEADER : 1 << 30;
+	vi->fifo_space = i->efct ? FIFO_BYTES - FIFO_UNIT - FIFO_HEADER : 1 << 30;
 	vi->receive_buffer_bytes = i->efct ? STRIDE : BUFFER_DEFAULT;
-	vi->prefix_bytes = !i->efct && (flags & (EF_VI_RX_TIMESTAMPS | EF_VI_RX_EVENT_MERGE)) ? PREFIX : 0;
+	if (flags & (i->efct ? EF_VI_RX_TIMESTAMPS : EF_VI_RX_TIMESTAMPS | EF_VI_RX_EVENT_MERGE) && (q->compat || !i->efct))
+		vi->prefix_bytes = PREFIX;
+	/* A ring that the program does not fill looks more than full. */
+	if (i->efct && !q->compat && rx)
+		vi->rx_added = (uint32_t)rx;
 	vi->resource = at;
 	vi->flags = flags;
 	vi->vi_out_flags = EF_VI_OUT_CLOCK_SYNC_STATUS;
-	vi->nic_type = (struct ef_vi_nic_type){i->efct ? EF_VI_ARCH_EFCT : EF_VI_ARCH_EF10, i->efct ? 'A' : 'C', 0};
+	vi->nic_type = (struct ef_vi_nic_type){i->efct && !q->compat ? EF_VI_ARCH_EFCT : EF_VI_ARCH_EF10,
+							i->efct ? 'A' : 'C', 0};
 	set_ops(vi);
 	pthread_mutex_unlock(&lock);
 	return 0;
@@ -1913,7 +2013,8 @@ int ef_vi_free(ef_vi *vi, ef_driver_handle nic)
 {
 	struct efvi_double_queue *q = enter(vi, "ef_vi_free");
 	check_handle(nic, "ef_vi_free");
-	no_ctpio_open(q, "ef_vi_free");
+	if (!q->torn)
+		no_ctpio_open(q, "ef_vi_free");
 	for (uint32_t at = q->rx_filled; at != q->rx_posted; at++)
 		check_poison(&q->rx[at & (q->rx_size - 1)]);
 	check_sums(q, q->tx_raised, q->tx_posted);

@@ -16,8 +16,11 @@
  * Settings: drop (1: a frame without a descriptor is lost; 0: the wire waits), keep (1: what is transmitted is kept for
  * efvi_double_taken), crc-every, csum-every, trunc-every (every Nth frame arrives damaged), ctpio-lose-every,
  * ctpio-poison-every, eagain-every (every Nth send), completion-polls (a completion waits for as many polls),
- * overflow-after, reset-after (frames and completions), rx-stamp-absent-every, tx-stamp-absent-every, clock-known,
+ * overflow-after, reset-after (frames and completions), tx-error-after (efct: the send behind as many fails, and with it the
+ * ring), rx-stamp-absent-every, tx-stamp-absent-every, clock-known,
  * clock-set, clock-in-sync (1 at first), superbufs, superbuf-packets (efct).
+ *
+ * EF_VI_COMPAT_MODE=ef10 in the environment has efct cards look as those of the kind ef10, as the library of 9.1 has it.
  *
  * Every misuse of the interface ends the process by SIGABRT with a line that names it. */
 #ifndef TICKPATH_EFVI_DOUBLE_H

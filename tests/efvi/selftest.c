@@ -691,7 +691,7 @@ static void efct_lends_its_own_buffers(void)
 	fresh(EFCT "set a superbufs 2\nset a superbuf-packets 8\nset a crc-every 5\n");
 	open_port(&p, "a", EF_VI_RX_TIMESTAMPS);
 	CHECK(p.vi.nic_type.arch == EF_VI_ARCH_EFCT && ef_vi_receive_prefix_len(&p.vi) == 0);
-	CHECK(ef_vi_receive_init(&p.vi, dma(&p, 0), 0) == -ENOSYS);
+	CHECK(ef_vi_receive_init(&p.vi, dma(&p, 0), 0) == -ENOSYS && ef_vi_receive_space(&p.vi) < 0);
 	want(&p, "239.1.2.3", 5000, -1);
 	for (unsigned k = 1; k <= 20; k++)
 		offer("a", k, 20);
@@ -751,7 +751,71 @@ static void efct_sends_by_ctpio_alone(void)
 	close_port(&p);
 }
 
+static void efct_gives_up_its_ring_at_a_send_that_fails(void)
+{
+	struct port p;
+	ef_event evs[8];
+	ef_request_id ids[EF_VI_TRANSMIT_BATCH];
+	fresh(EFCT "set a tx-error-after 2\n");
+	open_port(&p, "a", 0);
+	size_t len = frame(at(&p, FIRST_TX), 1, 20);
+	for (int k = 0; k < 4; k++) {
+		ef_vi_transmit_ctpio(&p.vi, at(&p, FIRST_TX), len, 64);
+		CHECK(ef_vi_transmit_ctpio_fallback(&p.vi, dma(&p, FIRST_TX), len, k) == 0);
+	}
+	CHECK(poll(&p, evs, 8) == 2 && ef_vi_transmit_unbundle(&p.vi, &evs[0], ids) == 2 && ids[1] == 1);
+	CHECK(EF_EVENT_TYPE(evs[1]) == EF_EVENT_TYPE_TX_ERROR);
+	CHECK(ef_vi_transmit_unbundle(&p.vi, &evs[1], ids) == 1 && ids[0] == 2);
+	/* The one behind it is never heard of, and there is room for no other. */
+	CHECK(poll(&p, evs, 8) == 0 && ef_vi_transmit_fill_level(&p.vi) == 1 && counters("a").sent == 2);
+	CHECK(ef_vi_transmit_space_bytes(&p.vi) == 0);
+	ef_vi_transmit_ctpio(&p.vi, at(&p, FIRST_TX), len, 64);
+	CHECK(ef_vi_transmit_ctpio_fallback(&p.vi, dma(&p, FIRST_TX), len, 4) == -EAGAIN);
+	close_port(&p);
+}
+
 #if EFVI_DOUBLE_SHAPE >= 9
+static void in_compatibility_mode_efct_looks_as_ef10(void)
+{
+	struct port p;
+	ef_event ev;
+	ef_request_id ids[EF_VI_TRANSMIT_BATCH];
+	uint8_t expected[256];
+	unsigned long value;
+	int64_t ns;
+	unsigned flags;
+	fresh(EFCT "set a keep 1\n");
+	CHECK(setenv("EF_VI_COMPAT_MODE", "ef11", 1) == 0 && try_open(&p, "a", 0) == -EINVAL);
+	CHECK(ef_pd_free(&p.pd, p.dh) == 0 && ef_driver_close(p.dh) == 0);
+	CHECK(setenv("EF_VI_COMPAT_MODE", "EF10", 1) == 0);
+	open_port(&p, "a", EF_VI_RX_TIMESTAMPS);
+	CHECK(ef_pd_capabilities_get(p.dh, &p.pd, p.dh, EF_VI_CAP_CTPIO_ONLY, &value) == -EOPNOTSUPP);
+	CHECK(p.vi.nic_type.arch == EF_VI_ARCH_EF10 && ef_vi_receive_prefix_len(&p.vi) == 14);
+	want(&p, "239.1.2.3", 5000, -1);
+	/* No doorbell: one buffer is as good as eight. */
+	CHECK(ef_vi_receive_init(&p.vi, dma(&p, 5), 5) == 0 && ef_vi_receive_fill_level(&p.vi) == 1);
+	offer("a", 1, 20);
+	offer("a", 2, 20);
+	ef_event evs[4];
+	CHECK(poll(&p, evs, 4) == 2 && EF_EVENT_TYPE(evs[0]) == EF_EVENT_TYPE_RX && EF_EVENT_RX_SOP(evs[0]));
+	size_t len = frame(expected, 1, 20);
+	CHECK(EF_EVENT_RX_RQ_ID(evs[0]) == 5 && EF_EVENT_RX_BYTES(evs[0]) == 14 + len && !EF_EVENT_RX_CONT(evs[0]));
+	CHECK(memcmp(at(&p, 5) + 14, expected, len) == 0);
+	CHECK(stamp(&p, at(&p, 5), &ns, &flags) == 0 && ns == 5ll * NS + 1);
+	/* What finds no buffer is lost, and the card never has its packet back. */
+	CHECK(EF_EVENT_TYPE(evs[1]) == EF_EVENT_TYPE_RX_NO_DESC_TRUNC);
+	CHECK(counters("a").delivered == 1 && counters("a").no_descriptor == 1 && counters("a").unreleased == 1);
+	/* Sums are finished where the frame lies, and it leaves by the one way there is. */
+	len = frame(at(&p, FIRST_TX), 1, 20);
+	memset(at(&p, FIRST_TX) + 24, 0, 2);
+	CHECK(ef_vi_transmit(&p.vi, dma(&p, FIRST_TX), (int)len, 3) == 0);
+	CHECK(memcmp(at(&p, FIRST_TX), expected, 40) == 0 && memcmp(at(&p, FIRST_TX) + 40, expected + 40, 2) != 0);
+	one(&p, &ev, EF_EVENT_TYPE_TX);
+	CHECK(EF_EVENT_TX_CTPIO(ev) && ef_vi_transmit_unbundle(&p.vi, &ev, ids) == 1 && ids[0] == 3);
+	close_port(&p);
+	CHECK(unsetenv("EF_VI_COMPAT_MODE") == 0);
+}
+
 static void warming_puts_nothing_on_the_wire(void)
 {
 	struct port p;
@@ -1185,7 +1249,9 @@ int main(void)
 	KEPT(firmware_that_merges_events_is_met_by_a_retry);
 	KEPT(efct_lends_its_own_buffers);
 	KEPT(efct_sends_by_ctpio_alone);
+	KEPT(efct_gives_up_its_ring_at_a_send_that_fails);
 #if EFVI_DOUBLE_SHAPE >= 9
+	KEPT(in_compatibility_mode_efct_looks_as_ef10);
 	KEPT(warming_puts_nothing_on_the_wire);
 #endif
 	KEPT(a_capture_arrives_with_its_stamps_and_is_recorded);

@@ -3,7 +3,7 @@
  * The names, the arguments and what is a macro, an inline function or a symbol are those of the public interface; the layout
  * is the double's own, so that a program that reads a field instead of asking does not compile against it. What stays an op
  * of the VI in the real library stays one here. EFVI_DOUBLE_SHAPE says which releases it looks like: 8 has neither precise
- * stamps nor warm-up, 9 (the default) has both. */
+ * stamps nor warm-up nor compatibility mode, 9 (the default) has them all. */
 #ifndef TICKPATH_DOUBLE_EF_VI_H
 #define TICKPATH_DOUBLE_EF_VI_H
 
