@@ -121,15 +121,20 @@ fn sent_datagrams(capture: &Path) -> Vec<Vec<u8>> {
 
 /// The demo's pipeline file with its orders in datagrams.
 fn over_datagrams(folder: &Path) -> String {
-    day::pipeline(folder, |file| {
-        let orders = &mut file["venues"][0]["orders"];
-        orders["transport"] = "udp".into();
-        orders["destination"]["mac"] = "02:00:00:00:0a:02".into();
-        for (key, ms) in [("heartbeat_ms", 50), ("retry_ms", 50), ("silence_ms", 1_000)] {
-            orders["session"][key] = ms.into();
-        }
-    })
+    day::pipeline(folder, in_datagrams)
 }
+
+fn in_datagrams(file: &mut Value) {
+    let orders = &mut file["venues"][0]["orders"];
+    orders["transport"] = "udp".into();
+    orders["destination"]["mac"] = "02:00:00:00:0a:02".into();
+    for (key, ms) in [("heartbeat_ms", 50), ("retry_ms", 50), ("silence_ms", 1_000)] {
+        orders["session"][key] = ms.into();
+    }
+}
+
+/// What the exchange is told of it.
+const DATAGRAMS: &str = "--orders-udp-port 26400 --heartbeat 50ms --idle 3s";
 
 /// Frames of ours that are wrong. What the kernel's stack repeats of a connection that was cut off is its own business, and
 /// begins in the middle of a packet.
@@ -391,10 +396,7 @@ fn a_session_in_datagrams_is_the_one_over_tcp() {
     }
     let folder = tempfile::tempdir().unwrap();
     let file = over_datagrams(folder.path());
-    let variables = [
-        ("TICKPATH_DEMO_PIPELINE", file.as_str()),
-        ("TICKPATH_DEMO_EXCHANGE", "--orders-udp-port 26400 --heartbeat 50ms --idle 3s"),
-    ];
+    let variables = [("TICKPATH_DEMO_PIPELINE", file.as_str()), ("TICKPATH_DEMO_EXCHANGE", DATAGRAMS)];
     let day = Day::trade(4, &variables);
     let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
     let sent: u64 = ["enter", "replace", "cancel"].iter().map(|kind| host["orders"][kind].as_u64().unwrap()).sum();
@@ -408,6 +410,106 @@ fn a_session_in_datagrams_is_the_one_over_tcp() {
     day.agrees_on_books();
     assert!(day.text.contains("doorbell→ack"), "{}", day.text);
     is_sent_again(&day, &host, sent_datagrams(&day.path("orders-exchange.pcap")));
+}
+
+/// The ports are a card's, by ef_vi on its test double, and the kernel's as well, which answers ARP and finds out the Ethernet
+/// address of the exchange.
+#[cfg(feature = "ef_vi")]
+mod over_cards {
+    use super::*;
+    use tickpath::latency::record::{Kind, StampDomain};
+    use tickpath::latency::trace::{Block, runs};
+    use tickpath::market::OrderKind;
+
+    #[test]
+    fn a_venue_trades_by_tcp_and_the_kernel_answers_arp() {
+        // Ethernet, IPv4 and TCP.
+        let Some(day) = trades("", &|_| {}, &sent_messages, 54) else { return };
+        assert_eq!(frames(&day.path("orders-host.pcap"), "tcp.flags.reset == 1 && ip.src == 10.77.3.2"), 0);
+        // Who asks for our address is answered once: by the kernel.
+        let asked = |opcode| {
+            frames(&day.path("orders-host.pcap"), &format!("arp.opcode == {opcode} && eth.dst != ff:ff:ff:ff:ff:ff"))
+        };
+        assert_eq!(asked(2), frames(&day.path("orders-host.pcap"), "arp.opcode == 1"));
+    }
+
+    #[test]
+    fn a_venue_trades_in_datagrams() {
+        // Ethernet, IPv4, UDP and the number.
+        trades(DATAGRAMS, &in_datagrams, &sent_datagrams, 50);
+    }
+
+    /// A day whose messages begin so far into their frames.
+    fn trades(
+        exchange: &str,
+        change: &dyn Fn(&mut Value),
+        sent: &dyn Fn(&Path) -> Vec<Vec<u8>>,
+        headers: usize,
+    ) -> Option<Day> {
+        if !tickpath::efvi::IS_DOUBLE || !namespaces() {
+            println!("skipped: no bridge from a card to a namespace");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = day::pipeline(folder.path(), |file| {
+            change(file);
+            for end in ["source", "destination"] {
+                file["venues"][0]["orders"][end].as_object_mut().unwrap().remove("mac");
+            }
+        });
+        let variables = [
+            ("TICKPATH_DEMO_DRIVER", "ef_vi"),
+            ("TICKPATH_DEMO_PIPELINE", &file),
+            ("TICKPATH_DEMO_EXCHANGE", exchange),
+        ];
+        let day = Day::trade(4, &variables);
+        let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
+        let orders: u64 =
+            ["enter", "replace", "cancel"].iter().map(|kind| host["orders"][kind].as_u64().unwrap()).sum();
+        assert!(orders > 100, "{}", day.text);
+        assert_eq!(exchange["order_messages"].as_u64(), Some(orders));
+        let session = &exchange["order_session"];
+        assert_eq!((&session["logins"], &session["logouts"]), (&1.into(), &1.into()));
+        day.agrees_on_orders(&exchange, &host);
+        assert!(!day.filled().is_empty(), "{}", day.text);
+        day.agrees_on_books();
+        is_sent_again(&day, &host, sent(&day.path("orders-exchange.pcap")));
+        is_stamped_by_the_card(&day, &host, headers);
+        assert_eq!(frames(&day.path("orders-exchange.pcap"), OURS_BAD), 0);
+        assert!(day.text.contains("ledger balanced"), "{}", day.text);
+        Some(day)
+    }
+
+    /// Every order that went ahead of the stack has the card's stamp of when it left, which is about the kernel's of the same
+    /// frame behind the bridge; and every fill has the card's stamp of when it came.
+    fn is_stamped_by_the_card(day: &Day, host: &Value, headers: usize) {
+        let left: BTreeMap<u64, u64> = oracle::frames(&day.path("orders-host.pcap"))
+            .iter()
+            .filter(|frame| frame.bytes.get(headers + 2..headers + 4) == Some(b"UO"))
+            .map(|frame| (oracle::be(&frame.bytes, headers + 4, 4), frame.stamp_ns))
+            .collect();
+        let (mut wire, mut entered, mut filled) = (0, 0, 0);
+        let found = runs(&[day.path("trace")]).unwrap();
+        let mut reader = found.runs[0].read();
+        while let Some(block) = reader.next().unwrap() {
+            let Block::Records(records) = block else { continue };
+            for record in records {
+                match record.kind() {
+                    Some(Kind::Wire) => wire += 1,
+                    Some(Kind::Filled) => filled += 1,
+                    _ => continue,
+                }
+                assert_eq!(record.domain(), StampDomain::Device, "{record:?}");
+                if record.kind() == Some(Kind::Wire) && record.order_kind == OrderKind::Enter as u8 {
+                    entered += 1;
+                    let late = left[&record.order_id].abs_diff(record.stamp);
+                    assert!(late < 50_000_000, "{late} ns between the card's stamp and the frame's");
+                }
+            }
+        }
+        assert!(entered > 50 && filled > 0, "{}", day.text);
+        assert_eq!(host["counters"]["demo"]["sent ahead"], wire, "{}", day.text);
+    }
 }
 
 #[test]

@@ -474,6 +474,7 @@ fn errors_name_the_path_what_was_found_and_the_nearest_word() {
         ("/venues/0/feed/recovery", json!({"interface": "10.0.0.1", "servers": vec!["10.0.0.2:1"; 9]}), "venues[0].feed.recovery.servers: 9 servers", "list at most 8"),
         ("/venues/0/orders/source/mac", json!("01:00:5e:00:00:01"), "venues[0].orders.source.mac: \"01:00:5e:00:00:01\" is not a unicast MAC address", ""),
         ("/venues/0/orders/source/mac", json!("2:0:0:0:0:1"), "venues[0].orders.source.mac: \"2:0:0:0:0:1\" is not a unicast MAC address", ""),
+        ("/venues/0/orders/source/mac", Value::Null, "venues[0].orders.source: the key `mac` is missing; only the driver `ef_vi` knows it", "add \"mac\""),
         ("/venues/0/orders/source/address", json!("10.0.0.1"), "venues[0].orders.source.address: \"10.0.0.1\" is not a unicast address:port", ""),
         ("/venues/0/orders/port", json!("feed"), "venues[0].orders.queue: queue 0 of port `feed` is already polled by rx of venue `nasdaq`", "of their own"),
         ("/venues/0/book", json!({"instruments": 1}), "venues[0].book.instruments: room for 1 instruments, but 2 are listed", "make it at least 2"),
@@ -504,6 +505,31 @@ fn errors_name_the_path_what_was_found_and_the_nearest_word() {
         let err = parse(&file).and_then(|file| file.check_strategies(&[QUOTER])).expect_err(pointer);
         assert!(err.to_string().starts_with(error), "{pointer}\n  {err}\n  {error}");
         assert!(err.help().unwrap_or_default().contains(help), "{pointer}: {:?}", err.help());
+    }
+}
+
+#[test]
+fn ethernet_addresses_of_orders_are_written_unless_somebody_else_knows_them() {
+    let refused = |change: &dyn Fn(&mut Value), driver: &str| {
+        let mut file = value("demo");
+        if driver == "ef_vi" {
+            file["ports"][2] = json!({ "name": "orders", "driver": "ef_vi", "interface": "enp1s0f0" });
+        }
+        change(&mut file["venues"][0]["orders"]);
+        parse(&file).map_or_else(|err| err.to_string(), |_| "taken".to_owned())
+    };
+    let next_hop: &dyn Fn(&mut Value) = &|orders| orders["destination"]["mac"] = json!("02:00:00:00:00:02");
+    let far: &dyn Fn(&mut Value) = &|orders| orders["destination"]["address"] = json!("192.168.0.1:26400");
+    let unsaid: &dyn Fn(&mut Value) = &|orders| drop(orders["source"].as_object_mut().unwrap().remove("mac"));
+    let datagrams: &dyn Fn(&mut Value) = &|orders| orders["transport"] = json!("udp");
+    for (change, found) in [
+        (next_hop, "the transport `tcp` takes no Ethernet address"),
+        (far, "there is no gateway"),
+        (unsaid, "the key `mac` is missing"),
+        (datagrams, "needs the destination's Ethernet address"),
+    ] {
+        assert!(refused(change, "ethdev").contains(found), "{}", refused(change, "ethdev"));
+        assert_eq!(refused(change, "ef_vi"), "taken");
     }
 }
 

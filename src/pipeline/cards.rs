@@ -1,7 +1,8 @@
 //! Ports that ef_vi drives, opened for a plan: their queues by port and queue, what watches them, and the kernel sockets that keep
-//! their groups joined.
+//! their groups joined and the ports of their sessions ours.
 //!
-//! A filter directs packets of a group here and joins nothing; the kernel, which keeps the port, speaks IGMP for it.
+//! A filter directs packets here and does nothing else: the kernel, which keeps the port, speaks IGMP and ARP for it, and knows the
+//! next hop of orders.
 
 use super::launch::LaunchError;
 use super::plan::Plan;
@@ -19,8 +20,10 @@ pub struct Cards {
     pub tx: BTreeMap<(usize, u16), OrderPort>,
     /// By port.
     pub devices: BTreeMap<usize, Device>,
+    /// Ethernet addresses by venue: ours, and that of the next hop of its orders.
+    pub hops: BTreeMap<usize, [[u8; 6]; 2]>,
     /// Kept open until the end.
-    _joined: Vec<Socket>,
+    _sockets: Vec<Socket>,
 }
 
 #[cfg(not(feature = "ef_vi"))]
@@ -37,10 +40,11 @@ mod opened {
     use crate::dpdk::ethdev::Offload;
     use crate::efvi::{self, Ctpio, Filter, Port, Protocol, QueueInfo};
     use crate::pipeline::file::{Transport, Wanted};
-    use crate::pipeline::plan::{EfviPlan, Mode, PortPlan};
+    use crate::pipeline::plan::{EfviPlan, Mode, OrdersPlan, PortPlan};
+    use crate::sys::next_hop::{interface_index, next_hop};
     use socket2::{Domain, InterfaceIndexOrAddress, Type};
     use std::collections::BTreeSet;
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, SocketAddrV4};
 
     /// Groups that the kernel lets one socket join, unless it was told otherwise (net.ipv4.igmp_max_memberships).
     const A_SOCKET: usize = 20;
@@ -73,9 +77,8 @@ mod opened {
             let device = Port::new(&card.interface, ctpio, offload(card.timestamps));
             let lines = || plan.venues.iter().flat_map(|venue| &venue.feed.lines).filter(|line| line.port == at);
             let groups: BTreeSet<Ipv4Addr> = lines().flat_map(|line| &line.groups).map(|group| *group.ip()).collect();
-            self._joined.extend(
-                join(&card.interface, &groups).map_err(|why| LaunchError::Driver(format!("port {name:?}: {why}")))?,
-            );
+            let failed = |why: String| LaunchError::Driver(format!("port {name:?}: {why}"));
+            self._sockets.extend(join(&card.interface, &groups).map_err(failed)?);
             let queues: BTreeMap<u16, usize> = lines().map(|line| (line.queue, line.pool)).collect();
             for (queue, pool) in queues {
                 let of_queue = lines().filter(|line| line.queue == queue);
@@ -88,25 +91,25 @@ mod opened {
                 tell(name, card, "receives", info.rx_stamps, &info);
                 self.rx.insert((at, queue), RxPort::Efvi(Box::new(receiver)));
             }
-            for venue in plan.venues.iter().filter(|venue| venue.orders.port == at) {
+            for (index, venue) in plan.venues.iter().enumerate().filter(|(_, venue)| venue.orders.port == at) {
                 let (orders, pool) = (&venue.orders, &pools[venue.orders.pool]);
                 let transmitter = device.transmitter(pool, *tx)?;
                 let info = transmitter.info();
                 let sends = if info.ctpio { "sends by CTPIO, where that loses by DMA" } else { "sends by DMA" };
                 tell(name, card, sends, info.tx_stamps, &info);
                 self.tx.insert((at, orders.queue), OrderPort::Efvi(Box::new(transmitter)));
-                if orders.session.is_none() || plan.mode == Mode::Replay {
+                if plan.mode == Mode::Replay {
                     continue;
                 }
-                if orders.transport == Transport::Tcp {
-                    return Err(LaunchError::Driver(format!(
-                        "port {name:?}: a session over TCP needs ARP, which the kernel keeps for itself on a port of ef_vi; \
-                         give the orders of venue {} a port with the driver `ethdev`, or the transport `udp`",
-                        venue.name
-                    )));
+                let of_venue =
+                    |why| LaunchError::Driver(format!("port {name:?}, orders of venue {}: {why}", venue.name));
+                let ends = ends(&card.interface, orders, info.mac).map_err(of_venue)?;
+                self.hops.insert(index, ends);
+                if orders.session.is_none() {
+                    continue;
                 }
-                let filter = Filter { protocol: Protocol::Udp, local: orders.source.address, peer: None, vlan: None };
-                let inbox = device.receiver(pool, *rx, &[filter])?;
+                self._sockets.extend(keep_ports(&card.interface, orders).map_err(of_venue)?);
+                let inbox = device.receiver(pool, *rx, &answers(orders))?;
                 self.rx.insert((at, orders.queue), RxPort::Efvi(Box::new(inbox)));
             }
             self.devices.insert(at, Device::Efvi(device));
@@ -129,10 +132,76 @@ mod opened {
         eprintln!("port {port}: {} (ef_vi {}) {does}, {stamps}{events}", card.interface, efvi::version());
     }
 
+    /// Ethernet addresses of a venue's orders: ours, which is the card's, and that of the next hop.
+    fn ends(interface: &str, orders: &OrdersPlan, card: [u8; 6]) -> Result<[[u8; 6]; 2], String> {
+        let ours = orders.source.known_mac().unwrap_or(card);
+        if orders.session.is_some() && ours != card {
+            let [ours, card] = [ours, card].map(ethernet);
+            return Err(format!(
+                "orders.source.mac is {ours}, and answers go to the card, which is {card}: remove the key"
+            ));
+        }
+        let (source, destination) = (*orders.source.address.ip(), *orders.destination.address.ip());
+        let next = match orders.destination.known_mac() {
+            Some(mac) => mac,
+            None => {
+                let next = next_hop(interface, source, destination).map_err(|why| {
+                    format!("{why}, or name the next hop's Ethernet address as orders.destination.mac")
+                })?;
+                eprintln!("{interface}: orders to {destination} go to {}, as the kernel knows", ethernet(next));
+                next
+            }
+        };
+        Ok([ours, next])
+    }
+
+    fn ethernet(mac: [u8; 6]) -> String {
+        mac.map(|byte| format!("{byte:02x}")).join(":")
+    }
+
+    /// What comes from the exchange to any of a session's ports, one after the other.
+    fn answers(orders: &OrdersPlan) -> Vec<Filter> {
+        let protocol = if orders.transport == Transport::Tcp { Protocol::Tcp } else { Protocol::Udp };
+        ours(orders)
+            .map(|local| Filter { protocol, local, peer: Some(orders.destination.address), vlan: None })
+            .collect()
+    }
+
+    fn ours(orders: &OrdersPlan) -> impl Iterator<Item = SocketAddrV4> {
+        let source = orders.source.address;
+        (source.port()..=orders.last_port).map(move |port| SocketAddrV4::new(*source.ip(), port))
+    }
+
+    /// Have the kernel give a session's ports to nobody else. On the test double nobody may have our address.
+    fn keep_ports(interface: &str, orders: &OrdersPlan) -> Result<Vec<Socket>, String> {
+        if efvi::IS_DOUBLE && interface_index(interface).is_none() {
+            return Ok(Vec::new());
+        }
+        let kind = if orders.transport == Transport::Tcp { Type::STREAM } else { Type::DGRAM };
+        let keep = |local: SocketAddrV4| {
+            let socket = Socket::new(Domain::IPV4, kind, None).map_err(|err| format!("no socket: {err}"))?;
+            let remedy = match socket.bind(&local.into()) {
+                Ok(()) => return Ok(socket),
+                Err(err) if err.kind() == std::io::ErrorKind::AddrNotAvailable => {
+                    format!(
+                        "{err}; the kernel answers ARP for it once it has it: ip address add {}/24 dev {interface}",
+                        local.ip()
+                    )
+                }
+                Err(err) => format!(
+                    "{err}; a session takes the ports from {} to {} in turn: end the program that has it (ss -an), or choose others",
+                    orders.source.address.port(),
+                    orders.last_port
+                ),
+            };
+            Err(format!("{local} is not ours: {remedy}"))
+        };
+        ours(orders).map(keep).collect()
+    }
+
     /// Have the kernel join these groups on the interface. On the test double there is no such interface.
     fn join(interface: &str, groups: &BTreeSet<Ipv4Addr>) -> Result<Vec<Socket>, String> {
-        let index = std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).ok();
-        let index = match index.and_then(|text| text.trim_end().parse().ok()) {
+        let index = match interface_index(interface) {
             Some(index) => InterfaceIndexOrAddress::Index(index),
             None if efvi::IS_DOUBLE => return Ok(Vec::new()),
             None => return Err(format!("there is no interface {interface:?}; `ip link` lists those there are")),

@@ -578,10 +578,10 @@ pub struct SessionFile {
     /// environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<String>,
-    /// Bits of our network's prefix.
+    /// Bits of our network's prefix. Without meaning over `udp` and on a port of `ef_vi`, where the kernel's routes hold.
     #[serde(default = "prefix_of_24")]
     pub prefix: PrefixBits,
-    /// Where to send what is not for our network. Unless set: everything is on our network.
+    /// Where to send what is not for our network; likewise. Unless set: everything is on our network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Ipv4Addr>,
     /// After so long without having sent anything, a heartbeat.
@@ -643,8 +643,9 @@ pub enum Transport {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct EndpointFile {
-    /// Ethernet address, as `02:00:00:00:00:01`; unicast.
-    pub mac: Mac,
+    /// Ethernet address, as `02:00:00:00:00:01`; unicast. On a port of `ef_vi`, unless set: the card's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
     /// IPv4 address and port, as `10.0.0.1:40000`; unicast.
     pub address: Endpoint,
 }
@@ -654,7 +655,8 @@ pub struct EndpointFile {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct DestinationFile {
-    /// Ethernet address, as `02:00:00:00:00:01`; unicast. Over TCP it is asked for by ARP instead.
+    /// Ethernet address of the exchange, or of the gateway on the way there, as `02:00:00:00:00:01`; unicast. On a port of `ef_vi`,
+    /// unless set: what the kernel knows or finds out. On others over TCP it is asked for by ARP instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
     /// IPv4 address and port, as `10.0.1.1:26400`; unicast.
@@ -1400,13 +1402,18 @@ fn check_venues(file: &PipelineFile) -> Result<(), FileError> {
             return invalid(format!("{at}.strategy.parameters"), found, "write {} for all defaults");
         }
         known_port(file, &format!("{at}.orders.port"), &venue.orders.port)?;
-        check_orders(&format!("{at}.orders"), &venue.orders)?;
+        check_orders(file, &format!("{at}.orders"), &venue.orders)?;
         check_risk(&format!("{at}.risk"), venue)?;
     }
     Ok(())
 }
 
-fn check_orders(at: &str, orders: &OrdersFile) -> Result<(), FileError> {
+fn check_orders(file: &PipelineFile, at: &str, orders: &OrdersFile) -> Result<(), FileError> {
+    let by_card = file.ports.iter().any(|port| port.name == orders.port && port.driver == Driver::EfVi);
+    if orders.source.mac.is_none() && !by_card {
+        let remedy = "add \"mac\": our Ethernet address on the port, such as 02:00:00:00:00:01";
+        return invalid(format!("{at}.source"), "the key `mac` is missing; only the driver `ef_vi` knows it", remedy);
+    }
     match (orders.protocol, &orders.comp_ids) {
         (OrderProtocol::Fix42, None) => {
             let remedy =
@@ -1420,12 +1427,12 @@ fn check_orders(at: &str, orders: &OrdersFile) -> Result<(), FileError> {
         _ => {}
     }
     match (orders.transport, orders.destination.mac, &orders.session) {
-        (Transport::Udp, None, _) => {
+        (Transport::Udp, None, _) if !by_card => {
             let remedy = "add \"mac\": the exchange's, or the gateway's, such as 02:00:00:00:01:01";
             invalid(format!("{at}.destination"), "the transport `udp` needs the destination's Ethernet address", remedy)
         }
-        (Transport::Udp, Some(_), _) => Ok(()),
-        (Transport::Tcp, Some(_), _) => {
+        (Transport::Udp, _, _) => Ok(()),
+        (Transport::Tcp, Some(_), _) if !by_card => {
             let remedy = "remove the key: the address is asked for by ARP";
             invalid(format!("{at}.destination.mac"), "the transport `tcp` takes no Ethernet address", remedy)
         }
@@ -1433,7 +1440,9 @@ fn check_orders(at: &str, orders: &OrdersFile) -> Result<(), FileError> {
             let remedy = "add {\"ids\": FILE}, where FILE will remember the order ids that are used";
             invalid(format!("{at}.session"), "the transport `tcp` needs a session", remedy)
         }
-        (Transport::Tcp, None, Some(session)) => {
+        // The kernel's routes hold.
+        (Transport::Tcp, _, Some(_)) if by_card => Ok(()),
+        (Transport::Tcp, _, Some(session)) => {
             let prefix = session.prefix.value();
             let network = |address: Ipv4Addr| u32::from(address) >> (32 - prefix);
             let here = network(*orders.source.address.0.ip());

@@ -456,7 +456,7 @@ pub fn launch(
         plan.lcores.iter().flat_map(|l| &l.segments).map(|s| ((s.venue, s.last), Arc::default())).collect();
     // What was planned goes on to be what a changed file is held against.
     let planned = plan;
-    let plan = &planned.steered(&devices.steered);
+    let plan = &planned.steered(&devices.steered).addressed(&devices.cards.hops);
     table::port_lines(plan).iter().for_each(|line| eprintln!("{line}"));
     let (mut receivers, mut shares) = match options.follow {
         None => receivers(plan, &eal, &mut devices, &shared, &clock, options)?,

@@ -5,10 +5,10 @@
 
 use super::eal_args::{EalArgs, ranges};
 use super::file::{
-    AlarmKind, AllowanceFile, BudgetFile, Check, ChecksumPolicy, CompIdsFile, Driver, Endpoint, EndpointFile, FeedFile,
-    FeedProtocol, HostCheck, Idle, InstrumentFile, KillWhenFile, LimitsFile, LineFile, Listen, Mac, Name,
-    OrderProtocol, PipelineFile, Privileges, ReceiverFile, RecordFile, RiskFile, SessionFile, TextPages, Transport,
-    VenueFile, Wanted, WhenFull, nearest,
+    AlarmKind, AllowanceFile, BudgetFile, Check, ChecksumPolicy, CompIdsFile, Driver, Endpoint, FeedFile, FeedProtocol,
+    HostCheck, Idle, InstrumentFile, KillWhenFile, LimitsFile, LineFile, Listen, Mac, Name, OrderProtocol,
+    PipelineFile, Privileges, ReceiverFile, RecordFile, RiskFile, SessionFile, TextPages, Transport, VenueFile, Wanted,
+    WhenFull, nearest,
 };
 use super::host::HostFacts;
 use crate::arena;
@@ -380,10 +380,12 @@ pub struct OrdersPlan {
     pub queue: u16,
     /// Pool order frames are written to and responses received into.
     pub pool: usize,
-    /// Our end.
+    /// Our end; without an Ethernet address where it is the card's.
     pub source: EndpointPlan,
-    /// The exchange's end; without an Ethernet address where it is asked for by ARP.
+    /// The exchange's end; without an Ethernet address where it is asked for by ARP, or the kernel is asked for it.
     pub destination: EndpointPlan,
+    /// A session's connections take ports of ours in turn, from the source's to this one.
+    pub last_port: u16,
     /// Its session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionFile>,
@@ -418,10 +420,17 @@ pub struct KillWhen {
 /// One end of the order path.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct EndpointPlan {
-    /// Ethernet address.
+    /// Ethernet address; zeros: not known before launch.
     pub mac: [u8; 6],
     /// IPv4 address and port.
     pub address: SocketAddrV4,
+}
+
+impl EndpointPlan {
+    /// Its Ethernet address, if it is known.
+    pub fn known_mac(&self) -> Option<[u8; 6]> {
+        Some(self.mac).filter(|mac| *mac != [0; 6])
+    }
 }
 
 impl From<EndpointPlan> for session::Endpoint {
@@ -781,6 +790,15 @@ impl Plan {
         plan
     }
 
+    /// The same with Ethernet addresses that were found out, by venue: ours, and that of the next hop of its orders.
+    pub fn addressed(mut self, found: &BTreeMap<usize, [[u8; 6]; 2]>) -> Plan {
+        for (&venue, &[ours, next]) in found {
+            let orders = &mut self.venues[venue].orders;
+            (orders.source.mac, orders.destination.mac) = (ours, next);
+        }
+        self
+    }
+
     /// The venues that an lcore does something for.
     pub fn venues_of(&self, lcore: &LcorePlan) -> Vec<usize> {
         let shares =
@@ -928,6 +946,8 @@ const DESCRIPTORS: u32 = 1024;
 
 /// Bytes that a card has before it begins to send by CTPIO, unless the file says: the least there is.
 const CTPIO_THRESHOLD: u16 = 64;
+/// Ports of ours that a session on a card takes in turn: it has a filter for each, and the kernel keeps others off them.
+const CARD_PORTS: u16 = 32;
 
 /// Frames that net_af_xdp holds for the kernel to fill, whatever the descriptors (libxdp's
 /// XSK_RING_PROD__DEFAULT_NUM_DESCS).
@@ -1329,10 +1349,11 @@ fn plan_venue(
             port: orders_port,
             queue: venue.orders.queue.value() as u16,
             pool: pools.len() - 1,
-            source: endpoint(&venue.orders.source),
-            destination: EndpointPlan {
-                mac: venue.orders.destination.mac.map_or([0; 6], |mac| mac.0),
-                address: venue.orders.destination.address.0,
+            source: endpoint(venue.orders.source.mac, venue.orders.source.address),
+            destination: endpoint(venue.orders.destination.mac, venue.orders.destination.address),
+            last_port: match port.efvi {
+                Some(_) => venue.orders.source.address.0.port().saturating_add(CARD_PORTS - 1),
+                None => u16::MAX,
             },
             session: venue.orders.session.clone(),
         },
@@ -1456,9 +1477,8 @@ fn plan_arbitration(feed: &FeedFile, recovers: bool) -> ArbitrationPlan {
     }
 }
 
-fn endpoint(end: &EndpointFile) -> EndpointPlan {
-    let EndpointFile { mac: Mac(mac), address: Endpoint(address) } = *end;
-    EndpointPlan { mac, address }
+fn endpoint(mac: Option<Mac>, Endpoint(address): Endpoint) -> EndpointPlan {
+    EndpointPlan { mac: mac.map_or([0; 6], |mac| mac.0), address }
 }
 
 fn plan_instruments(entries: &[InstrumentFile]) -> InstrumentsPlan {

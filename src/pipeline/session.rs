@@ -81,14 +81,19 @@ pub fn config(venue: &VenuePlan, session: &SessionFile, clock: &Clock) -> Result
 /// What carries a venue's session; `seed` differs from start to start.
 fn link(orders: &OrdersPlan, session: &SessionFile, seed: u64) -> LinkConfig {
     match orders.transport {
-        Transport::Udp => {
-            LinkConfig::Datagrams { from: orders.source.into(), to: orders.destination.into(), buffer: BUFFER }
-        }
+        Transport::Udp => LinkConfig::Datagrams {
+            from: orders.source.into(),
+            last_port: orders.last_port,
+            to: orders.destination.into(),
+            buffer: BUFFER,
+        },
         Transport::Tcp => LinkConfig::Tcp(TcpConfig {
             mac: orders.source.mac,
             source: orders.source.address,
+            last_port: orders.last_port,
             prefix: session.prefix.value() as u8,
             gateway: session.gateway,
+            next_hop: orders.destination.known_mac(),
             destination: orders.destination.address,
             buffer: BUFFER,
             // First sequence numbers must not be those of the connection before a restart.

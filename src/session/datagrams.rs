@@ -33,8 +33,10 @@ pub struct Datagrams {
     headers: UdpHeaders,
     from: Endpoint,
     to: Endpoint,
-    /// Of this connection; each takes the next, so that a datagram of the last one is not taken for one of this.
+    /// Of this connection; each takes the next, so that a datagram of the last one is not taken for one of this,
     port: u16,
+    /// and after this one the first again.
+    last_port: u16,
     state: State,
     /// Number of the last datagram sent, and of the last that arrived.
     sent: u64,
@@ -83,14 +85,15 @@ impl DatagramCounters {
 }
 
 impl Datagrams {
-    /// No connection yet, from one end to the other; the first takes the port of `from`. `buffer`: bytes of the stream that
-    /// are kept.
-    pub fn new(from: Endpoint, to: Endpoint, buffer: usize) -> Datagrams {
+    /// No connection yet, from one end to the other; the first takes the port of `from`, the others those up to `last_port` in
+    /// turn. `buffer`: bytes of the stream that are kept.
+    pub fn new(from: Endpoint, to: Endpoint, last_port: u16, buffer: usize) -> Datagrams {
         Datagrams {
             headers: UdpHeaders::new(from, to),
             from,
             to,
-            port: from.address.port().wrapping_sub(1),
+            port: last_port,
+            last_port,
             state: State::Closed,
             sent: 0,
             heard: 0,
@@ -108,7 +111,7 @@ impl Datagrams {
         if self.state != State::Closed {
             return false;
         }
-        self.port = self.port.checked_add(1).unwrap_or(self.from.address.port());
+        self.port = if self.port < self.last_port { self.port + 1 } else { self.from.address.port() };
         self.headers.leave_from(self.port);
         (self.state, self.sent, self.heard) = (State::Open, 0, 0);
         self.incoming.clear();
@@ -323,7 +326,7 @@ mod tests {
     }
 
     fn link() -> Datagrams {
-        let mut link = Datagrams::new(end(1, 40_000), end(2, 26_400), 64);
+        let mut link = Datagrams::new(end(1, 40_000), end(2, 26_400), 40_001, 64);
         assert!(link.connect());
         link
     }
@@ -380,6 +383,11 @@ mod tests {
         hear(&mut link, &said(40_000, 1, b"old"));
         hear(&mut link, &said(40_001, 1, b"new"));
         assert_eq!(read(&mut link), b"new");
+        // And the one after the last port the first again.
+        link.abort();
+        assert!(link.connect());
+        hear(&mut link, &said(40_000, 1, b"again"));
+        assert_eq!(read(&mut link), b"again");
     }
 
     #[test]

@@ -12,8 +12,10 @@ pub enum LinkConfig {
     Tcp(TcpConfig),
     /// A datagram a message, for labs.
     Datagrams {
-        /// Our end; each connection takes the next port.
+        /// Our end; each connection takes the next port,
         from: Endpoint,
+        /// and after this one the first again.
+        last_port: u16,
         /// The server.
         to: Endpoint,
         /// Bytes of the stream that are kept.
@@ -45,7 +47,9 @@ impl Link {
     pub fn new(config: LinkConfig) -> Link {
         match config {
             LinkConfig::Tcp(config) => Link::Tcp(Tcp::new(config)),
-            LinkConfig::Datagrams { from, to, buffer } => Link::Datagrams(Datagrams::new(from, to, buffer)),
+            LinkConfig::Datagrams { from, last_port, to, buffer } => {
+                Link::Datagrams(Datagrams::new(from, to, last_port, buffer))
+            }
         }
     }
 

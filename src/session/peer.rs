@@ -18,8 +18,10 @@ pub fn tcp() -> TcpConfig {
     TcpConfig {
         mac: [2, 0, 0, 0, 0, 1],
         source: "10.0.0.1:40000".parse().unwrap(),
+        last_port: u16::MAX,
         prefix: 24,
         gateway: None,
+        next_hop: None,
         destination: ADDRESS.parse().unwrap(),
         buffer: 1 << 16,
         seed: 7,

@@ -23,6 +23,12 @@ const TCP: usize = 20;
 /// Where the TCP header begins.
 const AT: usize = ethernet::HEADER + ipv4::HEADER;
 
+/// Bytes of an ARP packet in an untagged frame.
+const ARP: usize = ethernet::HEADER + 28;
+const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+const ARP_REQUEST: [u8; 2] = [0, 1];
+const ARP_REPLY: [u8; 2] = [0, 2];
+
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
@@ -34,12 +40,16 @@ const ACK: u8 = 0x10;
 pub struct TcpConfig {
     /// Our Ethernet address.
     pub mac: [u8; 6],
-    /// Our address and the first local port; each connection takes the next.
+    /// Our address and the first local port; each connection takes the next,
     pub source: SocketAddrV4,
+    /// and after this one the first again.
+    pub last_port: u16,
     /// Bits of our network's prefix.
     pub prefix: u8,
     /// Where to send what is not for our network.
     pub gateway: Option<Ipv4Addr>,
+    /// Ethernet address that every frame goes to: then no ARP leaves, and prefix and gateway do not matter. `None`: it is asked for.
+    pub next_hop: Option<[u8; 6]>,
     /// The server.
     pub destination: SocketAddrV4,
     /// Bytes of each direction that are kept.
@@ -95,6 +105,9 @@ struct Link {
     /// A frame of the stack, before it goes where frames go.
     scratch: Box<[u8; FRAME]>,
     destination: SocketAddrV4,
+    next_hop: Option<[u8; 6]>,
+    /// What the stack has asked by ARP, while we know the answer.
+    asked: Option<[u8; ARP]>,
     /// Our port of this connection.
     local: u16,
     /// Headers of the stack's last segment of an open connection.
@@ -122,6 +135,8 @@ impl Tcp {
         let mut link = Link {
             scratch: Box::new([0; FRAME]),
             destination: config.destination,
+            next_hop: config.next_hop,
+            asked: None,
             local: 0,
             template: [0; HEADERS],
             open: false,
@@ -137,12 +152,14 @@ impl Tcp {
         settings.random_seed = config.seed;
         let mut nowhere = Device { link: &mut link, frame: None, emit: &mut |_| true };
         let mut interface = Interface::new(settings, &mut nowhere, Instant::ZERO);
-        let address = Ipv4Cidr::new(*config.source.ip(), config.prefix);
+        // With a next hop all the world is on our network.
+        let prefix = if config.next_hop.is_some() { 0 } else { config.prefix };
+        let address = Ipv4Cidr::new(*config.source.ip(), prefix);
         // One address, one route: each has room.
         interface.update_ip_addrs(|addresses| {
             let _ = addresses.push(IpCidr::Ipv4(address));
         });
-        if let Some(gateway) = config.gateway {
+        if let (Some(gateway), None) = (config.gateway, config.next_hop) {
             let _ = interface.routes_mut().add_default_ipv4_route(gateway);
         }
         let buffer = || tcp::SocketBuffer::new(vec![0; config.buffer]);
@@ -166,7 +183,7 @@ impl Tcp {
         // A port a connection, so that a segment of the last one is not taken for one of this.
         let local = *port;
         link.local = local;
-        *port = port.checked_add(1).unwrap_or(config.source.port());
+        *port = if local < config.last_port { local + 1 } else { config.source.port() };
         let server = (*config.destination.ip(), config.destination.port());
         socket.connect(interface.context(), server, local).is_ok()
     }
@@ -215,8 +232,13 @@ impl Tcp {
     /// Let the stack send what it has to: what is queued, acknowledgements, what was lost.
     pub fn poll(&mut self, now_us: i64, emit: &mut dyn FnMut(&[u8]) -> bool) {
         let Tcp { interface, sockets, link, .. } = self;
-        let mut device = Device { link, frame: None, emit };
-        while interface.poll_egress(Instant::from_micros(now_us), &mut device, sockets) != PollResult::None {}
+        let now = Instant::from_micros(now_us);
+        loop {
+            let mut device = Device { link, frame: None, emit };
+            while interface.poll_egress(now, &mut device, sockets) != PollResult::None {}
+            let Some(answer) = link.answer() else { return };
+            interface.poll_ingress_single(now, &mut Device { link, frame: Some(&answer), emit }, sockets);
+        }
     }
 
     /// Whether the stack has yet to make segments of what went ahead of it.
@@ -327,7 +349,13 @@ impl Link {
     /// A frame that the stack has made, in `scratch`: send it, or what of it has not left yet.
     fn pass(&mut self, length: usize, emit: &mut dyn FnMut(&[u8]) -> bool) {
         let Some(segment) = Segment::parse(&self.scratch[..length]) else {
-            self.emit(length, emit);
+            match self.scratch.first_chunk() {
+                // Who knows the next hop shares the port with somebody who answers ARP.
+                Some(frame) if self.next_hop.is_some() && frame[12..14] == ETHERTYPE_ARP => {
+                    self.asked = Some(*frame).filter(|frame| frame[20..22] == ARP_REQUEST);
+                }
+                _ => self.emit(length, emit),
+            }
             return;
         };
         let end = segment.sequence.wrapping_add(segment.payload as u32);
@@ -369,6 +397,20 @@ impl Link {
         }
         self.acknowledged = segment.acknowledged;
         self.emit(length, emit);
+    }
+
+    /// The answer to what the stack has asked: whoever it is about has the next hop's Ethernet address.
+    fn answer(&mut self) -> Option<[u8; ARP]> {
+        let (asked, next_hop) = (self.asked.take()?, self.next_hop?);
+        let mut answer = asked;
+        answer[..6].copy_from_slice(&asked[6..12]);
+        answer[6..12].copy_from_slice(&next_hop);
+        // RFC 826: the operation; the sender's two addresses; the target's.
+        answer[20..22].copy_from_slice(&ARP_REPLY);
+        answer[22..28].copy_from_slice(&next_hop);
+        answer[28..32].copy_from_slice(&asked[38..42]);
+        answer[32..42].copy_from_slice(&asked[22..32]);
+        Some(answer)
     }
 
     fn emit(&mut self, length: usize, emit: &mut dyn FnMut(&[u8]) -> bool) {
@@ -539,11 +581,16 @@ mod tests {
         /// One frame in so many is lost, in either direction; 0: none.
         lose_every: u64,
         carried: u64,
+        /// Frames of the client that are no IPv4.
+        others: usize,
     }
 
     impl Net {
         fn new(ahead: bool, window: usize) -> Net {
-            let config = TcpConfig { ahead, ..peer::tcp() };
+            Net::of(TcpConfig { ahead, ..peer::tcp() }, window)
+        }
+
+        fn of(config: TcpConfig, window: usize) -> Net {
             let mut client = Tcp::new(config);
             assert!(client.connect());
             Net {
@@ -554,6 +601,7 @@ mod tests {
                 now_us: 0,
                 lose_every: 0,
                 carried: 0,
+                others: 0,
             }
         }
 
@@ -575,6 +623,7 @@ mod tests {
                 if self.lost() {
                     continue;
                 }
+                self.others += usize::from(frame[12..14] != [8, 0]);
                 self.server.poll(self.now_us, Some(frame));
             }
             self.server.poll(self.now_us, None);
@@ -728,6 +777,36 @@ mod tests {
         net.turn(true);
         assert_eq!(net.received, b"again");
         assert_eq!(net.client.counters().ahead, 1);
+    }
+
+    #[test]
+    fn with_a_next_hop_no_arp_leaves_and_all_the_world_is_next_to_us() {
+        let (next_hop, prefix) = (Some([2, 0, 0, 0, 0, 2]), 31);
+        let mut net = Net::of(TcpConfig { next_hop, prefix, last_port: 40_001, ..peer::tcp() }, 1 << 16);
+        // What the kernel of our port answers for us: the client is where it is.
+        let told = |net: &mut Net| {
+            let mut answer = [[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]].concat();
+            answer.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2]);
+            net.server.poll(net.now_us, Some(answer));
+        };
+        let mut ports = Vec::new();
+        for _ in 0..3 {
+            told(&mut net);
+            net = net.connected();
+            ports.push(net.client.link.local);
+            // Longer than a stack remembers a neighbour.
+            net.now_us += 100_000_000;
+            told(&mut net);
+            net.received.clear();
+            assert!(net.client.send(b"still here"));
+            (0..10_000).for_each(|_| net.turn(true));
+            assert_eq!((&net.received[..], net.others), (&b"still here"[..], 0));
+            net.client.abort();
+            net.turn(true);
+            net.server.cut(net.now_us);
+            assert!(net.client.connect());
+        }
+        assert_eq!(ports, [40_000, 40_001, 40_000]);
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! What we ask of the kernel directly, because `std` does not: clocks, CPU affinity, where pages lie, memory
-//! advice, hugepages for the program itself, events of threads, waiting for sockets, the way out of multicast, giving
-//! privileges up; and the service manager.
+//! advice, hugepages for the program itself, events of threads, waiting for sockets, the way out of multicast, the next hop of a route,
+//! giving privileges up; and the service manager.
 //!
 //! Small wrappers over libc, used at launch and by control threads; never on the packet's path.
 
@@ -8,6 +8,7 @@ pub mod affinity;
 pub mod ethtool;
 pub mod memory;
 pub mod multicast;
+pub mod next_hop;
 #[cfg(feature = "dpdk")]
 pub mod notify;
 pub mod pages;
