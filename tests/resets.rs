@@ -51,6 +51,8 @@ unsafe extern "C" {
 
 /// RTE_ETH_EVENT_INTR_RESET
 const RESET: c_uint = 3;
+/// RTE_ETH_EVENT_INTR_RMV
+const REMOVED: c_uint = 6;
 
 /// Raise an event as the driver of this device would.
 fn raise(device: &str, event: c_uint) {
@@ -156,15 +158,23 @@ fn entered_and_ended(paths: [&Path; 2]) -> [HashSet<u32>; 2] {
     sets
 }
 
+/// Whether this is the child process that is to run `test`; it is started where it is not.
+fn is_child(test: &str) -> bool {
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    if two_cpus() {
+        let mut child = common::again(test);
+        child.env(CHILD, "1");
+        let output = replay::finish(child);
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    }
+    false
+}
+
 #[test]
 fn devices_that_were_reset_are_started_anew_and_orders_go_on() {
-    if std::env::var_os(CHILD).is_none() {
-        if two_cpus() {
-            let mut child = common::again("devices_that_were_reset_are_started_anew_and_orders_go_on");
-            child.env(CHILD, "1");
-            let output = replay::finish(child);
-            assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-        }
+    if !is_child("devices_that_were_reset_are_started_anew_and_orders_go_on") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -232,6 +242,53 @@ fn devices_that_were_reset_are_started_anew_and_orders_go_on() {
             "{line}"
         );
     }
+}
+
+#[test]
+fn a_device_that_was_removed_is_polled_no_more_and_other_venues_go_on() {
+    if !is_child("a_device_that_was_removed_is_polled_no_more_and_other_venues_go_on") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = shipped("twelve-venues");
+    file["ports"] = json!([
+        { "name": "feed-0", "driver": "ethdev", "device": "net_pcap0" },
+        { "name": "feed-1", "driver": "ethdev", "device": "net_pcap1" },
+        { "name": "orders", "driver": "ethdev", "device": "net_null2" },
+    ]);
+    file["lcores"] = json!([]);
+    let venues = file["venues"].as_array_mut().unwrap();
+    venues.remove(1);
+    venues.truncate(2);
+    let mut vdevs = vec!["net_null2".to_owned()];
+    let mut frames = 0;
+    for (at, venue) in venues.iter_mut().enumerate() {
+        let line = &mut venue["feed"]["lines"][0];
+        let options = format!("--seed 13 --messages 3000 --symbols 20 --group {}", line["groups"][0].as_str().unwrap());
+        let (capture, _) = synth(folder.path(), &format!("{at}.pcap"), &options);
+        frames = oracle::frames(&capture).len() as u64;
+        vdevs.push(format!("net_pcap{at},rx_pcap={}", capture.display()));
+        line["port"] = json!(format!("feed-{at}"));
+        line["queue"] = json!(0);
+        venue["orders"]["queue"] = json!(at);
+        for stage in ["rx", "parse", "strategy", "encode", "tx"] {
+            venue["stages"][stage]["lcore"] = json!(1);
+        }
+    }
+    launched(folder.path(), file, &vdevs, |seen| {
+        let venues = || ask(&seen.control, "status").map(|answer| answer.venues).unwrap_or_default();
+        seen.until("all has come", |_| venues().len() == 2 && venues().iter().all(|venue| venue.frames == frames));
+        raise("net_pcap0", REMOVED);
+        seen.until("it is counted", |seen| seen.port("removals", "feed-0") == Some(1));
+        seen.until("its venue pauses", |_| venues()[0].paused);
+        // Both would be played again: a device that is gone is not started anew.
+        raise("net_pcap0", RESET);
+        raise("net_pcap1", RESET);
+        seen.until("the other goes on", |_| venues()[1].frames == 2 * frames && !venues()[1].paused);
+        seen.until("its reset is shown", |seen| seen.port("restarts", "feed-1") == Some(1));
+        assert_eq!((venues()[0].frames, seen.port("restarts", "feed-0")), (frames, Some(0)));
+        assert!(venues()[0].paused);
+    });
 }
 
 #[test]

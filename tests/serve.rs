@@ -127,6 +127,7 @@ fn samples_carry_the_labels_and_units_that_a_query_needs() {
         (r#"tickpath_port_restarts_total{port="iex-feed"}"#, 2.0),
         (r#"tickpath_port_restarts_failed_total{port="iex-feed"}"#, 5.0),
         (r#"tickpath_port_unsent_total{port="iex-feed"}"#, 7.0),
+        (r#"tickpath_port_removals_total{port="iex-feed"}"#, 1.0),
         (r#"tickpath_clock_independent_ratio{clock="realtime"}"#, -3.5e-6),
         (r#"tickpath_host_check{id="irq.irqbalance",severity="error"}"#, 1.0),
         (r#"tickpath_host_check{id="power.governor",severity="warning"}"#, 0.0),

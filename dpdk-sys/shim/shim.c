@@ -314,18 +314,24 @@ int shim_port_link(uint16_t port)
 	return rc != 0 ? rc : link.link_status == RTE_ETH_LINK_UP;
 }
 
-static uint32_t resets[RTE_MAX_ETHPORTS];
+static uint32_t resets[RTE_MAX_ETHPORTS], removals[RTE_MAX_ETHPORTS];
 
-static int on_reset(uint16_t port, enum rte_eth_event_type event, void *arg, void *ret)
+static int on_event(uint16_t port, enum rte_eth_event_type event, void *arg, void *ret)
 {
-	(void)event, (void)arg, (void)ret;
-	__atomic_fetch_add(&resets[port], 1, __ATOMIC_RELAXED);
+	(void)arg, (void)ret;
+	__atomic_fetch_add(event == RTE_ETH_EVENT_INTR_RMV ? &removals[port] : &resets[port], 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
-int shim_port_count_resets(uint16_t port)
+void shim_port_count_events(uint16_t port)
 {
-	return rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_RESET, on_reset, NULL);
+	rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_RESET, on_event, NULL);
+	rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_RMV, on_event, NULL);
+}
+
+uint32_t shim_port_removals(uint16_t port)
+{
+	return port < RTE_MAX_ETHPORTS ? __atomic_load_n(&removals[port], __ATOMIC_RELAXED) : 0;
 }
 
 uint32_t shim_port_resets(uint16_t port)

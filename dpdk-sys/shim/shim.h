@@ -156,9 +156,10 @@ int shim_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, int
 			struct rte_mempool *pool);
 /* 1: up, 0: down, or a negative errno; -ENODEV when the device is gone. Does not wait. */
 int shim_port_link(uint16_t port);
-/* Count reset events of the port from now on, and how many there were. */
-int shim_port_count_resets(uint16_t port);
+/* Count the port's events of being reset or removed from now on, and how many there were. */
+void shim_port_count_events(uint16_t port);
 uint32_t shim_port_resets(uint16_t port);
+uint32_t shim_port_removals(uint16_t port);
 int shim_port_multicast(uint16_t port, const uint8_t (*macs)[6], uint32_t n);
 int shim_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, int socket, uint64_t offloads);
 

@@ -138,6 +138,8 @@ pub struct Outages {
     pub restarts_failed: u64,
     /// Frames that it had taken and not counted as sent when it was started anew.
     pub unsent: u64,
+    /// Times that the device said it was removed.
+    pub removals: u64,
 }
 
 /// Counters of a port since it was opened, also over resets of the device.
@@ -308,8 +310,8 @@ impl Port {
             self.bring_up(&mut set_up)?
         };
         let id = self.0.id;
-        // SAFETY: a running port. What does not tell of resets has none.
-        let _ = unsafe { dpdk_sys::shim_port_count_resets(id) };
+        // SAFETY: a running port. What does not tell of resets and removals has none.
+        unsafe { dpdk_sys::shim_port_count_events(id) };
         look_up_stamps(&self.0.eal);
         let rx_queue = |(queue, gate)| RxQueue { port: id, queue, gate, device: self.clone() };
         let tx_queue = |(queue, gate)| TxQueue { port: id, queue, gate, device: self.clone() };
@@ -338,8 +340,7 @@ impl Port {
     }
 
     fn start_anew(&self, set_up: &mut SetUp) -> Result<Restarted, DpdkError> {
-        let gates: Vec<_> = set_up.rx.iter().chain(&set_up.tx).cloned().collect();
-        gate::shut(&gates).map_err(|err| self.unsupported(format!("is not at rest: {err}")))?;
+        let gates = self.shut(set_up)?;
         let unsent = self.unsent(set_up);
         self.0.flush();
         self.reset()?;
@@ -350,6 +351,20 @@ impl Port {
         let _ = self.count();
         gates.iter().for_each(|gate| gate.open());
         Ok(Restarted { unsent })
+    }
+
+    /// Have the queues of a device that is gone neither give nor take frames any more.
+    ///
+    /// # Errors
+    /// An lcore that is stuck in a burst. It can be tried again.
+    pub fn rest(&self) -> Result<(), DpdkError> {
+        self.shut(&self.set_up()).map(drop)
+    }
+
+    fn shut(&self, set_up: &SetUp) -> Result<Vec<Arc<Gate>>, DpdkError> {
+        let gates: Vec<_> = set_up.rx.iter().chain(&set_up.tx).cloned().collect();
+        gate::shut(&gates).map_err(|err| self.unsupported(format!("is not at rest: {err}")))?;
+        Ok(gates)
     }
 
     /// What the device took and has not sent, counted once; `None` when it does not tell.
@@ -484,6 +499,8 @@ impl Port {
             restarts: load(&self.0.restarts),
             restarts_failed: load(&self.0.restarts_failed),
             unsent: self.0.unsent.load(Ordering::Relaxed),
+            // SAFETY: any number.
+            removals: unsafe { dpdk_sys::shim_port_removals(self.0.id) }.into(),
         }
     }
 
@@ -677,7 +694,7 @@ impl TxQueue {
         sent
     }
 
-    /// Whether it takes nothing, because its device is being started anew.
+    /// Whether it takes nothing, because its device is being started anew, or is gone.
     #[inline]
     pub fn rests(&self) -> bool {
         self.gate.is_shut()

@@ -113,6 +113,8 @@ pub struct PortEvidence {
     pub restarts_failed: u64,
     /// Frames that it held for transmission when it was reset.
     pub unsent: u64,
+    /// Times that the device was removed.
+    pub removals: u64,
 }
 
 /// What is known of the TSC.

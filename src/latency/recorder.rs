@@ -534,6 +534,7 @@ impl State {
                 restarts: now.restarts - before.restarts,
                 restarts_failed: now.restarts_failed - before.restarts_failed,
                 unsent: now.unsent - before.unsent,
+                removals: now.removals - before.removals,
             }
         };
         let ports = devices.iter().map(since).collect();
@@ -636,7 +637,7 @@ fn sampler(lcores: &[LcoreParts]) -> Option<Sampler> {
 /// What a device has lost so far; `None` for one that does not count.
 fn device(name: &str, port: &Device) -> Option<PortEvidence> {
     let stats = port.stats()?;
-    let Outages { resets, restarts, restarts_failed, unsent } = port.outages();
+    let Outages { resets, restarts, restarts_failed, unsent, removals } = port.outages();
     Some(PortEvidence {
         port: name.to_owned(),
         missed: stats.imissed,
@@ -646,6 +647,7 @@ fn device(name: &str, port: &Device) -> Option<PortEvidence> {
         restarts,
         restarts_failed,
         unsent,
+        removals,
     })
 }
 

@@ -3,7 +3,7 @@
 //!
 //! In: what drivers say of their links, asked ten times a second by the control thread (drivers without interrupts, and
 //! those whose interrupts got lost, answer as well), and of resets. Out: the pause of venues, a device that was reset started
-//! anew by a thread of its own (a driver may take seconds), a line in the log at each change, and what the summary says of it.
+//! anew by a thread of its own (a driver may take seconds), one that was removed polled no more, a line in the log at each change, and what the summary says of it.
 
 use super::plan::Plan;
 use crate::dpdk::DpdkError;
@@ -56,6 +56,8 @@ enum State {
         thread: JoinHandle<Attempt>,
         tries: u32,
     },
+    /// It was removed, and nobody polls it.
+    Gone,
 }
 
 /// What an attempt to start a device anew came to, and how long it took.
@@ -116,11 +118,13 @@ impl Carrier {
     /// What happened to links: a line for each device that lost its own or was reset.
     pub fn told(&self) -> Vec<String> {
         let told = |Device { name, lost, port, .. }: &Device| {
-            let Outages { resets, restarts, restarts_failed, unsent } = port.outages();
+            let Outages { resets, restarts, restarts_failed, unsent, removals } = port.outages();
             let links = format!("port {name}: losses of its link {lost}, resets {resets}");
             let anew =
                 format!(", started anew {restarts}, attempts that failed {restarts_failed}, frames unsent {unsent}");
-            (u64::from(*lost) + resets > 0).then(|| if resets > 0 { links + &anew } else { links })
+            let all = if resets > 0 { links + &anew } else { links };
+            let removed = if removals > 0 { ", removed" } else { "" };
+            (u64::from(*lost) + resets + removals > 0).then(|| all + removed)
         };
         self.devices.iter().filter_map(told).collect()
     }
@@ -134,20 +138,40 @@ impl Device {
     /// Something that is not to wait until the next look.
     fn has_news(&self) -> bool {
         match &self.state {
-            State::Runs { .. } => self.port.resets() != self.resets,
-            State::Waits { .. } => false,
+            State::Runs { .. } => self.port.resets() != self.resets || self.port.outages().removals > 0,
+            State::Waits { .. } | State::Gone => false,
             State::Starts { thread, .. } => thread.is_finished(),
         }
     }
 
     /// True when it has just been started anew.
     fn look(&mut self, now: Instant) -> bool {
-        let started = self.look_at_resets(now);
         // While it is started anew the driver answers nobody.
-        if !matches!(self.state, State::Starts { .. }) {
+        if matches!(self.state, State::Runs { .. } | State::Waits { .. }) {
+            self.look_at_removals();
+        }
+        let started = self.look_at_resets(now);
+        if matches!(self.state, State::Runs { .. } | State::Waits { .. }) {
             self.look_at_link();
         }
         started
+    }
+
+    fn look_at_removals(&mut self) {
+        if self.port.outages().removals == 0 {
+            return;
+        }
+        // An lcore that is stuck in the device is looked at again.
+        match self.port.rest() {
+            Ok(()) => {
+                log::error!(
+                    "port {}: the device was removed; it is not polled until this program is restarted",
+                    self.name
+                );
+                self.state = State::Gone;
+            }
+            Err(err) => log::error!("port {}: the device was removed: {err}", self.name),
+        }
     }
 
     fn look_at_link(&mut self) {

@@ -89,6 +89,18 @@ impl Device {
         }
     }
 
+    /// Have the queues of a DPDK port that is gone neither give nor take frames any more; a card's know by themselves.
+    ///
+    /// # Errors
+    /// See [`dpdk::Port::rest`].
+    pub fn rest(&self) -> Result<(), dpdk::DpdkError> {
+        match self {
+            Device::Ethdev(port) => port.rest(),
+            #[cfg(feature = "ef_vi")]
+            Device::Efvi(_) => Ok(()),
+        }
+    }
+
     /// The clock of its stamps now, in its own ticks; `None` when that cannot be told.
     pub fn read_clock(&self) -> Option<u64> {
         match self {

@@ -56,7 +56,7 @@ impl OrderPort {
         taken
     }
 
-    /// Whether it takes nothing, because its device is being started anew.
+    /// Whether it takes nothing, because its device is being started anew, or is gone.
     #[inline]
     pub fn rests(&self) -> bool {
         match self {

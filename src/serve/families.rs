@@ -534,6 +534,12 @@ fn devices(view: &View<'_>) -> Vec<Family> {
             PORT,
             ports().map(|(at, p)| (at, p.unsent as f64)),
         ),
+        counter(
+            "tickpath_port_removals_total",
+            "Times that a device said it was removed: its queues are not polled any more.",
+            PORT,
+            ports().map(|(at, p)| (at, p.removals as f64)),
+        ),
     ]
 }
 

@@ -56,6 +56,7 @@ impl Totals {
             sum.restarts += more.restarts;
             sum.restarts_failed += more.restarts_failed;
             sum.unsent += more.unsent;
+            sum.removals += more.removals;
         }
     }
 }

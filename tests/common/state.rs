@@ -167,6 +167,7 @@ fn interval() -> Interval {
                 restarts: 2,
                 restarts_failed: 5,
                 unsent: 7,
+                removals: 1,
             },
         ],
         clock: ClockEvidence {
