@@ -143,6 +143,11 @@ impl TxQueue {
         self.stamped.pop_front()
     }
 
+    /// Whether the card has told of every frame, and its stamp was asked for; or it will never tell.
+    pub fn is_settled(&self) -> bool {
+        self.is_over || self.counters.outstanding == 0 && self.stamped.is_empty()
+    }
+
     /// Wait, not for long, until what was handed over has left.
     pub fn finish(&mut self) {
         let began = Instant::now();

@@ -56,6 +56,15 @@ impl OrderPort {
         taken
     }
 
+    /// Whether all that was taken has left, as far as that is ever told.
+    pub fn is_settled(&self) -> bool {
+        match self {
+            OrderPort::Ethdev(_) | OrderPort::Capture(_) => true,
+            #[cfg(feature = "ef_vi")]
+            OrderPort::Efvi(queue) => queue.is_settled(),
+        }
+    }
+
     /// What a card wants done now and then: its completions taken. `left` gets every frame that left with a stamp, and the stamp, in
     /// ns of the card's clock; of a port without such stamps, none.
     #[inline]

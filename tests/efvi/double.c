@@ -99,7 +99,7 @@ struct interface {
 	struct {
 		unsigned long drop, keep, crc_every, csum_every, trunc_every, ctpio_lose_every, ctpio_poison_every;
 		unsigned long eagain_every, completion_polls, overflow_after, reset_after;
-		unsigned long tx_error_after;
+		unsigned long tx_error_after, play_filters;
 		unsigned long rx_stamp_absent_every, tx_stamp_absent_every, clock_known, clock_lost, clock_set;
 		unsigned long clock_in_sync, superbufs, superbuf_packets;
 	} set;
@@ -124,6 +124,7 @@ static const struct {
 	SETTING("overflow-after", overflow_after),
 	SETTING("reset-after", reset_after),
 	SETTING("tx-error-after", tx_error_after),
+	SETTING("play-filters", play_filters),
 	SETTING("rx-stamp-absent-every", rx_stamp_absent_every),
 	SETTING("tx-stamp-absent-every", tx_stamp_absent_every),
 	SETTING("clock-known", clock_known),
@@ -619,11 +620,12 @@ static bool capture_left(const struct capture *c) { return c->at + 16 <= c->len;
 static void play_some(struct interface *i)
 {
 	struct capture *c = &i->play;
-	bool filtered = false;
+	unsigned long present = 0;
 	if (!capture_left(c))
 		return;
-	for (unsigned k = 0; k < filters_end && !filtered; k++)
-		filtered = filters[k].queue && filters[k].queue->interface == i;
+	for (unsigned k = 0; k < filters_end; k++)
+		present += filters[k].queue && filters[k].queue->interface == i;
+	bool filtered = present > 0 && present >= i->set.play_filters;
 	for (unsigned n = 0; filtered && n < AT_ONCE && capture_left(c) && !full(i); n++) {
 		uint64_t ns = capture_word(c, c->at) * 1000000000ull + (uint64_t)capture_word(c, c->at + 4) * c->unit_ns;
 		size_t len = capture_word(c, c->at + 8);
