@@ -19,7 +19,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_(zmalloc_socket|free|malloc_get_socket_stats)",
     "rte_mempool_(free|avail_count|in_use_count)",
     "rte_ring_(create_elem|free|get_memsize_elem)",
-    "rte_eth_dev_(get_port_by_name|get_name_by_port|start|stop|close|adjust_nb_rx_tx_desc|set_mtu|fw_version_get)",
+    "rte_eth_dev_(get_port_by_name|get_name_by_port|start|stop|reset|close|adjust_nb_rx_tx_desc|set_mtu|fw_version_get)",
     "rte_telemetry_register_cmd",
     "rte_tel_data_(alloc|free|start_dict|add_dict_string|add_dict_container|add_array_string)",
     "rte_eth_(find_next|stats_get|promiscuous_enable|allmulticast_enable|read_clock)",

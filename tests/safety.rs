@@ -7,16 +7,15 @@ mod common;
 #[path = "common/day.rs"]
 mod day;
 
-use day::{Day, namespaces};
+use day::{Day, namespaces, program, standing, until};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tickpath::book::Book;
-use tickpath::control::{VenueState, ask};
+use tickpath::control::ask;
 use tickpath::market::{Instrument, OrderEvent, OrderEventKind, Price, Side};
 use tickpath::program::Program;
 use tickpath::strategy::{BooksLost, Orders, Strategy};
@@ -33,32 +32,6 @@ const DAY: &str = "TICKPATH_TEST_DAY";
 const BLOCK: u64 = 4_194_304;
 
 const TICKPATH: &str = env!("CARGO_BIN_EXE_tickpath");
-
-/// Waits for a state of the venue, for a minute at most.
-fn until(folder: &Path, what: &str, mut reached: impl FnMut(&VenueState) -> bool) -> VenueState {
-    let (began, mut last) = (Instant::now(), None);
-    while began.elapsed() < Duration::from_secs(60) {
-        match ask(&folder.join("control"), "status").ok().and_then(|mut answer| answer.venues.pop()) {
-            Some(state) if reached(&state) => return state,
-            state => last = state.or(last),
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let log = std::fs::read_to_string(folder.join("host.log")).unwrap_or_default();
-    panic!("not in a minute: {what}, but {last:?}; {log}");
-}
-
-fn standing(state: &VenueState) -> u64 {
-    state.session.map_or(0, |session| session.standing)
-}
-
-/// A program in tickpath's place: for `run` it does `run`, else it is tickpath.
-fn program(folder: &Path, run: &str) -> PathBuf {
-    let path = folder.join("program");
-    std::fs::write(&path, format!("#!/bin/bash\n[ \"$1\" = run ] || exec {TICKPATH} \"$@\"\n{run}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
 
 /// tickpath with [`Moody`] as a strategy.
 fn moody(folder: &Path) -> PathBuf {

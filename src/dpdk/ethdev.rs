@@ -1,15 +1,18 @@
 //! A DPDK port: opened by its EAL name, configured and started once, closed for good when its last queue is gone.
 //!
 //! In: what the caller wants of queues, pools and offloads. Out: one [`RxQueue`] or [`TxQueue`] value per hardware
-//! queue, each for one lcore at a time. What the device cannot do is an error or, where the caller allowed it, said.
+//! queue, each for one lcore at a time. What the device cannot do is an error or, where the caller allowed it, said. A device
+//! that was reset is started anew under its queues ([`Port::restart`]).
 
+use super::flow::Rule;
 use super::frame::look_up_stamps;
+use super::gate::{self, Gate};
 use super::mempool::checked_name;
 use super::{Burst, DpdkError, Eal, Mempool, Socket};
 use std::ffi::{CStr, c_char};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A port. Clones and queues are owners; the last one to go stops and closes the device.
 #[derive(Clone, Debug)]
@@ -104,6 +107,7 @@ pub enum Link {
 pub struct RxQueue {
     port: u16,
     queue: u16,
+    gate: Arc<Gate>,
     device: Port,
 }
 
@@ -112,10 +116,31 @@ pub struct RxQueue {
 pub struct TxQueue {
     port: u16,
     queue: u16,
+    gate: Arc<Gate>,
     device: Port,
 }
 
-/// Counters of a port since it was opened.
+/// What came of starting a device anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restarted {
+    /// Frames that it had taken and not counted as sent; `None` when it did not tell its counters any more.
+    pub unsent: Option<u64>,
+}
+
+/// How often a port was out of work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outages {
+    /// Times that the device said it was reset.
+    pub resets: u64,
+    /// Times that it was started anew,
+    pub restarts: u64,
+    /// or was to be and did not start.
+    pub restarts_failed: u64,
+    /// Frames that it had taken and not counted as sent when it was started anew.
+    pub unsent: u64,
+}
+
+/// Counters of a port since it was opened, also over resets of the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortStats {
     /// Frames received.
@@ -146,8 +171,54 @@ pub(super) struct Device {
     started: AtomicBool,
     /// It may have flow rules.
     pub(super) steered: AtomicBool,
-    pools: Mutex<Vec<Mempool>>,
+    /// Held by whoever has the driver do something beside bursts.
+    set_up: Mutex<SetUp>,
+    counted: Mutex<Counted>,
+    restarts: AtomicU32,
+    restarts_failed: AtomicU32,
+    unsent: AtomicU64,
     eal: Eal,
+}
+
+/// What a device was configured as, and is again when it is started anew.
+#[derive(Debug, Default)]
+pub(super) struct SetUp {
+    /// The device keeps pointers into the pools until it is closed.
+    config: PortConfig,
+    rx_offloads: u64,
+    pub(super) rules: Vec<Rule>,
+    /// Of the receive queues,
+    rx: Vec<Arc<Gate>>,
+    /// and of the transmit queues that somebody has.
+    tx: Vec<Arc<Gate>>,
+    /// Of all transmit queues together.
+    tx_descriptors: u64,
+}
+
+/// Counters that go on where a reset device begins at zero.
+#[derive(Debug, Default)]
+struct Counted {
+    before: [u64; 8],
+    last: [u64; 8],
+}
+
+impl Counted {
+    /// All in all, now that the device says this.
+    fn add(&mut self, now: [u64; 8]) -> PortStats {
+        for ((before, last), now) in self.before.iter_mut().zip(&mut self.last).zip(now) {
+            if now < *last {
+                *before += *last;
+            }
+            *last = now;
+        }
+        self.total()
+    }
+
+    fn total(&self) -> PortStats {
+        let [ipackets, opackets, ibytes, obytes, imissed, ierrors, oerrors, rx_nombuf] =
+            std::array::from_fn(|at| self.before[at] + self.last[at]);
+        PortStats { ipackets, opackets, ibytes, obytes, imissed, ierrors, oerrors, rx_nombuf }
+    }
 }
 
 /// Ports that have an owner, by EAL's number.
@@ -200,7 +271,11 @@ impl Port {
             configured: AtomicBool::new(false),
             started: AtomicBool::new(false),
             steered: AtomicBool::new(false),
-            pools: Mutex::default(),
+            set_up: Mutex::default(),
+            counted: Mutex::default(),
+            restarts: AtomicU32::new(0),
+            restarts_failed: AtomicU32::new(0),
+            unsent: AtomicU64::new(0),
             eal: eal.clone(),
         })))
     }
@@ -225,29 +300,101 @@ impl Port {
             // What the kernel has not filled, or not sent, is never given back.
             config.rx.iter().for_each(|queue| queue.pool.keep_from());
         }
-        self.configure(&all, rx_offloads)?;
-        self.set_up_queues(&all, rx_offloads)?;
+        let gates = |n: usize| (0..n).map(|_| Arc::default()).collect::<Vec<Arc<Gate>>>();
+        let (rx, tx) = (gates(config.rx.len()), gates(config.tx.len()));
+        let multicast = {
+            let mut set_up = self.set_up();
+            *set_up = SetUp { config: all, rx_offloads, rx: rx.clone(), tx: tx.clone(), ..SetUp::default() };
+            self.bring_up(&mut set_up)?
+        };
         let id = self.0.id;
-        // SAFETY: a configured port.
-        self.done("did not start", unsafe { dpdk_sys::rte_eth_dev_start(id) })?;
-        self.0.started.store(true, Ordering::SeqCst);
         // SAFETY: a running port. What does not tell of resets has none.
         let _ = unsafe { dpdk_sys::shim_port_count_resets(id) };
         look_up_stamps(&self.0.eal);
-        if config.promiscuous {
-            // SAFETY: a running port.
-            self.done("did not become promiscuous", unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) })?;
-        }
-        let multicast = self.let_through(&config.multicast)?;
-        let queues = |n: usize| 0..n as u16;
+        let rx_queue = |(queue, gate)| RxQueue { port: id, queue, gate, device: self.clone() };
+        let tx_queue = |(queue, gate)| TxQueue { port: id, queue, gate, device: self.clone() };
         Ok(Started {
-            rx: queues(config.rx.len()).map(|queue| RxQueue { port: id, queue, device: self.clone() }).collect(),
-            tx: queues(config.tx.len()).map(|queue| TxQueue { port: id, queue, device: self.clone() }).collect(),
+            rx: (0..).zip(rx).map(rx_queue).collect(),
+            tx: (0..).zip(tx).map(tx_queue).collect(),
             checksum,
             multicast,
             timestamp,
             port: self,
         })
+    }
+
+    /// Start a device anew that says it was reset, as it was started, with its flow rules. From the beginning of this on its
+    /// queues neither give nor take frames, until it has succeeded. What the device held is gone. Takes as long as the driver
+    /// does, which may be seconds.
+    ///
+    /// # Errors
+    /// What the driver says; an lcore that is stuck in a burst. The queues rest, and it can be tried again.
+    pub fn restart(&self) -> Result<Restarted, DpdkError> {
+        let mut set_up = self.set_up();
+        let restarted = self.start_anew(&mut set_up);
+        let count = if restarted.is_ok() { &self.0.restarts } else { &self.0.restarts_failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        restarted
+    }
+
+    fn start_anew(&self, set_up: &mut SetUp) -> Result<Restarted, DpdkError> {
+        let gates: Vec<_> = set_up.rx.iter().chain(&set_up.tx).cloned().collect();
+        gate::shut(&gates).map_err(|err| self.unsupported(format!("is not at rest: {err}")))?;
+        let unsent = self.unsent(set_up);
+        self.0.flush();
+        self.reset()?;
+        self.bring_up(set_up)?;
+        self.put_rules(&set_up.rules)
+            .map_err(|why| self.unsupported(format!("does not take its flow rules again: {why}")))?;
+        // Counters that began anew are seen to, before they have grown beyond what they were.
+        let _ = self.count();
+        gates.iter().for_each(|gate| gate.open());
+        Ok(Restarted { unsent })
+    }
+
+    /// What the device took and has not sent, counted once; `None` when it does not tell.
+    fn unsent(&self, set_up: &SetUp) -> Option<u64> {
+        if !self.0.started.load(Ordering::SeqCst) {
+            return Some(0);
+        }
+        let out = self.count().ok()?;
+        let handed = set_up.tx.iter().map(|gate| gate.handed()).sum();
+        let known = self.0.unsent.load(Ordering::Relaxed);
+        let unsent = held(handed, out.opackets + out.oerrors + known, set_up.tx_descriptors);
+        self.0.unsent.fetch_add(unsent, Ordering::Relaxed);
+        Some(unsent)
+    }
+
+    /// By the driver's own reset or, in one that has none, by stopping the port.
+    fn reset(&self) -> Result<(), DpdkError> {
+        let id = self.0.id;
+        // SAFETY: an open port; the gates of its queues are shut.
+        let rc = match unsafe { dpdk_sys::rte_eth_dev_reset(id) } {
+            // SAFETY: as above.
+            rc if rc == -libc::ENOTSUP => unsafe { dpdk_sys::rte_eth_dev_stop(id) },
+            rc => rc,
+        };
+        self.0.started.store(false, Ordering::SeqCst);
+        self.done("was not reset", rc)
+    }
+
+    /// Configure and start it.
+    fn bring_up(&self, set_up: &mut SetUp) -> Result<Multicast, DpdkError> {
+        let (id, config) = (self.0.id, &set_up.config);
+        self.configure(config, set_up.rx_offloads)?;
+        set_up.tx_descriptors = self.set_up_queues(config, set_up.rx_offloads)?;
+        // SAFETY: a configured port.
+        self.done("did not start", unsafe { dpdk_sys::rte_eth_dev_start(id) })?;
+        self.0.started.store(true, Ordering::SeqCst);
+        if config.promiscuous {
+            // SAFETY: a running port.
+            self.done("did not become promiscuous", unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) })?;
+        }
+        self.let_through(&config.multicast)
+    }
+
+    pub(super) fn set_up(&self) -> MutexGuard<'_, SetUp> {
+        self.0.set_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// See [`PortConfig::multicast`].
@@ -311,8 +458,9 @@ impl Port {
         self.0.info.rx_offloads & dpdk_sys::SHIM_RX_OFFLOAD_TIMESTAMP != 0
     }
 
-    /// Its link. Does not wait; a system call in some drivers: not for the path.
+    /// Its link. Waits for nothing but the end of [`Port::restart`]; a system call in some drivers: not for the path.
     pub fn link(&self) -> Link {
+        let _driver = self.set_up();
         // SAFETY: an open port.
         match unsafe { dpdk_sys::shim_port_link(self.0.id) } {
             0 => Link::Down,
@@ -328,9 +476,21 @@ impl Port {
         unsafe { dpdk_sys::shim_port_resets(self.0.id) }
     }
 
+    /// How often it was reset, and what came of it.
+    pub fn outages(&self) -> Outages {
+        let load = |count: &AtomicU32| count.load(Ordering::Relaxed).into();
+        Outages {
+            resets: self.resets().into(),
+            restarts: load(&self.0.restarts),
+            restarts_failed: load(&self.0.restarts_failed),
+            unsent: self.0.unsent.load(Ordering::Relaxed),
+        }
+    }
+
     /// The device's clock now, in its own ticks: that of the stamps it puts on frames. `None` when the driver cannot tell;
-    /// then its stamps cannot be compared with anything of this host. Crosses PCIe: not for the path.
+    /// then its stamps cannot be compared with anything of this host, or while it is started anew. Crosses PCIe: not for the path.
     pub fn read_clock(&self) -> Option<u64> {
+        let _driver = self.0.set_up.try_lock().ok()?;
         let mut ticks = 0;
         // SAFETY: an open port and a place for the clock.
         let rc = unsafe { dpdk_sys::rte_eth_read_clock(self.0.id, &mut ticks) };
@@ -339,30 +499,42 @@ impl Port {
 
     /// Version of the device's firmware; `None` when the driver does not tell.
     pub fn firmware(&self) -> Option<String> {
+        let _driver = self.set_up();
         let mut version = [0; 256];
         // SAFETY: an open port, and room for as many bytes as are announced; a longer version is refused.
         let rc = unsafe { dpdk_sys::rte_eth_dev_fw_version_get(self.0.id, version.as_mut_ptr(), version.len() as _) };
         (rc == 0).then(|| text(&version)).filter(|version| !version.is_empty())
     }
 
-    /// Its counters. A system call in some drivers: not for the path.
+    /// Its counters; while it is started anew, those before. A system call in some drivers: not for the path.
     ///
     /// # Errors
     /// What the driver says.
     pub fn stats(&self) -> Result<PortStats, DpdkError> {
+        match self.0.set_up.try_lock() {
+            Ok(_driver) => self.count(),
+            Err(_) => Ok(self.counted().total()),
+        }
+    }
+
+    fn count(&self) -> Result<PortStats, DpdkError> {
         let mut raw = dpdk_sys::rte_eth_stats::default();
         // SAFETY: an open port and a place for its counters.
         self.done("does not tell its counters", unsafe { dpdk_sys::rte_eth_stats_get(self.0.id, &mut raw) })?;
-        Ok(PortStats {
-            ipackets: raw.ipackets,
-            opackets: raw.opackets,
-            ibytes: raw.ibytes,
-            obytes: raw.obytes,
-            imissed: raw.imissed,
-            ierrors: raw.ierrors,
-            oerrors: raw.oerrors,
-            rx_nombuf: raw.rx_nombuf,
-        })
+        Ok(self.counted().add([
+            raw.ipackets,
+            raw.opackets,
+            raw.ibytes,
+            raw.obytes,
+            raw.imissed,
+            raw.ierrors,
+            raw.oerrors,
+            raw.rx_nombuf,
+        ]))
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.0.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hold what is wanted against what the device has: whether checksums and stamps shall be offloaded.
@@ -398,27 +570,28 @@ impl Port {
         self.done("could not be configured", rc)
     }
 
-    fn set_up_queues(&self, config: &PortConfig, rx_offloads: u64) -> Result<(), DpdkError> {
+    /// Returns how many transmit descriptors there are.
+    fn set_up_queues(&self, config: &PortConfig, rx_offloads: u64) -> Result<u64, DpdkError> {
         let id = self.0.id;
         let socket = self.0.info.numa_node;
         for (queue, rx) in config.rx.iter().enumerate() {
             let (descriptors, _) = self.descriptors(rx.descriptors, 0)?;
-            // The device keeps pointers into the pool until it is closed.
-            self.0.pools.lock().unwrap_or_else(PoisonError::into_inner).push(rx.pool.clone());
-            // SAFETY: a configured port, a queue within its count, a pool that the device holds until it is closed.
+            // SAFETY: a configured port, a queue within its count, a pool that `SetUp` holds until the device is closed.
             let rc = unsafe {
                 let pool = rx.pool.raw();
                 dpdk_sys::shim_rx_queue_setup(id, queue as u16, descriptors, socket, rx_offloads, pool)
             };
             self.done(&format!("could not set up receive queue {queue} of {descriptors} descriptors"), rc)?;
         }
+        let mut all = 0;
         for (queue, wanted) in config.tx.iter().enumerate() {
             let (_, descriptors) = self.descriptors(0, *wanted)?;
             // SAFETY: a configured port and a queue within its count.
             let rc = unsafe { dpdk_sys::shim_tx_queue_setup(id, queue as u16, descriptors, socket, 0) };
             self.done(&format!("could not set up transmit queue {queue} of {descriptors} descriptors"), rc)?;
+            all += u64::from(descriptors);
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Numbers of descriptors that the device takes, nearest to those wanted.
@@ -451,20 +624,25 @@ impl Port {
 const CHECKSUM_OFFLOADS: u64 = dpdk_sys::SHIM_RX_OFFLOAD_IPV4_CKSUM | dpdk_sys::SHIM_RX_OFFLOAD_UDP_CKSUM;
 
 impl RxQueue {
-    /// Receive at most `max` frames into the spare room of `burst`. Returns how many came. Some drivers give nothing for
-    /// a room below 4 or 8.
+    /// Receive at most `max` frames into the spare room of `burst`. Returns how many came: none while the device is started
+    /// anew. Some drivers give nothing for a room below 4 or 8.
     #[inline]
     pub fn burst(&mut self, burst: &mut Burst, max: usize) -> usize {
+        if !self.gate.enter() {
+            return 0;
+        }
         let len = burst.len();
         let room = burst.remaining_capacity().min(max) as u16;
-        // SAFETY: a running port's queue, used through this one value; `room` slots lie behind `len` and those received
-        // hold mbufs of a pool of ours.
-        unsafe {
+        // SAFETY: a running port's queue behind its open gate, used through this one value; `room` slots lie behind `len` and
+        // those received hold mbufs of a pool of ours.
+        let received = unsafe {
             let slots = burst.as_mut_ptr().add(len).cast();
             let received = usize::from(dpdk_sys::shim_rx_burst(self.port, self.queue, slots, room));
             burst.set_len(len + received);
             received
-        }
+        };
+        self.gate.leave();
+        received
     }
 
     /// The port it belongs to.
@@ -474,13 +652,17 @@ impl RxQueue {
 }
 
 impl TxQueue {
-    /// Hand frames to the device, from the front; those it does not take stay in the burst. Returns how many went.
+    /// Hand frames to the device, from the front; those it does not take stay in the burst. Returns how many went: none while
+    /// the device is started anew.
     #[inline]
     pub fn burst(&mut self, burst: &mut Burst) -> usize {
+        if !self.gate.enter() {
+            return 0;
+        }
         let len = burst.len();
-        // SAFETY: a running port's queue, used through this one value; the device owns what it accepts, the rest moves
-        // to the front.
-        unsafe {
+        // SAFETY: a running port's queue behind its open gate, used through this one value; the device owns what it accepts,
+        // the rest moves to the front.
+        let sent = unsafe {
             let all = burst.as_mut_ptr();
             let sent = usize::from(dpdk_sys::shim_tx_burst(self.port, self.queue, all.cast(), len as u16));
             burst.set_len(0);
@@ -489,7 +671,16 @@ impl TxQueue {
                 burst.set_len(len - sent);
             }
             sent
-        }
+        };
+        self.gate.count(sent);
+        self.gate.leave();
+        sent
+    }
+
+    /// Whether it takes nothing, because its device is being started anew.
+    #[inline]
+    pub fn rests(&self) -> bool {
+        self.gate.is_shut()
     }
 
     /// The port it belongs to.
@@ -538,8 +729,39 @@ impl fmt::Display for Port {
     }
 }
 
+/// Of so many frames that a device took: those that are neither out nor known to be lost. It holds as many as it has
+/// descriptors; what it counts otherwise than we do is none of them.
+fn held(handed: u64, gone: u64, descriptors: u64) -> u64 {
+    handed.saturating_sub(gone).min(descriptors)
+}
+
 fn text(chars: &[c_char]) -> String {
     // SAFETY: an i8 is a byte; the slice is as long.
     let bytes = unsafe { std::slice::from_raw_parts(chars.as_ptr().cast::<u8>(), chars.len()) };
     CStr::from_bytes_until_nul(bytes).map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_go_on_where_a_device_begins_at_zero() {
+        let mut counted = Counted::default();
+        let says = |ipackets, opackets| [ipackets, opackets, 0, 0, 0, 0, 0, 0];
+        let mut seen = |ipackets, opackets| {
+            let all = counted.add(says(ipackets, opackets));
+            (all.ipackets, all.opackets)
+        };
+        assert_eq!([seen(10, 5), seen(12, 5), seen(0, 0), seen(3, 7)], [(10, 5), (12, 5), (12, 5), (15, 12)]);
+        assert_eq!((counted.total().ipackets, counted.total().opackets), (15, 12));
+    }
+
+    #[test]
+    fn what_a_device_holds_is_what_it_took_and_has_neither_sent_nor_lost() {
+        assert_eq!(held(100, 97, 512), 3);
+        assert_eq!(held(100, 100, 512), 0);
+        assert_eq!(held(100, 130, 512), 0, "it counts frames that are not ours");
+        assert_eq!(held(10_000, 0, 512), 512, "it counts none");
+    }
 }

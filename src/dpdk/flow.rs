@@ -20,11 +20,20 @@ pub struct Rule {
 }
 
 impl Port {
-    /// Have the device sort packets into queues by these rules. They go when the port is closed.
+    /// Have the device sort packets into queues by these rules. They go when the port is closed,
+    /// and are there again when it has been started anew.
     ///
     /// # Errors
     /// The device's reason for the first rule that it does not take; then it has none.
     pub fn steer(&self, rules: &[Rule]) -> Result<(), String> {
+        let mut set_up = self.set_up();
+        self.put_rules(rules)?;
+        set_up.rules = rules.to_vec();
+        Ok(())
+    }
+
+    /// All of them, or none.
+    pub(super) fn put_rules(&self, rules: &[Rule]) -> Result<(), String> {
         for Rule { group, vlan, queue } in rules {
             let mut why = [0 as c_char; 128];
             let (address, port) = (u32::from_ne_bytes(group.ip().octets()), group.port().to_be());

@@ -3,7 +3,7 @@
 //! In: EAL arguments and plain sizes. Out: values whose `Drop` gives everything back in the right order, because
 //! every owner holds the [`Eal`] and what it was built on. Nothing here knows a protocol or a pipeline.
 //!
-//! Reading order: `eal`, `mempool`, `frame`, `ring`, `ethdev`, `lcore`, `region`, `telemetry`. [`eal_file`] and [`sizes`] are pure
+//! Reading order: `eal`, `mempool`, `frame`, `ring`, `ethdev`, `gate`, `lcore`, `region`, `telemetry`. [`eal_file`] and [`sizes`] are pure
 //! and build without DPDK.
 
 pub mod eal_file;
@@ -21,6 +21,8 @@ pub mod ethdev;
 pub mod flow;
 #[cfg(feature = "dpdk")]
 mod frame;
+#[cfg(feature = "dpdk")]
+mod gate;
 #[cfg(feature = "dpdk")]
 pub mod lcore;
 #[cfg(feature = "dpdk")]

@@ -93,7 +93,7 @@ pub struct PoolEvidence {
     pub size: u64,
 }
 
-/// What a device lost.
+/// What a device lost, and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PortEvidence {
@@ -105,6 +105,14 @@ pub struct PortEvidence {
     pub no_mbuf: u64,
     /// Frames with errors.
     pub errors: u64,
+    /// Times that the device was reset,
+    pub resets: u64,
+    /// was started anew,
+    pub restarts: u64,
+    /// or was to be and did not start.
+    pub restarts_failed: u64,
+    /// Frames that it held for transmission when it was reset.
+    pub unsent: u64,
 }
 
 /// What is known of the TSC.

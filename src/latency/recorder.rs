@@ -22,6 +22,7 @@ use super::snapshot::{Alarm, HopSnapshot, HostSnapshot, RecorderSnapshot, Snapsh
 use super::trace::{ClockFit, Writer};
 use crate::cpu::rdtsc;
 use crate::dpdk::Mempool;
+use crate::dpdk::ethdev::Outages;
 use crate::dpdk::ring::{Consumer, Gauge};
 use crate::host::evidence::{Sampler, Thread};
 use crate::host::watch::Shown;
@@ -529,6 +530,10 @@ impl State {
                 missed: now.missed.saturating_sub(before.missed),
                 no_mbuf: now.no_mbuf.saturating_sub(before.no_mbuf),
                 errors: now.errors.saturating_sub(before.errors),
+                resets: now.resets - before.resets,
+                restarts: now.restarts - before.restarts,
+                restarts_failed: now.restarts_failed - before.restarts_failed,
+                unsent: now.unsent - before.unsent,
             }
         };
         let ports = devices.iter().map(since).collect();
@@ -631,8 +636,17 @@ fn sampler(lcores: &[LcoreParts]) -> Option<Sampler> {
 /// What a device has lost so far; `None` for one that does not count.
 fn device(name: &str, port: &Device) -> Option<PortEvidence> {
     let stats = port.stats()?;
-    let (missed, no_mbuf, errors) = (stats.imissed, stats.rx_nombuf, stats.ierrors);
-    Some(PortEvidence { port: name.to_owned(), missed, no_mbuf, errors })
+    let Outages { resets, restarts, restarts_failed, unsent } = port.outages();
+    Some(PortEvidence {
+        port: name.to_owned(),
+        missed: stats.imissed,
+        no_mbuf: stats.rx_nombuf,
+        errors: stats.ierrors,
+        resets,
+        restarts,
+        restarts_failed,
+        unsent,
+    })
 }
 
 #[cfg(test)]

@@ -1,18 +1,27 @@
-//! Links of devices: a venue whose orders cannot leave, or whose feed has lost every line, pauses until they are back.
+//! Links of devices, and devices that were reset: a venue whose orders cannot leave, or whose feed has lost every line, pauses
+//! until they are back.
 //!
 //! In: what drivers say of their links, asked ten times a second by the control thread (drivers without interrupts, and
-//! those whose interrupts got lost, answer as well). Out: the pause of venues, a line in the log at each change, and what the summary
-//! says of it.
+//! those whose interrupts got lost, answer as well), and of resets. Out: the pause of venues, a device that was reset started
+//! anew by a thread of its own (a driver may take seconds), a line in the log at each change, and what the summary says of it.
 
 use super::plan::Plan;
-use crate::dpdk::ethdev::Link;
+use crate::dpdk::DpdkError;
+use crate::dpdk::ethdev::{Link, Outages, Restarted};
 use crate::port;
 use crate::stages::Trading;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const EVERY: Duration = Duration::from_millis(100);
+/// Twice as long after each attempt to start a device anew that failed,
+const RETRY: Duration = Duration::from_millis(100);
+/// and no longer than this.
+const RETRY_MOST: Duration = Duration::from_secs(30);
+/// A device that is reset again within this time has not come to rest: it is not started at once.
+const CALM: Duration = Duration::from_secs(10);
 
 /// Looks at every device.
 pub struct Carrier {
@@ -24,11 +33,33 @@ pub struct Carrier {
 struct Device {
     name: String,
     port: port::Device,
-    /// What it said last; up until it says otherwise, as some drivers never say.
+    /// Its link, as it said last; up until it says otherwise, as some drivers never say.
     up: bool,
     lost: u32,
+    /// Resets that were seen to.
     resets: u32,
+    state: State,
 }
+
+/// How far a device is that was reset. `tries` went before in vain.
+enum State {
+    /// A reset before `calm_from` is one more of a row.
+    Runs {
+        calm_from: Instant,
+        tries: u32,
+    },
+    Waits {
+        until: Instant,
+        tries: u32,
+    },
+    Starts {
+        thread: JoinHandle<Attempt>,
+        tries: u32,
+    },
+}
+
+/// What an attempt to start a device anew came to, and how long it took.
+type Attempt = (Result<Restarted, DpdkError>, Duration);
 
 struct Venue {
     name: String,
@@ -49,22 +80,29 @@ impl Carrier {
             trading: trading.clone(),
             paused: false,
         });
-        let device =
-            |(name, port): (String, port::Device)| Device { name, resets: port.resets(), port, up: true, lost: 0 };
-        let devices = devices.into_iter().map(device).collect();
-        Carrier { devices, venues: venues.collect(), next: Instant::now() }
+        let now = Instant::now();
+        let device = |(name, port): (String, port::Device)| {
+            let state = State::Runs { calm_from: now, tries: 0 };
+            Device { name, resets: port.resets(), port, up: true, lost: 0, state }
+        };
+        Carrier { devices: devices.into_iter().map(device).collect(), venues: venues.collect(), next: now }
     }
 
-    /// Look, when it is time.
-    pub fn look(&mut self, now: Instant) {
-        if now < self.next {
-            return;
+    /// Look, when it is time. Returns the devices that have just been started anew.
+    pub fn look(&mut self, now: Instant) -> Vec<String> {
+        let mut anew = Vec::new();
+        if now < self.next && !self.devices.iter().any(Device::has_news) {
+            return anew;
         }
         self.next = now + EVERY;
-        self.devices.iter_mut().for_each(Device::look);
+        for device in &mut self.devices {
+            if device.look(now) {
+                anew.push(device.port.name().to_owned());
+            }
+        }
         for venue in &mut self.venues {
-            let up = |name: &String| self.devices.iter().find(|device| device.name == *name).is_none_or(|d| d.up);
-            let paused = !up(&venue.orders) || !venue.feeds.iter().any(up);
+            let works = |name: &String| self.devices.iter().find(|d| d.name == *name).is_none_or(Device::works);
+            let paused = !works(&venue.orders) || !venue.feeds.iter().any(works);
             if paused != venue.paused {
                 venue.paused = paused;
                 venue.trading.set_link(!paused);
@@ -72,20 +110,47 @@ impl Carrier {
                 log::error!("venue {} {does}", venue.name);
             }
         }
+        anew
     }
 
     /// What happened to links: a line for each device that lost its own or was reset.
     pub fn told(&self) -> Vec<String> {
         let told = |Device { name, lost, port, .. }: &Device| {
-            let resets = port.resets();
-            (*lost + resets > 0).then(|| format!("port {name}: losses of its link {lost}, resets {resets}"))
+            let Outages { resets, restarts, restarts_failed, unsent } = port.outages();
+            let links = format!("port {name}: losses of its link {lost}, resets {resets}");
+            let anew =
+                format!(", started anew {restarts}, attempts that failed {restarts_failed}, frames unsent {unsent}");
+            (u64::from(*lost) + resets > 0).then(|| if resets > 0 { links + &anew } else { links })
         };
         self.devices.iter().filter_map(told).collect()
     }
 }
 
 impl Device {
-    fn look(&mut self) {
+    fn works(&self) -> bool {
+        self.up && matches!(self.state, State::Runs { .. })
+    }
+
+    /// Something that is not to wait until the next look.
+    fn has_news(&self) -> bool {
+        match &self.state {
+            State::Runs { .. } => self.port.resets() != self.resets,
+            State::Waits { .. } => false,
+            State::Starts { thread, .. } => thread.is_finished(),
+        }
+    }
+
+    /// True when it has just been started anew.
+    fn look(&mut self, now: Instant) -> bool {
+        let started = self.look_at_resets(now);
+        // While it is started anew the driver answers nobody.
+        if !matches!(self.state, State::Starts { .. }) {
+            self.look_at_link();
+        }
+        started
+    }
+
+    fn look_at_link(&mut self) {
         let link = self.port.link();
         // One that never tells is not down.
         let up = matches!(link, Link::Up | Link::Untold);
@@ -99,13 +164,106 @@ impl Device {
             };
             log::error!("port {}: {is}", self.name);
         }
+    }
+
+    fn look_at_resets(&mut self, now: Instant) -> bool {
         let resets = self.port.resets();
-        if resets != self.resets {
-            self.resets = resets;
+        match self.state {
+            State::Runs { calm_from, tries } if resets != self.resets => {
+                self.was_reset(now, if now < calm_from { tries + 1 } else { 0 });
+            }
+            _ => {}
+        }
+        match self.state {
+            State::Waits { until, tries } if now >= until => {
+                // What it says from here on is news.
+                self.resets = resets;
+                self.begin(now, tries);
+            }
+            State::Starts { ref thread, .. } if thread.is_finished() => return self.end(now),
+            _ => {}
+        }
+        false
+    }
+
+    fn was_reset(&mut self, now: Instant, tries: u32) {
+        if self.port.restartable().is_none() {
+            self.resets = self.port.resets();
             log::error!(
                 "port {}: the device was reset; it may receive nothing until this program is restarted",
                 self.name
             );
+            return;
         }
+        log::error!("port {}: the device was reset, and is started anew", self.name);
+        self.state = State::Waits { until: now + patience(tries), tries };
+    }
+
+    fn begin(&mut self, now: Instant, tries: u32) {
+        let Some(port) = self.port.restartable().cloned() else { return };
+        let attempt = move || {
+            let began = Instant::now();
+            (port.restart(), began.elapsed())
+        };
+        self.state = match std::thread::Builder::new().name("restart".to_owned()).spawn(attempt) {
+            Ok(thread) => State::Starts { thread, tries },
+            Err(err) => {
+                log::error!("port {}: no thread to start it anew: {err}", self.name);
+                State::Waits { until: now + patience(tries + 1), tries: tries + 1 }
+            }
+        };
+    }
+
+    /// True when it runs.
+    fn end(&mut self, now: Instant) -> bool {
+        let State::Starts { thread, tries } = self.take_state(now) else { return false };
+        let name = &self.name;
+        let failed = match thread.join() {
+            Ok((Ok(Restarted { unsent }), took)) => {
+                let unsent = unsent
+                    .map_or_else(|| "what it had not sent is not known".to_owned(), |n| format!("{n} frames unsent"));
+                log::error!("port {name}: started anew in {took:.1?}, {unsent}");
+                self.state = State::Runs { calm_from: now + CALM, tries };
+                return true;
+            }
+            Ok((Err(err), took)) => format!("{err} (after {took:.1?})"),
+            Err(_) => "a panic".to_owned(),
+        };
+        let wait = patience(tries + 1);
+        log::error!("port {name}: did not start anew, and is tried again in {wait:?}: {failed}");
+        self.state = State::Waits { until: now + wait, tries: tries + 1 };
+        false
+    }
+
+    fn take_state(&mut self, now: Instant) -> State {
+        std::mem::replace(&mut self.state, State::Runs { calm_from: now, tries: 0 })
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if let State::Starts { thread, .. } = self.take_state(Instant::now()) {
+            // It has the device; what it came to matters no more.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Before the next attempt, after so many in a row.
+fn patience(tries: u32) -> Duration {
+    match tries {
+        0 => Duration::ZERO,
+        _ => RETRY.saturating_mul(1 << (tries - 1).min(16)).min(RETRY_MOST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_are_ever_further_apart_up_to_half_a_minute() {
+        let ms = |tries| patience(tries).as_millis();
+        assert_eq!([ms(0), ms(1), ms(2), ms(9), ms(10), ms(40)], [0, 100, 200, 25_600, 30_000, 30_000]);
     }
 }

@@ -728,7 +728,7 @@ fn open_kill_file(venue: &VenuePlan, kill: &Kill) -> Result<Option<KillFile>, La
 struct Running<'a, 'm> {
     /// Of the groups of ports.
     memberships: Vec<Membership>,
-    /// Links of devices.
+    /// Links of devices, and devices that were reset.
     carrier: Carrier,
     /// Ports whose devices sort packets by their groups.
     steered: Vec<usize>,
@@ -843,8 +843,13 @@ fn run_lcores(
             let failed = shared.iter().any(|s| s.failed());
             let stopping = failed || running.controls.stop.load(Ordering::Relaxed);
             running.guard.look(Instant::now(), stopping);
-            running.carrier.look(Instant::now());
-            running.memberships.iter_mut().for_each(|membership| membership.look(Instant::now()));
+            let anew = running.carrier.look(Instant::now());
+            for membership in &mut running.memberships {
+                if anew.iter().any(|device| device == membership.device()) {
+                    membership.join_again(Instant::now());
+                }
+                membership.look(Instant::now());
+            }
             running.notify(stopping);
             if !polling && boards.values().all(|board| board.lcore.has_polled()) {
                 polling = true;

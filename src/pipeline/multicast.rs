@@ -74,6 +74,16 @@ impl Membership {
         self.send();
     }
 
+    /// EAL's name of its device.
+    pub fn device(&self) -> &str {
+        self.queue.port().name()
+    }
+
+    /// Join again: a switch may have forgotten a device whose link was gone.
+    pub fn join_again(&mut self, now: Instant) {
+        (self.joins, self.next) = (JOINS, now);
+    }
+
     /// Leave every group.
     pub fn leave(mut self) {
         self.report(Say::Leave);

@@ -2,7 +2,7 @@
 //!
 //! In: a DPDK port or a card's. Out: link, clock and losses; bursts of frames, and an account of what did not become one.
 
-use crate::dpdk::ethdev::{Link, PortStats};
+use crate::dpdk::ethdev::{Link, Outages, PortStats};
 use crate::dpdk::{self, Burst, RxQueue};
 #[cfg(feature = "ef_vi")]
 use crate::efvi;
@@ -67,6 +67,25 @@ impl Device {
             Device::Ethdev(port) => port.resets(),
             #[cfg(feature = "ef_vi")]
             Device::Efvi(port) => port.resets() + port.overflows(),
+        }
+    }
+
+    /// How often it was reset, and what came of it.
+    pub fn outages(&self) -> Outages {
+        match self {
+            Device::Ethdev(port) => port.outages(),
+            #[cfg(feature = "ef_vi")]
+            Device::Efvi(_) => Outages { resets: self.resets().into(), ..Outages::default() },
+        }
+    }
+
+    /// The port, where one that was reset can be started anew: net_af_packet gives up its sockets when it is stopped, and starts
+    /// without.
+    pub fn restartable(&self) -> Option<&dpdk::Port> {
+        match self {
+            Device::Ethdev(port) => Some(port).filter(|port| port.driver() != "net_af_packet"),
+            #[cfg(feature = "ef_vi")]
+            Device::Efvi(_) => None,
         }
     }
 

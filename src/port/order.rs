@@ -65,6 +65,17 @@ impl OrderPort {
         }
     }
 
+    /// Whether it takes nothing, because its device is being started anew.
+    #[inline]
+    pub fn rests(&self) -> bool {
+        match self {
+            OrderPort::Ethdev(queue) => queue.rests(),
+            #[cfg(feature = "ef_vi")]
+            OrderPort::Efvi(_) => false,
+            OrderPort::Capture(_) => false,
+        }
+    }
+
     /// What a card wants done now and then: its completions taken. `left` gets every frame that left with a stamp, and the stamp, in
     /// ns of the card's clock; of a port without such stamps, none.
     #[inline]

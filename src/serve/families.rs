@@ -510,6 +510,30 @@ fn devices(view: &View<'_>) -> Vec<Family> {
             PORT,
             ports().map(|(at, p)| (at, p.errors as f64)),
         ),
+        counter(
+            "tickpath_port_resets_total",
+            "Times that a device said it was reset.",
+            PORT,
+            ports().map(|(at, p)| (at, p.resets as f64)),
+        ),
+        counter(
+            "tickpath_port_restarts_total",
+            "Times that a device was started anew after that.",
+            PORT,
+            ports().map(|(at, p)| (at, p.restarts as f64)),
+        ),
+        counter(
+            "tickpath_port_restarts_failed_total",
+            "Attempts to start a device anew that failed: its venues stay paused, and it is tried again.",
+            PORT,
+            ports().map(|(at, p)| (at, p.restarts_failed as f64)),
+        ),
+        counter(
+            "tickpath_port_unsent_total",
+            "Frames that a device had taken and not counted as sent when it was reset. They are gone.",
+            PORT,
+            ports().map(|(at, p)| (at, p.unsent as f64)),
+        ),
     ]
 }
 

@@ -52,6 +52,10 @@ impl Totals {
             sum.missed += more.missed;
             sum.no_mbuf += more.no_mbuf;
             sum.errors += more.errors;
+            sum.resets += more.resets;
+            sum.restarts += more.restarts;
+            sum.restarts_failed += more.restarts_failed;
+            sum.unsent += more.unsent;
         }
     }
 }

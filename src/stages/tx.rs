@@ -5,7 +5,7 @@
 //! headers patched from a template over UDP, or connection, login and the list of live orders of a session. Copies the
 //! order out before the call, because accepted frames are the driver's, and hands its record with every stamp to the
 //! recorder after it. A frame that the port refuses stays here and is tried again; an order that the session does not
-//! take goes back to strategy as a local reject. None is lost.
+//! take, or that finds the port's device being started anew, goes back to strategy as a local reject. None is lost.
 
 use super::{Ledger, Links, SessionState, Shared, Stamps};
 use crate::cpu::rdtsc;
@@ -151,6 +151,8 @@ impl Tx {
         if self.sweeping || self.parts.kill.is_tripped() {
             work += self.sweep();
             self.withdraw();
+        } else if self.parts.port.rests() {
+            self.withdraw();
         }
         while self.frames.len() < self.parts.burst && self.has_room() {
             let Some(ring) = self.parts.input.as_mut() else { break };
@@ -204,9 +206,11 @@ impl Tx {
             self.foreign += 1;
             return;
         };
-        if order.kind != OrderKind::Cancel && self.parts.kill.is_tripped() {
+        if order.kind != OrderKind::Cancel
+            && let Some(why) = self.holds_back()
+        {
             self.refused += 1;
-            self.tell(refusal(&order, Refusal::Killed));
+            self.tell(refusal(&order, why));
             return;
         }
         match &mut self.parts.transport {
@@ -401,10 +405,10 @@ impl Tx {
     /// Take back what the port has not taken yet and may not leave any more. Over a session a frame's bytes are in the
     /// connection's stream already: it leaves, and its cancel after it.
     fn withdraw(&mut self) {
-        if self.frames.is_empty() || !self.parts.kill.is_tripped() || !matches!(self.parts.transport, Transport::Udp(_))
-        {
+        if self.frames.is_empty() || !matches!(self.parts.transport, Transport::Udp(_)) {
             return;
         }
+        let Some(why) = self.holds_back() else { return };
         for at in (0..self.frames.len()).rev() {
             if self.records[at].kind == OrderKind::Cancel {
                 continue;
@@ -413,7 +417,16 @@ impl Tx {
             self.stamps_ns.remove(at);
             let order = self.records.remove(at);
             self.refused += 1;
-            self.tell(refusal(&order, Refusal::Killed));
+            self.tell(refusal(&order, why));
+        }
+    }
+
+    /// Why nothing but cancels may leave: an order that waited for a device to be started anew would be late.
+    #[inline]
+    fn holds_back(&self) -> Option<Refusal> {
+        match self.parts.kill.is_tripped() {
+            true => Some(Refusal::Killed),
+            false => self.parts.port.rests().then_some(Refusal::NoRoom),
         }
     }
 

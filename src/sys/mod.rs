@@ -1,10 +1,12 @@
-//! What we ask of the kernel directly, because `std` does not: clocks, CPU affinity, where pages lie, memory
+//! What we ask of the kernel directly, because `std` does not: clocks, CPU affinity, barriers, where pages lie, memory
 //! advice, hugepages for the program itself, events of threads, waiting for sockets, the way out of multicast, the next hop of a route,
 //! giving privileges up; and the service manager.
 //!
 //! Small wrappers over libc, used at launch and by control threads; never on the packet's path.
 
 pub mod affinity;
+#[cfg(feature = "dpdk")]
+pub mod barrier;
 pub mod ethtool;
 pub mod memory;
 pub mod multicast;

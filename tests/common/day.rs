@@ -6,9 +6,12 @@
 use super::common;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tickpath::control::{VenueState, ask};
 
 /// Whether namespaces can be made here, after saying why not: that is root's business, and not every container's.
 ///
@@ -32,6 +35,37 @@ pub fn namespaces() -> bool {
     }
     println!("skipped: no network namespace: {}", String::from_utf8_lossy(&made.stderr));
     false
+}
+
+/// Waits for a state of the venue, for a minute at most.
+pub fn until(folder: &Path, what: &str, mut reached: impl FnMut(&VenueState) -> bool) -> VenueState {
+    let (began, mut last) = (Instant::now(), None);
+    while began.elapsed() < Duration::from_secs(60) {
+        match ask(&folder.join("control"), "status").ok().and_then(|mut answer| answer.venues.pop()) {
+            Some(state) if reached(&state) => return state,
+            state => last = state.or(last),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let log = std::fs::read_to_string(folder.join("host.log")).unwrap_or_default();
+    panic!("not in a minute: {what}, but {last:?}; {log}");
+}
+
+/// Orders that may stand at the exchange.
+pub fn standing(state: &VenueState) -> u64 {
+    state.session.map_or(0, |session| session.standing)
+}
+
+/// A program in tickpath's place: for `run` it does `run`, else it is tickpath.
+pub fn program(folder: &Path, run: &str) -> PathBuf {
+    let path = folder.join("program");
+    std::fs::write(
+        &path,
+        format!("#!/bin/bash\n[ \"$1\" = run ] || exec {} \"$@\"\n{run}\n", env!("CARGO_BIN_EXE_tickpath")),
+    )
+    .unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
 }
 
 pub struct Day {

@@ -157,8 +157,17 @@ fn interval() -> Interval {
         ],
         pools: vec![PoolEvidence { pool: "feed-0".into(), in_use: 1200, size: 8191 }],
         ports: vec![
-            PortEvidence { port: "nasdaq-feed".into(), missed: 0, no_mbuf: 0, errors: 0 },
-            PortEvidence { port: "iex-feed".into(), missed: 33, no_mbuf: 4, errors: 1 },
+            PortEvidence { port: "nasdaq-feed".into(), ..PortEvidence::default() },
+            PortEvidence {
+                port: "iex-feed".into(),
+                missed: 33,
+                no_mbuf: 4,
+                errors: 1,
+                resets: 3,
+                restarts: 2,
+                restarts_failed: 5,
+                unsent: 7,
+            },
         ],
         clock: ClockEvidence {
             tsc_hz: 2_100_000_321.5,
