@@ -209,3 +209,56 @@ fn what_a_session_lacks_is_said_with_its_remedy() {
     let foreign = said(&|orders| orders["source"]["mac"] = json!("02:00:00:00:00:99"));
     assert!(foreign.contains("the card, which is 02:00:00:00:00:0b: remove the key"), "{foreign}");
 }
+
+/// One venue that lost a queue of its card, after so many events; what of it was told of that port, and the summary.
+fn after_a_loss(port: &str, settings: &str, out: &Path) -> (String, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = alone(&two_venues(), 0);
+    let options = "--seed 5 --messages 60000 --symbols 20 --group 233.54.12.111:26477";
+    let wire = synth(folder.path(), "wire.pcap", options).0;
+    let summary = cards::run(&file, Some(&wire), out, settings, Duration::from_millis(1_000));
+    let told = summary["warnings"].as_array().unwrap().iter().filter_map(Value::as_str);
+    let told = told.filter_map(|line| line.strip_prefix(&format!("port {port}: "))).collect();
+    (told, summary)
+}
+
+#[test]
+fn a_feed_goes_on_with_new_queues_once_its_own_are_lost() {
+    if !two_cpus() || !cards::are_doubles() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (loss, away) in [("reset-after", 0), ("overflow-after", 0), ("reset-after", 2)] {
+        let settings = format!("set tick0 {loss} 15000\nset tick0 away-opens {away}");
+        let (told, summary) = after_a_loss("feeds", &settings, &folder.path().join("out.pcap"));
+        let expected = format!("resets 1, started anew 1, attempts that failed {away}, frames unsent 0");
+        assert!(told.ends_with(&expected), "{loss}: {told}");
+        // What came meanwhile is lost, what came after it is not.
+        let (packets, gaps) = (number(&summary["packets"]), &summary["counters"]["itch-1"]["feed gaps"]);
+        assert!((15_001..30_000).contains(&packets) && number(gaps) > 0, "{loss}: {packets} packets, {gaps} gaps");
+    }
+}
+
+#[test]
+fn orders_that_a_lost_queue_had_are_counted_and_others_leave_by_the_next() {
+    if !two_cpus() || !cards::are_doubles() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.pcap");
+    for loss in ["reset-after", "overflow-after"] {
+        let (told, summary) = after_a_loss("orders", &format!("set tick1 {loss} 400\n{FAULTS}"), &out);
+        assert!(told.contains("started anew") && !told.contains("started anew 0"), "{loss}: {told}");
+        let counters = &summary["counters"]["itch-1"];
+        let counted = |what: &str| number(&counters[format!("card {what}")]);
+        let known = counted("sent by CTPIO") + counted("sent by the fallback");
+        let sent = number(&summary["ledger"]["itch-1"][4]["out"]);
+        assert_eq!(sent, known + counted("unsent"), "{loss}: {told}");
+        assert!(known > 200 && counted("unsent") > 0, "{loss}: {known} known, {told}");
+        let on_wire = frames(&out).len() as u64;
+        assert!((known..=sent).contains(&on_wire), "{loss}: {on_wire} on the wire, {known} known of {sent}");
+        // Those that came while there was none went back.
+        let refused = &summary["ledger"]["itch-1"][4]["dropped"]["refused (local reject)"];
+        assert!(number(refused) > 0, "{loss}: {refused}");
+    }
+}

@@ -71,7 +71,7 @@ impl OrderPort {
         match self {
             OrderPort::Ethdev(queue) => queue.rests(),
             #[cfg(feature = "ef_vi")]
-            OrderPort::Efvi(_) => false,
+            OrderPort::Efvi(queue) => queue.rests(),
             OrderPort::Capture(_) => false,
         }
     }
@@ -107,6 +107,7 @@ impl OrderPort {
                     ("sent by CTPIO", counters.ctpio),
                     ("sent by the fallback", counters.fallbacks),
                     ("failed", counters.failed),
+                    ("unsent", counters.unsent),
                     ("tx stamp out of sync", counters.unsynced),
                     ("warmed up", counters.warmed),
                 ];
