@@ -7,7 +7,9 @@ use super::vi::Vi;
 use super::{EfviError, RxQueue, TxQueue};
 use crate::dpdk::Mempool;
 use crate::dpdk::ethdev::{Link, Offload};
+use crate::sys::ethtool::DriverCounters;
 use efvi_sys::efvi_shim_config;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddrV4;
 use std::os::fd::AsRawFd;
@@ -77,6 +79,7 @@ pub(super) struct Shared {
     ctpio: Ctpio,
     stamps: Offload,
     clock: Option<File>,
+    counters: Option<DriverCounters>,
     /// Queues that a card which was reset, or could not transmit, has ended; and event queues that overflowed.
     pub resets: AtomicU32,
     pub overflows: AtomicU32,
@@ -90,6 +93,7 @@ impl Port {
             ctpio,
             stamps,
             clock: clock_of(interface).and_then(|path| File::open(path).ok()),
+            counters: DriverCounters::of(interface, |name| name.contains("ctpio_")),
             resets: AtomicU32::new(0),
             overflows: AtomicU32::new(0),
         }))
@@ -177,6 +181,12 @@ impl Port {
         // SAFETY: a place for the time; the kernel refuses a number that is no clock.
         let rc = unsafe { libc::clock_gettime(clock, &mut now) };
         (rc == 0).then(|| now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+    }
+
+    /// What the driver counts of CTPIO by its names (`ctpio_success`, `ctpio_fallback`, `ctpio_poison` and others): of the whole port,
+    /// by whomever, and up to a second ago. Nothing of a card without it. A system call: not for the path.
+    pub fn ctpio(&self) -> BTreeMap<String, u64> {
+        self.0.counters.as_ref().map(DriverCounters::read).unwrap_or_default()
     }
 
     /// Packets that the card lost because no buffer was posted, by the kernel's count of the whole port.
@@ -280,5 +290,6 @@ mod tests {
         let ctpio = Ctpio { mode: Offload::IfAvailable, threshold: 64 };
         let port = Port::new("tickpath-none", ctpio, Offload::IfAvailable);
         assert_eq!((port.link(), port.read_clock(), port.missed(), port.resets()), (Link::Untold, None, None, 0));
+        assert!(port.ctpio().is_empty());
     }
 }

@@ -105,6 +105,9 @@ pub struct PortEvidence {
     pub no_mbuf: u64,
     /// Frames with errors.
     pub errors: u64,
+    /// What the driver of a port by ef_vi counted of CTPIO, by its names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ctpio: BTreeMap<String, u64>,
 }
 
 /// What is known of the TSC.

@@ -29,7 +29,7 @@ use crate::market::{Side, Symbol};
 use crate::port::Device;
 use crate::risk::Kill;
 use crate::serve::Metrics;
-use crate::sys::affinity;
+use crate::sys::{affinity, ethtool};
 use arc_swap::ArcSwap;
 use bytemuck::Zeroable;
 use std::cmp::Reverse;
@@ -529,6 +529,8 @@ impl State {
                 missed: now.missed.saturating_sub(before.missed),
                 no_mbuf: now.no_mbuf.saturating_sub(before.no_mbuf),
                 errors: now.errors.saturating_sub(before.errors),
+                // What a driver has counted before the first look is of the time before the start.
+                ctpio: ethtool::grown(&before.ctpio, &now.ctpio),
             }
         };
         let ports = devices.iter().map(since).collect();
@@ -632,7 +634,16 @@ fn sampler(lcores: &[LcoreParts]) -> Option<Sampler> {
 fn device(name: &str, port: &Device) -> Option<PortEvidence> {
     let stats = port.stats()?;
     let (missed, no_mbuf, errors) = (stats.imissed, stats.rx_nombuf, stats.ierrors);
-    Some(PortEvidence { port: name.to_owned(), missed, no_mbuf, errors })
+    Some(PortEvidence { port: name.to_owned(), missed, no_mbuf, errors, ctpio: ctpio(port) })
+}
+
+/// What the driver of a card counted of CTPIO; nothing of other ports.
+fn ctpio(port: &Device) -> BTreeMap<String, u64> {
+    match port {
+        Device::Ethdev(_) => BTreeMap::new(),
+        #[cfg(feature = "ef_vi")]
+        Device::Efvi(port) => port.ctpio(),
+    }
 }
 
 #[cfg(test)]

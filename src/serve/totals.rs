@@ -52,6 +52,9 @@ impl Totals {
             sum.missed += more.missed;
             sum.no_mbuf += more.no_mbuf;
             sum.errors += more.errors;
+            for (name, n) in &more.ctpio {
+                *sum.ctpio.entry(name.clone()).or_default() += n;
+            }
         }
     }
 }

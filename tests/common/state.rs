@@ -157,8 +157,12 @@ fn interval() -> Interval {
         ],
         pools: vec![PoolEvidence { pool: "feed-0".into(), in_use: 1200, size: 8191 }],
         ports: vec![
-            PortEvidence { port: "nasdaq-feed".into(), missed: 0, no_mbuf: 0, errors: 0 },
-            PortEvidence { port: "iex-feed".into(), missed: 33, no_mbuf: 4, errors: 1 },
+            PortEvidence {
+                port: "nasdaq-feed".into(),
+                ctpio: BTreeMap::from([("ctpio_success".into(), 90), ("ctpio_poison".into(), 2)]),
+                ..PortEvidence::default()
+            },
+            PortEvidence { port: "iex-feed".into(), missed: 33, no_mbuf: 4, errors: 1, ctpio: BTreeMap::new() },
         ],
         clock: ClockEvidence {
             tsc_hz: 2_100_000_321.5,
