@@ -10,7 +10,9 @@ use super::vi::Vi;
 use super::{EfviError, RxQueue, TxQueue};
 use crate::dpdk::Mempool;
 use crate::dpdk::ethdev::{Link, Offload, Outages};
+use crate::sys::ethtool::DriverCounters;
 use efvi_sys::efvi_shim_config;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddrV4;
 use std::os::fd::AsRawFd;
@@ -80,6 +82,7 @@ pub(super) struct Shared {
     ctpio: Ctpio,
     stamps: Offload,
     clock: Option<File>,
+    counters: Option<DriverCounters>,
     /// Queues that a card which was reset, or could not transmit, has ended; and event queues that overflowed.
     resets: AtomicU32,
     overflows: AtomicU32,
@@ -112,8 +115,8 @@ impl Shared {
     pub fn ended(&self, ended: Ended) {
         self.lost.fetch_add(1, Ordering::Relaxed);
         self.unsent.fetch_add(ended.unsent, Ordering::Relaxed);
-        self.overflows.fetch_add(ended.overflows, Ordering::Relaxed);
         // Last: whoever sees the loss finds the ring on its desk.
+        self.overflows.fetch_add(ended.overflows, Ordering::Release);
         self.resets.fetch_add(ended.resets, Ordering::Release);
     }
 
@@ -135,6 +138,7 @@ impl Port {
             ctpio,
             stamps,
             clock: clock_of(interface).and_then(|path| File::open(path).ok()),
+            counters: DriverCounters::of(interface, |name| name.contains("ctpio_")),
             resets: AtomicU32::new(0),
             overflows: AtomicU32::new(0),
             lost: AtomicU32::new(0),
@@ -239,17 +243,17 @@ impl Port {
 
     /// Queues that the card has ended: it was reset, or could not send a frame.
     pub fn resets(&self) -> u32 {
-        self.0.resets.load(Ordering::Relaxed)
+        self.0.resets.load(Ordering::Acquire)
     }
 
     /// Queues whose events overflowed: nobody had polled them in time.
     pub fn overflows(&self) -> u32 {
-        self.0.overflows.load(Ordering::Relaxed)
+        self.0.overflows.load(Ordering::Acquire)
     }
 
     /// Queues that were lost, for either reason.
     pub fn losses(&self) -> u32 {
-        self.0.resets.load(Ordering::Acquire) + self.overflows()
+        self.resets() + self.overflows()
     }
 
     /// How often queues were lost, and what came of it.
@@ -273,6 +277,12 @@ impl Port {
         // SAFETY: a place for the time; the kernel refuses a number that is no clock.
         let rc = unsafe { libc::clock_gettime(clock, &mut now) };
         (rc == 0).then(|| now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+    }
+
+    /// What the driver counts of CTPIO by its names (`ctpio_success`, `ctpio_fallback`, `ctpio_poison` and others): of the whole port,
+    /// by whomever, and up to a second ago. Nothing of a card without it. A system call: not for the path.
+    pub fn ctpio(&self) -> BTreeMap<String, u64> {
+        self.0.counters.as_ref().map(DriverCounters::read).unwrap_or_default()
     }
 
     /// Packets that the card lost because no buffer was posted, by the kernel's count of the whole port.
@@ -384,5 +394,6 @@ mod tests {
         let ctpio = Ctpio { mode: Offload::IfAvailable, threshold: 64 };
         let port = Port::new("tickpath-none", ctpio, Offload::IfAvailable);
         assert_eq!((port.link(), port.read_clock(), port.missed(), port.resets()), (Link::Untold, None, None, 0));
+        assert!(port.ctpio().is_empty());
     }
 }

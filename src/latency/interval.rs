@@ -113,6 +113,9 @@ pub struct PortEvidence {
     pub restarts_failed: u64,
     /// Frames that it held for transmission when it was reset.
     pub unsent: u64,
+    /// What the driver of a port by ef_vi counted of CTPIO, by its names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ctpio: BTreeMap<String, u64>,
 }
 
 /// What is known of the TSC.

@@ -56,6 +56,9 @@ impl Totals {
             sum.restarts += more.restarts;
             sum.restarts_failed += more.restarts_failed;
             sum.unsent += more.unsent;
+            for (name, n) in &more.ctpio {
+                *sum.ctpio.entry(name.clone()).or_default() += n;
+            }
         }
     }
 }
