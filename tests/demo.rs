@@ -207,6 +207,9 @@ fn through_loss_and_broken_connections_they_agree_on_everything_and_no_limit_is_
     day.agrees_on_books();
     is_decided_again(&day, &host);
     let decided = nothing_was_decided_on_a_book_with_a_hole(&day);
+    // What nobody received took no time.
+    let sampled = day.rows(["kind", "rx_ns"]).into_iter().filter(|[kind, _]| kind == "sampled");
+    assert_eq!(sampled.filter(|[_, received]| received.is_empty()).count(), 0, "{}", day.text);
     no_limit_was_passed(&day);
     assert_eq!(frames(&day.path("orders-exchange.pcap"), OURS_BAD), 0);
     if long.is_some_and(|seconds| seconds >= 100) {
