@@ -10,6 +10,7 @@ use crate::latency::clock::Scale;
 use crate::wire::udp::ChecksumState;
 use crate::wire::{ethernet, igmp, ipv4, udp};
 use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -37,6 +38,10 @@ pub trait Wire {
     /// is no such way.
     fn ctpio(&mut self) -> Option<(u64, u64)> {
         None
+    }
+    /// What the port's driver has counted of CTPIO, by its names, up to a second ago; nothing where there is no such way.
+    fn driver(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
     }
 }
 
@@ -71,6 +76,10 @@ impl Wire for (crate::efvi::RxQueue, crate::efvi::TxQueue) {
         self.1.finish();
         let counters = self.1.counters();
         self.1.info().ctpio.then_some((counters.ctpio, counters.fallbacks))
+    }
+
+    fn driver(&self) -> BTreeMap<String, u64> {
+        self.1.port().ctpio()
     }
 }
 
@@ -209,6 +218,8 @@ pub struct Tally {
     pub answered: u64,
     /// See [`Wire::ctpio`].
     pub ctpio: Option<(u64, u64)>,
+    /// See [`Wire::driver`]: by how much that grew.
+    pub driver: BTreeMap<String, u64>,
 }
 
 impl Tally {
@@ -221,6 +232,7 @@ impl Tally {
             foreign: 0,
             answered: 0,
             ctpio: None,
+            driver: BTreeMap::new(),
         }
     }
 }

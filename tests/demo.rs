@@ -207,6 +207,9 @@ fn through_loss_and_broken_connections_they_agree_on_everything_and_no_limit_is_
     day.agrees_on_books();
     is_decided_again(&day, &host);
     let decided = nothing_was_decided_on_a_book_with_a_hole(&day);
+    // What nobody received took no time.
+    let sampled = day.rows(["kind", "rx_ns"]).into_iter().filter(|[kind, _]| kind == "sampled");
+    assert_eq!(sampled.filter(|[_, received]| received.is_empty()).count(), 0, "{}", day.text);
     no_limit_was_passed(&day);
     assert_eq!(frames(&day.path("orders-exchange.pcap"), OURS_BAD), 0);
     if long.is_some_and(|seconds| seconds >= 100) {
@@ -422,6 +425,23 @@ mod over_cards {
     use tickpath::market::OrderKind;
 
     #[test]
+    fn a_session_outlives_queues_of_its_card() {
+        let Some(day) = trades_on("set h3 reset-after 2000\n", "", &|_| {}) else { return };
+        let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
+        let told = host["warnings"].as_array().unwrap().iter().filter_map(Value::as_str);
+        let told: Vec<&str> = told.filter(|line| line.starts_with("port orders: ")).collect();
+        assert!(told.len() == 1 && !told[0].contains("started anew 0"), "{told:?}");
+        assert_eq!(exchange["order_session"]["broken"], 0, "{}", day.text);
+        day.agrees_on_orders(&exchange, &host);
+        assert!(!day.filled().is_empty(), "{}", day.text);
+        day.agrees_on_books();
+        assert!(day.text.contains("ledger balanced"), "{}", day.text);
+        for does in ["pauses: no link", "resumes: its links are back"] {
+            assert!(day.log().contains(does), "{}", day.log());
+        }
+    }
+
+    #[test]
     fn a_venue_trades_by_tcp_and_the_kernel_answers_arp() {
         // Ethernet, IPv4 and TCP.
         let Some(day) = trades("", &|_| {}, &sent_messages, 54) else { return };
@@ -446,23 +466,7 @@ mod over_cards {
         sent: &dyn Fn(&Path) -> Vec<Vec<u8>>,
         headers: usize,
     ) -> Option<Day> {
-        if !tickpath::efvi::IS_DOUBLE || !namespaces() {
-            println!("skipped: no bridge from a card to a namespace");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let file = day::pipeline(folder.path(), |file| {
-            change(file);
-            for end in ["source", "destination"] {
-                file["venues"][0]["orders"][end].as_object_mut().unwrap().remove("mac");
-            }
-        });
-        let variables = [
-            ("TICKPATH_DEMO_DRIVER", "ef_vi"),
-            ("TICKPATH_DEMO_PIPELINE", &file),
-            ("TICKPATH_DEMO_EXCHANGE", exchange),
-        ];
-        let day = Day::trade(4, &variables);
+        let day = trades_on("", exchange, change)?;
         let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
         let orders: u64 =
             ["enter", "replace", "cancel"].iter().map(|kind| host["orders"][kind].as_u64().unwrap()).sum();
@@ -478,6 +482,28 @@ mod over_cards {
         assert_eq!(frames(&day.path("orders-exchange.pcap"), OURS_BAD), 0);
         assert!(day.text.contains("ledger balanced"), "{}", day.text);
         Some(day)
+    }
+
+    /// A day on cards with these lines of script more.
+    fn trades_on(cards: &str, exchange: &str, change: &dyn Fn(&mut Value)) -> Option<Day> {
+        if !tickpath::efvi::IS_DOUBLE || !namespaces() {
+            println!("skipped: no bridge from a card to a namespace");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = day::pipeline(folder.path(), |file| {
+            change(file);
+            for end in ["source", "destination"] {
+                file["venues"][0]["orders"][end].as_object_mut().unwrap().remove("mac");
+            }
+        });
+        let variables = [
+            ("TICKPATH_DEMO_DRIVER", "ef_vi"),
+            ("TICKPATH_DEMO_CARDS", cards),
+            ("TICKPATH_DEMO_PIPELINE", &file),
+            ("TICKPATH_DEMO_EXCHANGE", exchange),
+        ];
+        Some(Day::trade(4, &variables))
     }
 
     /// Every order that went ahead of the stack has the card's stamp of when it left, which is about the kernel's of the same

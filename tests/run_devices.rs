@@ -3,6 +3,9 @@
 
 #![cfg(feature = "dpdk")]
 
+#[cfg(feature = "ef_vi")]
+#[path = "common/cards.rs"]
+mod cards;
 mod common;
 #[path = "oracle/mod.rs"]
 mod oracle;
@@ -103,28 +106,13 @@ fn a_device_makes_the_same_orders_as_a_replay() {
 #[cfg(feature = "ef_vi")]
 #[test]
 fn a_card_makes_the_same_orders_as_a_replay() {
-    if !tickpath::efvi::IS_DOUBLE {
-        println!("skipped: this build is on the library of a card");
+    if !cards::are_doubles() {
         return;
     }
     for settings in ["", "set tick1 ctpio-lose-every 3\nset tick1 ctpio-poison-every 5\nset tick1 completion-polls 3\n"]
     {
         makes_the_same_orders_as_a_replay(|capture, out, time| {
-            let folder = tempfile::tempdir().unwrap();
-            let script = folder.path().join("script");
-            let lines = format!(
-                "interface tick0 ef10 101 0 02:00:00:00:00:0a\ninterface tick1 ef10 102 0 02:00:00:00:00:0b\n\
-                 play tick0 {}\nrecord tick1 {}\n{settings}",
-                capture.display(),
-                out.display()
-            );
-            std::fs::write(&script, lines).unwrap();
-            let program = |words: &[String]| {
-                let mut command = tickpath();
-                command.args(words).env("TICKPATH_EFVI_DOUBLE", &script);
-                command
-            };
-            let summary = replay::run_for(&program, &on_cards(), &[], time, libc::SIGINT);
+            let summary = cards::run(&on_cards(), Some(capture), out, settings, time);
             assert_eq!(summary["ledger"]["nasdaq"][0]["dropped"], json!({}));
             summary
         });
@@ -134,7 +122,7 @@ fn a_card_makes_the_same_orders_as_a_replay() {
 #[cfg(feature = "ef_vi")]
 #[test]
 fn a_program_on_the_double_runs_no_live_port() {
-    if !tickpath::efvi::IS_DOUBLE || !two_cpus() {
+    if !cards::are_doubles() || !two_cpus() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -153,10 +141,7 @@ fn a_program_on_the_double_runs_no_live_port() {
 #[cfg(feature = "ef_vi")]
 fn on_cards() -> Value {
     let mut file = shipped("itch-1-lcore");
-    file["ports"] = json!([
-        { "name": "feed", "driver": "ef_vi", "interface": "tick0" },
-        { "name": "orders", "driver": "ef_vi", "interface": "tick1" },
-    ]);
+    file["ports"] = cards::ports("feed", "orders");
     file
 }
 

@@ -8,7 +8,7 @@ mod oracle;
 #[path = "common/replay.rs"]
 mod replay;
 
-use replay::{alone, number, shipped, synth, two_cpus};
+use replay::{alone, merge, number, shipped, synth, two_cpus};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -126,29 +126,6 @@ impl Bench {
 
 fn frames(path: &Path) -> Vec<Vec<u8>> {
     oracle::frames(path).into_iter().map(|frame| frame.bytes).collect()
-}
-
-/// The packets of several captures as they come on one wire; how many there are.
-fn merge(captures: &[PathBuf], into: &Path) -> u64 {
-    let mut head = Vec::new();
-    let mut packets: Vec<([u8; 8], Vec<u8>)> = Vec::new();
-    for capture in captures {
-        let bytes = std::fs::read(capture).unwrap();
-        head = bytes[..24].to_vec();
-        let mut rest = &bytes[24..];
-        while let Some(length) = rest.get(8..12) {
-            let (packet, behind) = rest.split_at(16 + u32::from_le_bytes(length.try_into().unwrap()) as usize);
-            let mut stamp: [u8; 8] = packet[..8].try_into().unwrap();
-            stamp[..4].reverse();
-            stamp[4..].reverse();
-            packets.push((stamp, packet.to_vec()));
-            rest = behind;
-        }
-    }
-    packets.sort_by_key(|packet| packet.0);
-    let bytes: Vec<u8> = head.into_iter().chain(packets.iter().flat_map(|packet| packet.1.iter().copied())).collect();
-    std::fs::write(into, bytes).unwrap();
-    packets.len() as u64
 }
 
 fn tickpath(words: &[String]) -> Command {

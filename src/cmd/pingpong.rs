@@ -10,17 +10,22 @@ use crate::dpdk::{Socket, ethdev::Offload};
 use crate::efvi;
 use crate::latency::clock::Clock;
 use crate::pingpong::{Ball, Broken, Rounds, Tally, Way, Wire, ping, pong};
-use crate::sys::signals;
+use crate::sys::{ethtool, signals};
 use crate::wire::igmp;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// Frames of each end: both rings full, and some on their way.
 const FRAMES: u32 = 2047;
 const DESCRIPTORS: u16 = 512;
 const DATA_ROOM: u16 = 2048;
+/// How long a card may keep counters from its driver, and some.
+const COUNTED: Duration = Duration::from_millis(1_200);
 
 #[cfg(feature = "ef_vi")]
 const IS_DOUBLE: bool = efvi::IS_DOUBLE;
@@ -137,15 +142,25 @@ impl End<(efvi::RxQueue, efvi::TxQueue)> {
 impl<W: Wire> End<W> {
     fn ping(&mut self, args: &PingpongArgs, passes: u64) -> Result<Tally, Broken> {
         let rounds = Rounds { warmup: args.warmup, count: args.count, passes };
-        let mut tally = ping(&mut self.wire, &self.pool, self.ball, rounds, Clock::fit().scale(), &STOP)?;
-        tally.ctpio = self.wire.ctpio();
-        Ok(tally)
+        let before = self.wire.driver();
+        let tally = ping(&mut self.wire, &self.pool, self.ball, rounds, Clock::fit().scale(), &STOP)?;
+        Ok(self.counted(tally, &before))
     }
 
     fn pong(&mut self) -> Result<Tally, Broken> {
-        let mut tally = pong(&mut self.wire, &self.pool, self.ball, &STOP)?;
+        let before = self.wire.driver();
+        let tally = pong(&mut self.wire, &self.pool, self.ball, &STOP)?;
+        Ok(self.counted(tally, &before))
+    }
+
+    /// With which way frames left: by our account, and by the driver's.
+    fn counted(&mut self, mut tally: Tally, before: &BTreeMap<String, u64>) -> Tally {
         tally.ctpio = self.wire.ctpio();
-        Ok(tally)
+        if !before.is_empty() {
+            thread::sleep(COUNTED);
+            tally.driver = ethtool::grown(before, &self.wire.driver());
+        }
+        tally
     }
 }
 
@@ -178,6 +193,9 @@ fn both<W: Wire + Send>(eal: &Eal, mut end: End<W>, mut other: End<W>, args: &Pi
     tally.damaged += answered.damaged;
     tally.foreign += answered.foreign;
     tally.answered = answered.answered;
+    for (name, n) in answered.driver {
+        *tally.driver.entry(name).or_default() += n;
+    }
     tally.ctpio = tally.ctpio.zip(answered.ctpio).map(|(there, back)| (there.0 + back.0, there.1 + back.1));
     Ok(tally)
 }
@@ -199,6 +217,9 @@ struct Report {
     answered: u64,
     half_round_trip_ns: Option<Figures>,
     ctpio: Option<CtpioFrames>,
+    /// What the driver counted of CTPIO meanwhile, by its names: of the whole ports.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    driver_counters: BTreeMap<String, u64>,
 }
 
 /// How frames left, where the processor writes them to the card itself.
@@ -245,6 +266,7 @@ impl Report {
                 mean: half.mean(),
             }),
             ctpio: tally.ctpio.map(|(won, fallbacks)| CtpioFrames { won, fallbacks }),
+            driver_counters: tally.driver.clone(),
         }
     }
 }
@@ -266,6 +288,11 @@ impl fmt::Display for Report {
         }
         if let Some(CtpioFrames { won, fallbacks }) = &self.ctpio {
             writeln!(f, "{won} frames left by CTPIO, {fallbacks} by its fallback")?;
+        }
+        let counters = self.driver_counters.iter().filter(|(_, n)| **n > 0);
+        let counters: Vec<String> = counters.map(|(name, n)| format!("{name} {n}")).collect();
+        if !counters.is_empty() {
+            writeln!(f, "by the driver, of the whole ports: {}", counters.join(", "))?;
         }
         if self.test_double {
             writeln!(f, "ON THE TEST DOUBLE: no card, no wire, and no figure of either")?;

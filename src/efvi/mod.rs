@@ -5,19 +5,21 @@
 //! or transmits, so that each has one owner on one lcore. Knows no protocol, no pipeline, and no header of ef_vi: those are behind
 //! `efvi_sys`.
 //!
-//! Reading order: `port`, `receive`, `transmit`, `vi`, `error`.
+//! Reading order: `port`, `queue`, `receive`, `transmit`, `vi`, `error`.
 
 mod error;
 mod port;
+mod queue;
 mod receive;
 mod transmit;
 mod vi;
 
 pub use self::{
     error::EfviError,
-    port::{Ctpio, Filter, Port, Protocol, QueueInfo},
-    receive::{RxCounters, RxQueue},
-    transmit::{Sent, TxCounters, TxQueue},
+    port::{Ctpio, Filter, Port, Protocol, QueueInfo, Renewed},
+    queue::{RxQueue, TxQueue},
+    receive::RxCounters,
+    transmit::{Sent, TxCounters},
 };
 
 use std::ffi::CStr;

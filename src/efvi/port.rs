@@ -3,21 +3,27 @@
 //! In: an interface's kernel name. Out: receiving and transmitting queues, each a virtual interface of its own; link, clock and losses
 //! for whoever watches. The kernel keeps the port: ARP, IGMP and whatever no filter takes stay with it.
 
+use super::queue::{Ended, Renew};
+use super::receive::RxRing;
+use super::transmit::TxRing;
 use super::vi::Vi;
 use super::{EfviError, RxQueue, TxQueue};
 use crate::dpdk::Mempool;
-use crate::dpdk::ethdev::{Link, Offload};
+use crate::dpdk::ethdev::{Link, Offload, Outages};
+use crate::sys::ethtool::DriverCounters;
 use efvi_sys::efvi_shim_config;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddrV4;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 use std::{fmt, io};
 
 /// A port. Clones and queues are owners.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Port(Arc<Shared>);
 
 /// How orders leave.
@@ -71,15 +77,57 @@ pub struct QueueInfo {
 }
 
 /// What queues tell whoever watches.
-#[derive(Debug)]
 pub(super) struct Shared {
     interface: String,
     ctpio: Ctpio,
     stamps: Offload,
     clock: Option<File>,
+    counters: Option<DriverCounters>,
     /// Queues that a card which was reset, or could not transmit, has ended; and event queues that overflowed.
-    pub resets: AtomicU32,
-    pub overflows: AtomicU32,
+    resets: AtomicU32,
+    overflows: AtomicU32,
+    /// Of those, how many have not gone on yet.
+    lost: AtomicU32,
+    restarts: AtomicU32,
+    restarts_failed: AtomicU32,
+    /// Frames that the card had of transmitting queues that it ended.
+    unsent: AtomicU64,
+    /// Of those, how many [`Port::renew`] has told of.
+    unsent_told: AtomicU64,
+    desks: Mutex<Vec<Weak<dyn Renew>>>,
+}
+
+/// What came of opening queues anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// Losses of queues that it mended, all together: [`Port::losses`] when it began.
+    pub losses: u32,
+    /// Frames that the card had of transmitting queues, since the last time.
+    pub unsent: u64,
+}
+
+impl Shared {
+    pub fn add_desk(&self, desk: Weak<dyn Renew>) {
+        self.desks().push(desk);
+    }
+
+    /// A queue has lost its ring.
+    pub fn ended(&self, ended: Ended) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        self.unsent.fetch_add(ended.unsent, Ordering::Relaxed);
+        // Last: whoever sees the loss finds the ring on its desk.
+        self.overflows.fetch_add(ended.overflows, Ordering::Release);
+        self.resets.fetch_add(ended.resets, Ordering::Release);
+    }
+
+    /// A queue has another ring.
+    pub fn went_on(&self) {
+        self.lost.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn desks(&self) -> MutexGuard<'_, Vec<Weak<dyn Renew>>> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Port {
@@ -90,8 +138,15 @@ impl Port {
             ctpio,
             stamps,
             clock: clock_of(interface).and_then(|path| File::open(path).ok()),
+            counters: DriverCounters::of(interface, |name| name.contains("ctpio_")),
             resets: AtomicU32::new(0),
             overflows: AtomicU32::new(0),
+            lost: AtomicU32::new(0),
+            restarts: AtomicU32::new(0),
+            restarts_failed: AtomicU32::new(0),
+            unsent: AtomicU64::new(0),
+            unsent_told: AtomicU64::new(0),
+            desks: Mutex::default(),
         }))
     }
 
@@ -100,6 +155,11 @@ impl Port {
     /// # Errors
     /// What the card lacks or refuses, and what to do.
     pub fn receiver(&self, pool: &Mempool, slots: u32, filters: &[Filter]) -> Result<RxQueue, EfviError> {
+        let (pool, filters) = (pool.clone(), filters.to_vec());
+        RxQueue::open(self, move |port| port.rx_ring(&pool, slots, &filters))
+    }
+
+    fn rx_ring(&self, pool: &Mempool, slots: u32, filters: &[Filter]) -> Result<RxRing, EfviError> {
         let buffer_bytes = pool.data_room().min(MOST_BUFFER);
         let mut vi = self.open(efvi_shim_config {
             rx_slots: slots as i32,
@@ -116,10 +176,10 @@ impl Port {
             return Err(EfviError::Frames { interface: self.0.interface.clone(), problem });
         }
         vi.register(pool)?;
-        let mut queue = RxQueue::new(vi, pool.clone(), self.clone());
+        let mut ring = RxRing::new(vi, pool.clone(), self.name());
         // Only now, so that the first packet finds a buffer.
-        queue.filter(filters)?;
-        Ok(queue)
+        ring.filter(filters)?;
+        Ok(ring)
     }
 
     /// A queue that transmits frames of `pool`, with a ring of `slots` (a power of two).
@@ -127,6 +187,11 @@ impl Port {
     /// # Errors
     /// What the card lacks or refuses, and what to do.
     pub fn transmitter(&self, pool: &Mempool, slots: u32) -> Result<TxQueue, EfviError> {
+        let pool = pool.clone();
+        TxQueue::open(self, move |port| port.tx_ring(&pool, slots))
+    }
+
+    fn tx_ring(&self, pool: &Mempool, slots: u32) -> Result<TxRing, EfviError> {
         let mut vi = self.open(efvi_shim_config {
             tx_slots: slots as i32,
             ctpio: wanted(self.0.ctpio.mode),
@@ -135,7 +200,26 @@ impl Port {
             ..self.config()
         })?;
         vi.register(pool)?;
-        Ok(TxQueue::new(vi, pool.clone(), self.clone()))
+        Ok(TxRing::new(vi, pool.clone()))
+    }
+
+    /// Open virtual interfaces for the queues that have lost theirs, with their filters; each queue goes on at its next poll. May take
+    /// as long as the card is away.
+    ///
+    /// # Errors
+    /// What the card refuses. The queues rest, and it can be tried again.
+    pub fn renew(&self) -> Result<Renewed, EfviError> {
+        // Queues of a card that was reset find out one after the other.
+        std::thread::sleep(GATHER);
+        let shared = &self.0;
+        let (losses, unsent) = (self.losses(), shared.unsent.load(Ordering::Relaxed));
+        let mut desks: Vec<Arc<dyn Renew>> = shared.desks().iter().filter_map(Weak::upgrade).collect();
+        // What is lost is closed before anything is opened: it may stand in the way.
+        desks.retain(|desk| desk.clear());
+        let renewed = desks.iter().try_for_each(|desk| desk.renew(self));
+        let count = if renewed.is_ok() { &shared.restarts } else { &shared.restarts_failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        renewed.map(|()| Renewed { losses, unsent: unsent - shared.unsent_told.swap(unsent, Ordering::Relaxed) })
     }
 
     /// The kernel's name of it.
@@ -143,9 +227,9 @@ impl Port {
         &self.0.interface
     }
 
-    /// Its link, as the kernel sees it; gone once the card has ended a queue or lost events. Reads a file: not for the path.
+    /// Its link, as the kernel sees it; gone while a queue is lost. Reads a file: not for the path.
     pub fn link(&self) -> Link {
-        if self.resets() + self.0.overflows.load(Ordering::Relaxed) > 0 {
+        if self.0.lost.load(Ordering::Relaxed) > 0 {
             return Link::Gone;
         }
         match fs::read_to_string(class(&self.0.interface).join("carrier")).as_deref().map(str::trim_end) {
@@ -159,12 +243,29 @@ impl Port {
 
     /// Queues that the card has ended: it was reset, or could not send a frame.
     pub fn resets(&self) -> u32 {
-        self.0.resets.load(Ordering::Relaxed)
+        self.0.resets.load(Ordering::Acquire)
     }
 
     /// Queues whose events overflowed: nobody had polled them in time.
     pub fn overflows(&self) -> u32 {
-        self.0.overflows.load(Ordering::Relaxed)
+        self.0.overflows.load(Ordering::Acquire)
+    }
+
+    /// Queues that were lost, for either reason.
+    pub fn losses(&self) -> u32 {
+        self.resets() + self.overflows()
+    }
+
+    /// How often queues were lost, and what came of it.
+    pub fn outages(&self) -> Outages {
+        let load = |count: &AtomicU32| count.load(Ordering::Relaxed).into();
+        Outages {
+            resets: self.losses().into(),
+            restarts: load(&self.0.restarts),
+            restarts_failed: load(&self.0.restarts_failed),
+            unsent: self.0.unsent.load(Ordering::Relaxed),
+            removals: 0,
+        }
     }
 
     /// The card's clock now, in ns: that of its stamps. `None` where the kernel has no such clock for the interface, or this user may
@@ -177,6 +278,12 @@ impl Port {
         // SAFETY: a place for the time; the kernel refuses a number that is no clock.
         let rc = unsafe { libc::clock_gettime(clock, &mut now) };
         (rc == 0).then(|| now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+    }
+
+    /// What the driver counts of CTPIO by its names (`ctpio_success`, `ctpio_fallback`, `ctpio_poison` and others): of the whole port,
+    /// by whomever, and up to a second ago. Nothing of a card without it. A system call: not for the path.
+    pub fn ctpio(&self) -> BTreeMap<String, u64> {
+        self.0.counters.as_ref().map(DriverCounters::read).unwrap_or_default()
     }
 
     /// Packets that the card lost because no buffer was posted, by the kernel's count of the whole port.
@@ -210,6 +317,8 @@ impl Port {
 
 /// Bytes of a receive buffer at most: the card's descriptor has no room for more.
 const MOST_BUFFER: usize = 8 * 1024;
+/// How long queues of one card have to find out that it was reset.
+const GATHER: Duration = Duration::from_millis(20);
 /// Bytes of an Ethernet header with a VLAN tag.
 const ETHERNET: usize = 18;
 
@@ -233,6 +342,12 @@ fn wanted(offload: Offload) -> u8 {
         Offload::Off => efvi_sys::OFF,
         Offload::IfAvailable => efvi_sys::AUTO,
         Offload::Required => efvi_sys::REQUIRED,
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Port({:?})", self.name())
     }
 }
 
@@ -280,5 +395,6 @@ mod tests {
         let ctpio = Ctpio { mode: Offload::IfAvailable, threshold: 64 };
         let port = Port::new("tickpath-none", ctpio, Offload::IfAvailable);
         assert_eq!((port.link(), port.read_clock(), port.missed(), port.resets()), (Link::Untold, None, None, 0));
+        assert!(port.ctpio().is_empty());
     }
 }

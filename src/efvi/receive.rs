@@ -1,16 +1,16 @@
 //! A receiving virtual interface: empty frames go to the card, and come back with packets in them, in order, without a copy.
 //!
 //! Every packet the card tells of is delivered, or counted by what it was discarded for, and its buffer is posted again.
-//! While the pool is empty fewer buffers are posted, which is counted; the card drops what finds none. A queue whose events
-//! overflowed, or whose card was reset, brings nothing any more: its port says that the device is gone.
+//! While the pool is empty fewer buffers are posted, which is counted; the card drops what finds none. A ring whose events
+//! overflowed, or whose card was reset, brings nothing any more: see `queue`.
 
 use super::port::Filter;
+use super::queue::{Ended, Ring};
 use super::vi::Vi;
-use super::{EfviError, Port, QueueInfo};
+use super::{EfviError, QueueInfo};
 use crate::dpdk::{Burst, Frame, Mempool};
 use arrayvec::ArrayVec;
 use efvi_sys::{efvi_shim_buffer, efvi_shim_rx};
-use std::sync::atomic::Ordering;
 
 /// Buffers posted at a time: the card's doorbell rings for so many.
 const BATCH: usize = 8;
@@ -65,8 +65,8 @@ impl RxCounters {
     }
 }
 
-/// One receiving queue.
-pub struct RxQueue {
+/// The ring of a receiving queue.
+pub(super) struct RxRing {
     // Dropped first: then the card has none of the frames any more.
     vi: Vi,
     /// Frames the card has, by the numbers of their buffers.
@@ -79,18 +79,19 @@ pub struct RxQueue {
     at: usize,
     len: usize,
     polls: u32,
-    is_over: bool,
+    ended: Option<Ended>,
     starved: bool,
     counters: RxCounters,
+    /// Of [`RxCounters::no_buffer`], what rings before this one counted.
+    no_buffer_before: u64,
     pool: Mempool,
-    port: Port,
 }
 
-impl RxQueue {
+impl RxRing {
     /// Over a VI that has no buffers yet; posts them.
-    pub(super) fn new(vi: Vi, pool: Mempool, port: Port) -> RxQueue {
+    pub fn new(vi: Vi, pool: Mempool, interface: &str) -> RxRing {
         let slots = (vi.info.rx_capacity as usize + 1).next_power_of_two();
-        let mut queue = RxQueue {
+        let mut ring = RxRing {
             vi,
             slots: (0..slots).map(|_| None).collect(),
             next: 0,
@@ -99,24 +100,24 @@ impl RxQueue {
             at: 0,
             len: 0,
             polls: 0,
-            is_over: false,
+            ended: None,
             starved: false,
             counters: RxCounters::default(),
+            no_buffer_before: 0,
             pool,
-            port,
         };
-        if queue.vi.info.rx_stamps != 0 {
+        if ring.vi.info.rx_stamps != 0 {
             // Without room for stamps in mbufs frames go without.
-            if let Err(err) = queue.pool.stamped() {
-                log::warn!("interface {}: {err}", queue.port.name());
+            if let Err(err) = ring.pool.stamped() {
+                log::warn!("interface {interface}: {err}");
             }
         }
-        queue.post();
-        queue
+        ring.post();
+        ring
     }
 
     /// Direct packets here.
-    pub(super) fn filter(&mut self, filters: &[Filter]) -> Result<(), EfviError> {
+    pub fn filter(&mut self, filters: &[Filter]) -> Result<(), EfviError> {
         filters.iter().try_for_each(|filter| self.vi.filter(filter))
     }
 
@@ -125,7 +126,7 @@ impl RxQueue {
     pub fn burst(&mut self, burst: &mut Burst, max: usize) -> usize {
         let room = burst.remaining_capacity().min(max);
         if self.at == self.len {
-            if self.is_over {
+            if self.is_over() {
                 return 0;
             }
             self.poll();
@@ -150,14 +151,10 @@ impl RxQueue {
         received
     }
 
-    /// The port it belongs to.
-    pub fn port(&self) -> &Port {
-        &self.port
-    }
-
-    /// What came of asking for it.
-    pub fn info(&self) -> QueueInfo {
-        QueueInfo::of(&self.vi)
+    /// Whether the card has ended it.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.ended.is_some()
     }
 
     /// What it counted.
@@ -273,13 +270,32 @@ impl RxQueue {
     #[cold]
     fn look(&mut self) {
         let trouble = self.vi.trouble();
-        self.counters.no_buffer = trouble.no_buffer.into();
-        if trouble.overflows + trouble.resets > 0 && !self.is_over {
-            self.is_over = true;
-            let shared = self.port.shared();
+        self.counters.no_buffer = self.no_buffer_before + u64::from(trouble.no_buffer);
+        if trouble.overflows + trouble.resets > 0 {
             // Some cards go on telling of it.
-            shared.overflows.fetch_add(trouble.overflows.min(1), Ordering::Relaxed);
-            shared.resets.fetch_add(trouble.resets.min(1), Ordering::Relaxed);
+            let (resets, overflows) = (trouble.resets.min(1), trouble.overflows.min(1));
+            self.ended = Some(Ended { resets, overflows, unsent: 0 });
         }
+    }
+}
+
+impl Ring for RxRing {
+    type Counters = RxCounters;
+
+    fn ended(&self) -> Option<Ended> {
+        self.ended.filter(|_| self.at == self.len)
+    }
+
+    fn last(&self) -> RxCounters {
+        RxCounters { posted: 0, ..self.counters }
+    }
+
+    fn go_on_from(&mut self, before: RxCounters) {
+        self.no_buffer_before = before.no_buffer;
+        self.counters = self.counters.with(before);
+    }
+
+    fn info(&self) -> QueueInfo {
+        QueueInfo::of(&self.vi)
     }
 }

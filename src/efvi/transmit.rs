@@ -2,16 +2,16 @@
 //!
 //! A frame that finds no room stays with the caller. Completions are taken when there is no room, and by [`TxQueue::poll`], so
 //! that the ring is never stuck because nobody looks. Checksums are the caller's: by CTPIO the card sends what it is given.
-//! With a frame that the card could not send it gives up the ring: nothing behind it leaves, and the port says that the device is gone.
+//! With a frame that the card could not send it gives up the ring: nothing behind it leaves, and it has ended, as with a reset of the card: see `queue`.
 
+use super::QueueInfo;
+use super::queue::{Ended, Ring};
 use super::vi::Vi;
-use super::{Port, QueueInfo};
 use crate::cpu::rdtsc;
 use crate::dpdk::{Burst, Frame, Mempool, free_burst};
 use arrayvec::ArrayVec;
 use efvi_sys::{efvi_shim_frame, efvi_shim_tx};
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Polls between two looks for trouble.
@@ -38,6 +38,8 @@ pub struct TxCounters {
     pub unsynced: u64,
     /// The card has now.
     pub outstanding: u64,
+    /// The card had when a ring ended: some may have left.
+    pub unsent: u64,
     /// The longest from a doorbell to its completion being taken, in TSC ticks.
     pub lag_ticks: u64,
     /// Warm-up sends.
@@ -52,8 +54,8 @@ pub struct Sent {
     pub stamp_ns: u64,
 }
 
-/// One transmitting queue.
-pub struct TxQueue {
+/// The ring of a transmitting queue.
+pub(super) struct TxRing {
     // Dropped first: then the card has none of the frames any more.
     vi: Vi,
     /// Frames the card has, by their numbers, and the TSC after their doorbell.
@@ -66,20 +68,19 @@ pub struct TxQueue {
     warm: Option<Frame>,
     polls: u32,
     idle: u32,
-    is_over: bool,
+    ended: Option<Ended>,
     counters: TxCounters,
-    port: Port,
     _pool: Mempool,
 }
 
-impl TxQueue {
-    pub(super) fn new(vi: Vi, pool: Mempool, port: Port) -> TxQueue {
+impl TxRing {
+    pub fn new(vi: Vi, pool: Mempool) -> TxRing {
         let slots = (vi.info.tx_capacity as usize + 1).next_power_of_two();
         let mut warm = pool.alloc();
         if let Some(bytes) = warm.as_mut().and_then(|frame| frame.append(WARM_BYTES)) {
             bytes.fill(0);
         }
-        TxQueue {
+        TxRing {
             vi,
             slots: (0..slots).map(|_| None).collect(),
             next: 0,
@@ -88,9 +89,8 @@ impl TxQueue {
             warm,
             polls: 0,
             idle: 0,
-            is_over: false,
+            ended: None,
             counters: TxCounters::default(),
-            port,
             _pool: pool,
         }
     }
@@ -131,7 +131,7 @@ impl TxQueue {
             self.reap();
             return;
         }
-        self.idle += 1;
+        self.idle = self.idle.wrapping_add(1);
         if self.idle.is_multiple_of(WARM) {
             self.warm_up();
         }
@@ -143,22 +143,23 @@ impl TxQueue {
         self.stamped.pop_front()
     }
 
+    /// Whether the card has told of every frame, and its stamp was asked for; or it will never tell.
+    pub fn is_settled(&self) -> bool {
+        self.is_over() || self.counters.outstanding == 0 && self.stamped.is_empty()
+    }
+
     /// Wait, not for long, until what was handed over has left.
     pub fn finish(&mut self) {
         let began = Instant::now();
-        while self.counters.outstanding > 0 && !self.is_over && began.elapsed() < PATIENCE {
+        while self.counters.outstanding > 0 && !self.is_over() && began.elapsed() < PATIENCE {
             self.reap();
         }
     }
 
-    /// The port it belongs to.
-    pub fn port(&self) -> &Port {
-        &self.port
-    }
-
-    /// What came of asking for it.
-    pub fn info(&self) -> QueueInfo {
-        QueueInfo::of(&self.vi)
+    /// Whether the card has ended it.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.ended.is_some()
     }
 
     /// What it counted.
@@ -174,14 +175,14 @@ impl TxQueue {
 
     #[inline]
     fn room(&self) -> usize {
-        match self.is_over {
+        match self.is_over() {
             true => 0,
             false => self.vi.info.tx_capacity as usize - self.counters.outstanding as usize,
         }
     }
 
     fn reap(&mut self) {
-        if self.is_over {
+        if self.is_over() {
             return;
         }
         // SAFETY: an open VI, used through this one value, and room for as many as it may tell of.
@@ -238,12 +239,32 @@ impl TxQueue {
         let trouble = self.vi.trouble();
         // What CTPIO has sent without a fallback leaves the ring of no use, as does a frame that the card could not send.
         let ended = trouble.resets + trouble.no_fallback + trouble.tx_errors;
-        if trouble.overflows + ended > 0 && !self.is_over {
-            self.is_over = true;
-            let shared = self.port.shared();
+        if trouble.overflows + ended > 0 && !self.is_over() {
             // Some cards go on telling of it.
-            shared.overflows.fetch_add(trouble.overflows.min(1), Ordering::Relaxed);
-            shared.resets.fetch_add(ended.min(1), Ordering::Relaxed);
+            let (resets, overflows) = (ended.min(1), trouble.overflows.min(1));
+            self.ended = Some(Ended { resets, overflows, unsent: 0 });
         }
+    }
+}
+
+impl Ring for TxRing {
+    type Counters = TxCounters;
+
+    fn ended(&self) -> Option<Ended> {
+        Some(Ended { unsent: self.counters.outstanding, ..self.ended? })
+    }
+
+    fn last(&self) -> TxCounters {
+        let unsent = self.counters.unsent + self.counters.outstanding;
+        TxCounters { outstanding: 0, unsent, ..self.counters }
+    }
+
+    fn go_on_from(&mut self, before: TxCounters) {
+        // Nothing was sent by this one.
+        self.counters = before;
+    }
+
+    fn info(&self) -> QueueInfo {
+        QueueInfo::of(&self.vi)
     }
 }

@@ -115,6 +115,9 @@ pub struct PortEvidence {
     pub unsent: u64,
     /// Times that the device was removed.
     pub removals: u64,
+    /// What the driver of a port by ef_vi counted of CTPIO, by its names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ctpio: BTreeMap<String, u64>,
 }
 
 /// What is known of the TSC.

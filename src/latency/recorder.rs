@@ -30,7 +30,7 @@ use crate::market::{Side, Symbol};
 use crate::port::Device;
 use crate::risk::Kill;
 use crate::serve::Metrics;
-use crate::sys::affinity;
+use crate::sys::{affinity, ethtool};
 use arc_swap::ArcSwap;
 use bytemuck::Zeroable;
 use std::cmp::Reverse;
@@ -535,6 +535,8 @@ impl State {
                 restarts_failed: now.restarts_failed - before.restarts_failed,
                 unsent: now.unsent - before.unsent,
                 removals: now.removals - before.removals,
+                // What a driver has counted before the first look is of the time before the start.
+                ctpio: ethtool::grown(&before.ctpio, &now.ctpio),
             }
         };
         let ports = devices.iter().map(since).collect();
@@ -648,7 +650,17 @@ fn device(name: &str, port: &Device) -> Option<PortEvidence> {
         restarts_failed,
         unsent,
         removals,
+        ctpio: ctpio(port),
     })
+}
+
+/// What the driver of a card counted of CTPIO; nothing of other ports.
+fn ctpio(port: &Device) -> BTreeMap<String, u64> {
+    match port {
+        Device::Ethdev(_) => BTreeMap::new(),
+        #[cfg(feature = "ef_vi")]
+        Device::Efvi(port) => port.ctpio(),
+    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@
 //! anew by a thread of its own (a driver may take seconds), one that was removed polled no more, a line in the log at each change, and what the summary says of it.
 
 use super::plan::Plan;
-use crate::dpdk::DpdkError;
-use crate::dpdk::ethdev::{Link, Outages, Restarted};
-use crate::port;
+use crate::dpdk::ethdev::{Link, Outages};
+use crate::port::{self, Anew};
 use crate::stages::Trading;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -61,7 +60,7 @@ enum State {
 }
 
 /// What an attempt to start a device anew came to, and how long it took.
-type Attempt = (Result<Restarted, DpdkError>, Duration);
+type Attempt = (Result<Anew, String>, Duration);
 
 struct Venue {
     name: String,
@@ -211,7 +210,7 @@ impl Device {
     }
 
     fn was_reset(&mut self, now: Instant, tries: u32) {
-        if self.port.restartable().is_none() {
+        if !self.port.is_restartable() {
             self.resets = self.port.resets();
             log::error!(
                 "port {}: the device was reset; it may receive nothing until this program is restarted",
@@ -224,7 +223,7 @@ impl Device {
     }
 
     fn begin(&mut self, now: Instant, tries: u32) {
-        let Some(port) = self.port.restartable().cloned() else { return };
+        let port = self.port.clone();
         let attempt = move || {
             let began = Instant::now();
             (port.restart(), began.elapsed())
@@ -243,7 +242,8 @@ impl Device {
         let State::Starts { thread, tries } = self.take_state(now) else { return false };
         let name = &self.name;
         let failed = match thread.join() {
-            Ok((Ok(Restarted { unsent }), took)) => {
+            Ok((Ok(Anew { unsent, resets }), took)) => {
+                self.resets = resets.unwrap_or(self.resets);
                 let unsent = unsent
                     .map_or_else(|| "what it had not sent is not known".to_owned(), |n| format!("{n} frames unsent"));
                 log::error!("port {name}: started anew in {took:.1?}, {unsent}");

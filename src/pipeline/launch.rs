@@ -1631,6 +1631,11 @@ fn needs(plan: &Plan) -> Needs {
             }
         }
     }
+    for card in plan.ports.iter().filter_map(|port| port.efvi.as_ref()) {
+        let why = || format!("queues of {} may be opened anew", card.interface);
+        let all = [Capability::NetAdmin, Capability::NetRaw, Capability::IpcLock];
+        needs.capabilities.extend(all.map(|capability| (capability, why())));
+    }
     needs
 }
 

@@ -2,6 +2,7 @@
 //! text a person reads.
 
 use crate::host::placement::Report;
+use crate::latency::board::{Account, Count};
 use crate::latency::budget::Budget;
 use crate::latency::clock::Clock;
 use crate::latency::hops::{HopRow, HopTable, ns_of};
@@ -92,6 +93,16 @@ impl VenueReport {
             self.warnings.extend(losses_told(&device));
         }
         self.warnings.extend(feed.warnings().iter().map(ToString::to_string));
+        self.card(rx);
+    }
+
+    /// What the card met whose port is this stage's.
+    fn card(&mut self, stage: &impl Account) {
+        stage.account(&mut |entry, n| {
+            if let Count::Figure("card", event) = entry.count {
+                self.ports.insert(format!("card {event}"), n);
+            }
+        });
     }
 
     /// What parse and its feed counted.
@@ -171,6 +182,7 @@ impl VenueReport {
         self.orders = [OrderKind::Enter, OrderKind::Replace, OrderKind::Cancel].map(|kind| tx.sent(kind));
         self.ports.insert("tx refusals".to_owned(), tx.refusals());
         self.last_tsc = tx.last_tsc;
+        self.card(tx);
         let Some(session) = tx.session() else { return };
         let (session, link) = session.counters();
         for (name, n) in session.named().chain(link) {

@@ -2,7 +2,7 @@
 //!
 //! In: a DPDK port or a card's. Out: link, clock and losses; bursts of frames, and an account of what did not become one.
 
-use crate::dpdk::ethdev::{Link, Outages, PortStats};
+use crate::dpdk::ethdev::{Link, Outages, PortStats, Restarted};
 use crate::dpdk::{self, Burst, RxQueue};
 #[cfg(feature = "ef_vi")]
 use crate::efvi;
@@ -31,6 +31,15 @@ pub enum RxPort {
     /// Of a card.
     #[cfg(feature = "ef_vi")]
     Efvi(Box<efvi::RxQueue>),
+}
+
+/// What came of starting a device anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anew {
+    /// Frames that it had taken and not sent; `None` when it does not tell.
+    pub unsent: Option<u64>,
+    /// [`Device::resets`] that this was for; `None`: those before it began.
+    pub resets: Option<u32>,
 }
 
 impl Device {
@@ -66,7 +75,7 @@ impl Device {
         match self {
             Device::Ethdev(port) => port.resets(),
             #[cfg(feature = "ef_vi")]
-            Device::Efvi(port) => port.resets() + port.overflows(),
+            Device::Efvi(port) => port.losses(),
         }
     }
 
@@ -75,17 +84,34 @@ impl Device {
         match self {
             Device::Ethdev(port) => port.outages(),
             #[cfg(feature = "ef_vi")]
-            Device::Efvi(_) => Outages { resets: self.resets().into(), ..Outages::default() },
+            Device::Efvi(port) => port.outages(),
         }
     }
 
-    /// The port, where one that was reset can be started anew: net_af_packet gives up its sockets when it is stopped, and starts
-    /// without.
-    pub fn restartable(&self) -> Option<&dpdk::Port> {
+    /// Whether it can be started anew when it was reset: net_af_packet gives up its sockets when it is stopped, and starts without.
+    pub fn is_restartable(&self) -> bool {
         match self {
-            Device::Ethdev(port) => Some(port).filter(|port| port.driver() != "net_af_packet"),
+            Device::Ethdev(port) => port.driver() != "net_af_packet",
             #[cfg(feature = "ef_vi")]
-            Device::Efvi(_) => None,
+            Device::Efvi(_) => true,
+        }
+    }
+
+    /// Start it anew. May take seconds.
+    ///
+    /// # Errors
+    /// What the driver or the card says; it can be tried again.
+    pub fn restart(&self) -> Result<Anew, String> {
+        match self {
+            Device::Ethdev(port) => {
+                let anew = |restarted: Restarted| Anew { unsent: restarted.unsent, resets: None };
+                port.restart().map(anew).map_err(|err| err.to_string())
+            }
+            #[cfg(feature = "ef_vi")]
+            Device::Efvi(port) => {
+                let anew = |renewed: efvi::Renewed| Anew { unsent: Some(renewed.unsent), resets: Some(renewed.losses) };
+                port.renew().map(anew).map_err(|err| err.to_string())
+            }
         }
     }
 

@@ -14,7 +14,7 @@ mod order;
 mod share;
 
 #[cfg(feature = "dpdk")]
-pub use device::{Device, RxPort};
+pub use device::{Anew, Device, RxPort};
 #[cfg(feature = "dpdk")]
 pub(crate) use feed::mark;
 #[cfg(feature = "dpdk")]

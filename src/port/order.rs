@@ -56,13 +56,22 @@ impl OrderPort {
         taken
     }
 
+    /// Whether all that was taken has left, as far as that is ever told.
+    pub fn is_settled(&self) -> bool {
+        match self {
+            OrderPort::Ethdev(_) | OrderPort::Capture(_) => true,
+            #[cfg(feature = "ef_vi")]
+            OrderPort::Efvi(queue) => queue.is_settled(),
+        }
+    }
+
     /// Whether it takes nothing, because its device is being started anew, or is gone.
     #[inline]
     pub fn rests(&self) -> bool {
         match self {
             OrderPort::Ethdev(queue) => queue.rests(),
             #[cfg(feature = "ef_vi")]
-            OrderPort::Efvi(_) => false,
+            OrderPort::Efvi(queue) => queue.rests(),
             OrderPort::Capture(_) => false,
         }
     }
@@ -98,6 +107,7 @@ impl OrderPort {
                     ("sent by CTPIO", counters.ctpio),
                     ("sent by the fallback", counters.fallbacks),
                     ("failed", counters.failed),
+                    ("unsent", counters.unsent),
                     ("tx stamp out of sync", counters.unsynced),
                     ("warmed up", counters.warmed),
                 ];

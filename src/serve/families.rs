@@ -540,6 +540,13 @@ fn devices(view: &View<'_>) -> Vec<Family> {
             PORT,
             ports().map(|(at, p)| (at, p.removals as f64)),
         ),
+        counter(
+            "tickpath_port_ctpio_total",
+            "What the driver of a port by ef_vi counted of CTPIO, by its names; of the whole port, and up to a second late.",
+            ["port", "counter"],
+            ports()
+                .flat_map(|([port], p)| p.ctpio.iter().map(move |(name, n)| ([port.clone(), name.clone()], *n as f64))),
+        ),
     ]
 }
 

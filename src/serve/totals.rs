@@ -57,6 +57,9 @@ impl Totals {
             sum.restarts_failed += more.restarts_failed;
             sum.unsent += more.unsent;
             sum.removals += more.removals;
+            for (name, n) in &more.ctpio {
+                *sum.ctpio.entry(name.clone()).or_default() += n;
+            }
         }
     }
 }

@@ -652,7 +652,8 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             self.unsampled = u32::MAX;
             return;
         };
-        if self.decided != self.decided_before {
+        // Nor one that nobody received: what was recovered, or held too long.
+        if self.decided != self.decided_before || self.orders.cause().rx_tsc == 0 {
             return;
         }
         self.unsampled = sampler.every;

@@ -453,12 +453,13 @@ impl Tx {
         }
     }
 
-    /// Nothing will be sent any more: log out, once nothing stands. True when that is done.
+    /// Nothing will be sent any more: log out, once nothing stands. True when that is done, and all has left.
     pub fn close(&mut self) -> bool {
-        match &mut self.parts.transport {
+        let closed = match &mut self.parts.transport {
             Transport::Udp(_) => true,
             Transport::Session(parts) => parts.session.close(),
-        }
+        };
+        closed && self.parts.port.is_settled()
     }
 
     /// Nothing held and nothing to be had.

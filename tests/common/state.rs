@@ -157,7 +157,11 @@ fn interval() -> Interval {
         ],
         pools: vec![PoolEvidence { pool: "feed-0".into(), in_use: 1200, size: 8191 }],
         ports: vec![
-            PortEvidence { port: "nasdaq-feed".into(), ..PortEvidence::default() },
+            PortEvidence {
+                port: "nasdaq-feed".into(),
+                ctpio: BTreeMap::from([("ctpio_success".into(), 90), ("ctpio_poison".into(), 2)]),
+                ..PortEvidence::default()
+            },
             PortEvidence {
                 port: "iex-feed".into(),
                 missed: 33,
@@ -168,6 +172,7 @@ fn interval() -> Interval {
                 restarts_failed: 5,
                 unsent: 7,
                 removals: 1,
+                ctpio: BTreeMap::new(),
             },
         ],
         clock: ClockEvidence {

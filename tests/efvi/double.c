@@ -94,12 +94,13 @@ struct interface {
 	struct capture play;
 	FILE *record;
 	int bridge;
+	bool away;
 	struct fifo kept;
 	long capability[EF_VI_CAP_MAX];
 	struct {
 		unsigned long drop, keep, crc_every, csum_every, trunc_every, ctpio_lose_every, ctpio_poison_every;
 		unsigned long eagain_every, completion_polls, overflow_after, reset_after;
-		unsigned long tx_error_after;
+		unsigned long tx_error_after, play_filters, away_opens;
 		unsigned long rx_stamp_absent_every, tx_stamp_absent_every, clock_known, clock_lost, clock_set;
 		unsigned long clock_in_sync, superbufs, superbuf_packets;
 	} set;
@@ -124,6 +125,8 @@ static const struct {
 	SETTING("overflow-after", overflow_after),
 	SETTING("reset-after", reset_after),
 	SETTING("tx-error-after", tx_error_after),
+	SETTING("play-filters", play_filters),
+	SETTING("away-opens", away_opens),
 	SETTING("rx-stamp-absent-every", rx_stamp_absent_every),
 	SETTING("tx-stamp-absent-every", tx_stamp_absent_every),
 	SETTING("clock-known", clock_known),
@@ -619,11 +622,15 @@ static bool capture_left(const struct capture *c) { return c->at + 16 <= c->len;
 static void play_some(struct interface *i)
 {
 	struct capture *c = &i->play;
-	bool filtered = false;
+	unsigned long present = 0;
 	if (!capture_left(c))
 		return;
-	for (unsigned k = 0; k < filters_end && !filtered; k++)
-		filtered = filters[k].queue && filters[k].queue->interface == i;
+	for (unsigned k = 0; k < filters_end; k++)
+		present += filters[k].queue && filters[k].queue->interface == i;
+	bool filtered = present > 0 && present >= i->set.play_filters;
+	/* What it plays to nobody would be over before anybody could go on. */
+	for (unsigned k = 0; k < QUEUES; k++)
+		filtered = filtered && !(queues[k].live && queues[k].interface == i && queues[k].dead);
 	for (unsigned n = 0; filtered && n < AT_ONCE && capture_left(c) && !full(i); n++) {
 		uint64_t ns = capture_word(c, c->at) * 1000000000ull + (uint64_t)capture_word(c, c->at + 4) * c->unit_ns;
 		size_t len = capture_word(c, c->at + 8);
@@ -804,13 +811,13 @@ static struct event *raise_event(struct efvi_double_queue *q, struct event event
 		return NULL;
 	q->raised++;
 	if (q->slots_used + slots > q->slots || (i->set.overflow_after && q->raised > i->set.overflow_after)) {
-		q->dead = q->overflowed = true;
+		q->dead = q->overflowed = i->away = true;
 		return NULL;
 	}
 	q->slots_used += slots;
 	bool reset = i->set.reset_after && q->raised > i->set.reset_after;
 	if (reset) {
-		q->dead = true;
+		q->dead = i->away = true;
 		event = (struct event){.what = RESET};
 	}
 	struct event *at = &q->events[(q->events_at + q->events_count++) % q->events_size];
@@ -1937,6 +1944,10 @@ int ef_vi_alloc_from_pd(ef_vi *vi, ef_driver_handle vi_dh, struct ef_pd *pd, ef_
 		at++;
 	if (rc == 0 && at == QUEUES)
 		rc = -EBUSY;
+	if (rc == 0 && i->away && i->set.away_opens) {
+		i->set.away_opens--;
+		rc = -ENETDOWN;
+	}
 	if (rc < 0) {
 		pthread_mutex_unlock(&lock);
 		return rc;

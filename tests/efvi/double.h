@@ -5,7 +5,8 @@
  *
  *     interface NAME ARCH IFINDEX NODE MAC    ARCH is ef10 or efct, NODE the memory node
  *     wire NAME NAME                          what one transmits the other receives; a name twice loops back
- *     play NAME FILE                          a pcap (us or ns) arrives, from the first filter on, with its own stamps
+ *     play NAME FILE                          a pcap (us or ns) arrives with its own stamps, from the first filter on and not
+ *                                         while a VI is lost
  *     record NAME FILE                        what is transmitted, as a pcap in ns
  *     bridge NAME KERNEL_INTERFACE            an AF_PACKET socket is the other end of the wire
  *     capability NAME WHICH NUMBER|absent     ctpio, ctpio-only, rx-timestamps, tx-timestamps, rx-merge, force-merge,
@@ -17,7 +18,8 @@
  * efvi_double_taken), crc-every, csum-every, trunc-every (every Nth frame arrives damaged), ctpio-lose-every,
  * ctpio-poison-every, eagain-every (every Nth send), completion-polls (a completion waits for as many polls),
  * overflow-after, reset-after (frames and completions), tx-error-after (efct: the send behind as many fails, and with it the
- * ring), rx-stamp-absent-every, tx-stamp-absent-every, clock-known,
+ * ring), away-opens (as many VIs cannot be opened once one was lost), play-filters (as many have to be there before `play`
+ * begins), rx-stamp-absent-every, tx-stamp-absent-every, clock-known,
  * clock-set, clock-in-sync (1 at first), superbufs, superbuf-packets (efct).
  *
  * EF_VI_COMPAT_MODE=ef10 in the environment has efct cards look as those of the kind ef10, as the library of 9.1 has it.

@@ -179,22 +179,24 @@ pub struct Report {
     pub effect: Option<Effect>,
 }
 
-/// What is not in any file: settings of the kernel's network interfaces.
+/// What is not in any file: settings of the kernel's network interfaces, and what this program was linked with.
 #[derive(Clone, Copy, Debug)]
 pub struct Sensors {
     /// Settings of an interface.
     pub link: fn(&str) -> LinkSettings,
+    /// Version of ef_vi's library; `None` without one.
+    pub ef_vi: fn() -> Option<String>,
 }
 
 impl Sensors {
     /// This host's.
     pub fn here() -> Sensors {
-        Sensors { link: LinkSettings::read }
+        Sensors { link: LinkSettings::read, ef_vi: solarflare::library }
     }
 
     /// None: for another root than this host's.
     pub fn none() -> Sensors {
-        Sensors { link: |_| LinkSettings::default() }
+        Sensors { link: |_| LinkSettings::default(), ef_vi: || None }
     }
 }
 

@@ -73,6 +73,7 @@ const TUNED_LINKS: Sensors = Sensors {
         stamps: Some(true),
         firmware: None,
     },
+    ef_vi: || None,
 };
 
 /// Two sockets of eight CPUs; CPUs 2 to 5 are the path's.
@@ -352,7 +353,7 @@ fn each_fault_alone_is_found_and_nothing_else() {
 
 #[test]
 fn settings_of_an_interface_are_judged() {
-    let look = |link| check(tuned().0.path(), Sensors { link }, &subject());
+    let look = |link| check(tuned().0.path(), Sensors { link, ..TUNED_LINKS }, &subject());
     let ring = look(|_| LinkSettings { rx_ring: Some((512, 4096)), ..LinkSettings::default() });
     assert_eq!(told(&ring), [("port.ring", Information)]);
     let slow = look(|_| LinkSettings { rx_coalescing: Some((50, false)), ..LinkSettings::default() });
@@ -382,7 +383,7 @@ fn ports_on_ef_vi_need_their_device_and_are_told_of_their_firmware() {
     let host = tuned();
     let mut on_efvi = subject();
     on_efvi.ports[1] = Port { device: "eth9".into(), interface: Some("eth9".into()), ..on_efvi.ports[1].clone() };
-    let look = |link| told(&check(host.path(), Sensors { link }, &on_efvi));
+    let look = |link| told(&check(host.path(), Sensors { link, ..TUNED_LINKS }, &on_efvi));
     let quick = |_: &str| LinkSettings { firmware: Some((1, 1)), ..LinkSettings::default() };
     assert_eq!(look(quick), [("efvi.device", Error)]);
     host.file("dev/sfc_char", "");
@@ -395,10 +396,53 @@ fn ports_on_ef_vi_need_their_device_and_are_told_of_their_firmware() {
 }
 
 #[test]
+fn ports_on_ef_vi_need_drivers_of_their_librarys_release_and_frames_in_hugepages() {
+    let host = tuned();
+    host.file("dev/sfc_char", "");
+    let mut on_efvi = subject();
+    let eth9 = Port { device: "eth9".into(), interface: Some("eth9".into()), ..on_efvi.ports[1].clone() };
+    on_efvi.ports[1] = eth9.clone();
+    let look = |subject: &Subject, ef_vi| check(host.path(), Sensors { ef_vi, ..TUNED_LINKS }, subject);
+    const RELEASE: fn() -> Option<String> = || Some("9.2.1.14 ".into());
+    const OWN: fn() -> Option<String> = || Some("24d0c2a7 2026-07-24 v9_2 ".into());
+    let unread = look(&on_efvi, RELEASE);
+    assert_eq!((told(&unread), unread.unread[0].id), (vec![], "efvi.release"));
+    for (drivers, ef_vi, found) in [
+        ("9.2.1.14", RELEASE, None),
+        ("9.2.0.7", RELEASE, Some(Warning)),
+        ("9.1.0.3", RELEASE, Some(Error)),
+        ("v9_2", OWN, Some(Warning)),
+        ("8.1.3.40", OWN, Some(Error)),
+        ("24d0c2a7 2026-07-24 v9_2", OWN, None),
+        ("local", OWN, Some(Warning)),
+    ] {
+        host.file("sys/module/onload/version", format!("{drivers}\n"));
+        let report = look(&on_efvi, ef_vi);
+        assert_eq!(told(&report), Vec::from_iter(found.map(|severity| ("efvi.release", severity))), "{report}");
+        // A program without the library opens no such port, and a host without such a port has nothing to fit.
+        assert_eq!((told(&look(&on_efvi, || None)), told(&look(&subject(), ef_vi))), (vec![], vec![]));
+    }
+    host.file("sys/module/onload/version", "9.2.1.14\n").file("proc/sys/vm/nr_hugepages", "0\n");
+    // No port of DPDK, which would have it refused.
+    on_efvi.ports = vec![eth9];
+    assert_eq!(told(&look(&on_efvi, RELEASE)), []);
+    on_efvi.memory.clear();
+    assert_eq!(told(&look(&on_efvi, RELEASE)), [("efvi.hugepages", Warning)]);
+}
+
+#[test]
 fn every_check_has_a_fault_that_shows_it() {
     let shown: BTreeSet<&str> = FAULTS.iter().map(|fault| fault.0).collect();
-    let elsewhere =
-        BTreeSet::from(["port.ring", "port.coalescing", "port.stamps", "nic.sfc_char", "efvi.device", "efvi.firmware"]);
+    let elsewhere = BTreeSet::from([
+        "port.ring",
+        "port.coalescing",
+        "port.stamps",
+        "nic.sfc_char",
+        "efvi.device",
+        "efvi.release",
+        "efvi.hugepages",
+        "efvi.firmware",
+    ]);
     let all: BTreeSet<&str> = ids().map(|(id, _)| id).collect();
     assert_eq!(&shown | &elsewhere, all);
 }
