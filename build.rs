@@ -1,4 +1,5 @@
-//! Stamps what `tickpath --version` prints: git revision (or `unknown` outside a repository), DPDK version, backends.
+//! Stamps what `tickpath --version` prints: git revision (or `unknown` outside a repository), DPDK version, backends. Tests that
+//! programme ef_vi's double are compiled with the cfg `efvi_double` alone.
 
 use std::env;
 use std::path::Path;
@@ -7,6 +8,10 @@ use std::process::Command;
 fn main() {
     for path in ["build.rs", "src", "dpdk-sys", "efvi-sys"] {
         println!("cargo:rerun-if-changed={path}");
+    }
+    println!("cargo:rustc-check-cfg=cfg(efvi_double)");
+    if env::var_os("DEP_EFVI_DOUBLE").is_some() {
+        println!("cargo:rustc-cfg=efvi_double");
     }
     println!("cargo:rustc-env=TICKPATH_REVISION={}", revision());
     // Set by dpdk-sys (`links = "dpdk"`); absent without the `dpdk` feature.

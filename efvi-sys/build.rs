@@ -1,6 +1,6 @@
 //! Finds ef_vi by the rules of detect.rs, and compiles shim/shim.c over its headers; without it, over those of the test double
-//! of tests/efvi, loudly. Passes `backend` on to the top-level build script (`DEP_EFVI_BACKEND`), and sets the cfg
-//! `efvi_double` on the double.
+//! of tests/efvi, loudly. Passes `backend`, and `double` on the double, on to the top-level build script (`DEP_EFVI_BACKEND`,
+//! `DEP_EFVI_DOUBLE`), and sets the cfg `efvi_double` there.
 
 mod detect;
 
@@ -31,6 +31,7 @@ fn main() {
             println!("cargo:rustc-cfg=efvi_double");
             println!("cargo:warning=efvi-sys: ef_vi is the TEST DOUBLE: this build drives no card: {why}; {REMEDY}");
             println!("cargo:backend={shape}.x TEST DOUBLE");
+            println!("cargo:double=1");
         }
     }
 }

@@ -109,10 +109,10 @@ fn a_card_makes_the_same_orders_as_a_replay() {
     if !cards::are_doubles() {
         return;
     }
-    for settings in ["", "set tick1 ctpio-lose-every 3\nset tick1 ctpio-poison-every 5\nset tick1 completion-polls 3\n"]
-    {
+    let faults = "set tick1 ctpio-lose-every 3\nset tick1 ctpio-poison-every 5\nset tick1 completion-polls 3\n";
+    for (kind, settings) in [("ef10", ""), ("ef10", faults), ("efct", "")] {
         makes_the_same_orders_as_a_replay(|capture, out, time| {
-            let summary = cards::run(&on_cards(), Some(capture), out, settings, time);
+            let summary = cards::run_on(kind, &on_cards(), Some(capture), out, settings, time);
             assert_eq!(summary["ledger"]["nasdaq"][0]["dropped"], json!({}));
             summary
         });

@@ -28,7 +28,8 @@ pub(super) const CHECKS: &[Check] = &[
         id: "efvi.hugepages",
         about: About::Ports,
         again: Again::Never,
-        why: "a frame's page of 4 kB misses in the TLB, and in the IOMMU's where it translates: 20 to 50 ns each (order of               magnitude)",
+        why: "a frame's page of 4 kB misses in the TLB, and in the IOMMU's where it translates: 20 to 50 ns each (order of \
+              magnitude)",
         tuned: &[],
         look: hugepages,
     },
