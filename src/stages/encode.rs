@@ -33,6 +33,8 @@ pub struct Encode<'m> {
     parts: EncodeParts<'m>,
     /// An order taken from the ring that found no frame or no room.
     held: Option<Order>,
+    /// The one encoded last, for rehearsals.
+    last: Option<Order>,
     orders: u64,
     encoded: u64,
     pool_empty: u64,
@@ -42,7 +44,7 @@ pub struct Encode<'m> {
 impl<'m> Encode<'m> {
     /// A stage over its parts.
     pub fn new(parts: EncodeParts<'m>) -> Self {
-        Encode { parts, held: None, orders: 0, encoded: 0, pool_empty: 0, unencodable: 0 }
+        Encode { parts, held: None, last: None, orders: 0, encoded: 0, pool_empty: 0, unencodable: 0 }
     }
 
     /// Alone: encode what the ring holds while there is room, at most one burst. Returns the orders encoded.
@@ -81,24 +83,16 @@ impl<'m> Encode<'m> {
         if !room {
             return false;
         }
-        let Some(mut frame) = self.parts.pool.alloc() else {
+        let Some(frame) = self.parts.pool.alloc() else {
             self.pool_empty += 1;
             return false;
         };
         self.orders += 1;
-        let Some(bytes) = frame.append(self.parts.headers + self.parts.encoder.max_message()) else {
-            // A pool of ours has room for the longest message; an order that cannot be written is counted, not sent.
+        let Some(frame) = self.write(frame, order) else {
+            // An order that cannot be written is counted, not sent.
             self.unencodable += 1;
             return true;
         };
-        let Some(len) = self.parts.encoder.encode(order, &mut bytes[self.parts.headers..]) else {
-            self.unencodable += 1;
-            return true;
-        };
-        // Shorter than what was appended, so it fits.
-        let _ = frame.set_len(self.parts.headers + len);
-        let encoded_tsc = self.parts.stamps.take();
-        frame.set_private(Order { encoded_tsc, ..*order });
         match (&mut self.parts.out, tx) {
             (Some(ring), _) => {
                 // There was room above, and this lcore is the ring's only producer.
@@ -108,7 +102,32 @@ impl<'m> Encode<'m> {
             (None, None) => return true,
         }
         self.encoded += 1;
+        self.last = Some(*order);
         true
+    }
+
+    /// The frame of one order; `None` when the protocol cannot say it.
+    // Not inlined, so that what a rehearsal brings into the caches is the code that writes an order.
+    #[inline(never)]
+    fn write(&mut self, mut frame: Frame, order: &Order) -> Option<Frame> {
+        // A pool of ours has room for the longest message.
+        let bytes = frame.append(self.parts.headers + self.parts.encoder.max_message())?;
+        let len = self.parts.encoder.encode(order, &mut bytes[self.parts.headers..])?;
+        // Shorter than what was appended, so it fits.
+        let _ = frame.set_len(self.parts.headers + len);
+        let encoded_tsc = self.parts.stamps.take();
+        frame.set_private(Order { encoded_tsc, ..*order });
+        Some(frame)
+    }
+
+    /// Write the last order once more, into a frame that goes nowhere.
+    #[inline(never)]
+    pub fn rehearse(&mut self, tx: Option<&mut Tx>) {
+        let Some(order) = self.last else { return };
+        let Some(frame) = self.parts.pool.alloc().and_then(|frame| self.write(frame, &order)) else { return };
+        if let Some(tx) = tx {
+            tx.rehearse(&order, frame);
+        }
     }
 
     /// See [`super::Segment::swap_ends`].

@@ -292,6 +292,10 @@ pub trait Segment<'m>: Send + Account {
     /// Do a bounded amount of work; 0 when there was none.
     fn poll(&mut self) -> usize;
 
+    /// Called after some idle rounds: go through what an order goes through with the last one, and let nothing come of it. Orders are
+    /// rare, so what only they use would be in no cache when one is decided.
+    fn rehearse(&mut self) {}
+
     /// Called after an idle round: true once nothing can come any more and nothing is held.
     fn is_drained(&mut self) -> bool;
 
@@ -389,6 +393,16 @@ impl<'m, S: Strategy> Segment<'m> for Chain<'m, S> {
             }
             (None, Some(strategy)) => work + strategy.take(&mut down),
             (None, None) => work + rx.as_mut().map_or(0, Rx::poll),
+        }
+    }
+
+    fn rehearse(&mut self) {
+        let Chain { strategy, encode, tx, failed: false, .. } = self else { return };
+        if let Some(strategy) = strategy {
+            strategy.rehearse();
+        }
+        if let Some(encode) = encode {
+            encode.rehearse(tx.as_mut());
         }
     }
 
@@ -577,6 +591,9 @@ struct Round {
     empty: u64,
 }
 
+/// Idle rounds between two rehearsals: some 10 us.
+const REHEARSAL: u64 = 256;
+
 /// No segment's place.
 const RECEIVERS: usize = usize::MAX;
 
@@ -629,6 +646,9 @@ fn rounds(dock: &Dock<'_>, berth: &mut Berth<'_>, round: &mut Round, ask: &Ask, 
         if drained {
             publish(&berth.placed, round);
             return Left::Ended;
+        }
+        if round.empty % REHEARSAL == 0 && berth.idle != Idle::Yield {
+            berth.placed.iter_mut().filter(|placed| !placed.over).for_each(|placed| placed.segment.rehearse());
         }
         match berth.idle {
             Idle::Spin => {}

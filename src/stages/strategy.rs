@@ -22,6 +22,7 @@ use crate::session::{OrderStates, Verdict};
 use crate::strategy::{BooksLost, InstrumentSpec, Orders, Strategy};
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
+use std::hint::black_box;
 
 /// Elements between asking for a side's memory and applying the event.
 const LEVELS_AHEAD: usize = 6;
@@ -107,6 +108,8 @@ pub struct StrategyStage<'m, S> {
     /// What the strategy is to be told of the orders it has just asked for.
     answers: VecDeque<OrderEvent>,
     closed: bool,
+    /// The order that left last and was no cancel, for rehearsals.
+    last: Option<Order>,
     /// The next change, and the sequence it waits for; `u64::MAX` while there is none.
     coming: Option<Change>,
     change_from: u64,
@@ -161,6 +164,7 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             waiting: VecDeque::with_capacity(capacity),
             answers: VecDeque::with_capacity(capacity),
             closed: false,
+            last: None,
             coming: None,
             change_from: u64::MAX,
             paused: false,
@@ -739,7 +743,12 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
                 journal.decision(&order, passed.err());
             }
             match passed {
-                Ok(()) => self.answers.extend(states.sent(&order)),
+                Ok(()) => {
+                    self.answers.extend(states.sent(&order));
+                    if order.kind != OrderKind::Cancel {
+                        self.last = Some(order);
+                    }
+                }
                 Err(refusal) => {
                     self.refused[refusal as usize] += 1;
                     self.answers.push_back(local_reject(&order, refusal));
@@ -754,6 +763,14 @@ impl<'m, S: Strategy> StrategyStage<'m, S> {
             let StrategyStage { strategy, orders, .. } = self;
             orders.closed(|orders| strategy.on_order_event(&event, orders));
         }
+    }
+
+    /// Have the gate judge the last order once more, and nothing come of it.
+    #[inline(never)]
+    pub fn rehearse(&self) {
+        let Some(order) = &self.last else { return };
+        let StrategyParts { books, gate, states, .. } = &self.parts;
+        let _ = black_box(gate.judge(order, &Touch::of(&books.book(order.instrument)), states));
     }
 
     #[inline]

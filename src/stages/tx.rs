@@ -192,7 +192,28 @@ impl Tx {
         self.take(frame, 0);
     }
 
-    #[inline]
+    /// Finish a frame of encode's that is to go nowhere, take it back, and knock at the port with none. Over a session nothing is
+    /// done: what it sends, it keeps.
+    #[inline(never)]
+    pub fn rehearse(&mut self, order: &Order, mut frame: Frame) {
+        let Transport::Udp(transport) = &self.parts.transport else { return };
+        if !self.frames.is_empty() {
+            return;
+        }
+        let transport = transport.clone();
+        // As a cancel, which no kill switch keeps back.
+        frame.set_private(Order { kind: OrderKind::Cancel, ..*order });
+        self.take(frame, 0);
+        self.incoming -= 1;
+        self.frames.clear();
+        self.stamps_ns.clear();
+        self.records.clear();
+        self.parts.transport = Transport::Udp(transport);
+        self.parts.port.burst(&mut self.frames, &[]);
+    }
+
+    // Not inlined, so that what a rehearsal brings into the caches is the code that an order's frame goes through.
+    #[inline(never)]
     fn take(&mut self, mut frame: Frame, waiting: u16) {
         self.incoming += 1;
         let Some(mut order) = frame.private::<Order>() else {
