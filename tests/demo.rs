@@ -563,7 +563,7 @@ fn a_rerequest_server_that_lies_makes_no_book_wrong() {
     if !namespaces() {
         return;
     }
-    let lies = "--harm-a drop=0.02 --harm-b drop=0.02 --rerequest-lies \
+    let lies = "--harm-a drop=0.04 --harm-b drop=0.04 --rerequest-lies \
                 session=0.1,sequence=0.1,count=0.1,beyond=0.1,elsewhere=0.1,truncate=0.1,garbage=0.1";
     let day = Day::trade(5, &[("TICKPATH_DEMO_EXCHANGE", lies)]);
     let (exchange, host) = (day.json("exchange.json"), day.json("host.json"));
