@@ -389,8 +389,10 @@ impl Port {
             rc if rc == -libc::ENOTSUP => unsafe { dpdk_sys::rte_eth_dev_stop(id) },
             rc => rc,
         };
+        self.done("was not reset", rc)?;
+        // One that did not stop still holds frames.
         self.0.started.store(false, Ordering::SeqCst);
-        self.done("was not reset", rc)
+        Ok(())
     }
 
     /// Configure and start it.
@@ -523,13 +525,16 @@ impl Port {
         (rc == 0).then(|| text(&version)).filter(|version| !version.is_empty())
     }
 
-    /// Its counters; while it is started anew, those before. A system call in some drivers: not for the path.
+    /// Its counters; while it is started anew, or does not tell after an outage, those before. A system call in some drivers: not for the path.
     ///
     /// # Errors
     /// What the driver says.
     pub fn stats(&self) -> Result<PortStats, DpdkError> {
         match self.0.set_up.try_lock() {
-            Ok(_driver) => self.count(),
+            Ok(_driver) => match self.count() {
+                Err(_) if self.outages() != Outages::default() => Ok(self.counted().total()),
+                counted => counted,
+            },
             Err(_) => Ok(self.counted().total()),
         }
     }

@@ -198,7 +198,7 @@ impl TxQueue {
     pub fn poll(&mut self) {
         match &mut self.0.ring {
             None => self.0.go_on(),
-            // Stamps of the last poll were asked for by now.
+            // Once the stamps of what left have been asked for.
             Some(ring) if ring.is_over() => self.0.leave(),
             Some(ring) => ring.poll(),
         }

@@ -120,7 +120,9 @@ impl TxRing {
         self.next = self.next.wrapping_add(sent as u32);
         self.counters.sent += sent as u64;
         self.counters.outstanding += sent as u64;
-        self.idle = 0;
+        if sent > 0 {
+            self.idle = 0;
+        }
         sent
     }
 
@@ -251,7 +253,8 @@ impl Ring for TxRing {
     type Counters = TxCounters;
 
     fn ended(&self) -> Option<Ended> {
-        Some(Ended { unsent: self.counters.outstanding, ..self.ended? })
+        // Stamps of what left are taken first.
+        self.ended.filter(|_| self.stamped.is_empty()).map(|ended| Ended { unsent: self.counters.outstanding, ..ended })
     }
 
     fn last(&self) -> TxCounters {

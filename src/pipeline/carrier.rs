@@ -160,17 +160,13 @@ impl Device {
         if self.port.outages().removals == 0 {
             return;
         }
-        // An lcore that is stuck in the device is looked at again.
-        match self.port.rest() {
-            Ok(()) => {
-                log::error!(
-                    "port {}: the device was removed; it is not polled until this program is restarted",
-                    self.name
-                );
-                self.state = State::Gone;
-            }
-            Err(err) => log::error!("port {}: the device was removed: {err}", self.name),
-        }
+        // No burst begins any more, also where one that is stuck does not end.
+        let stuck = self.port.rest().err().map_or_else(String::new, |err| format!(" ({err})"));
+        log::error!(
+            "port {}: the device was removed; it is not polled until this program is restarted{stuck}",
+            self.name
+        );
+        self.state = State::Gone;
     }
 
     fn look_at_link(&mut self) {

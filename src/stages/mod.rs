@@ -647,8 +647,11 @@ fn rounds(dock: &Dock<'_>, berth: &mut Berth<'_>, round: &mut Round, ask: &Ask, 
             publish(&berth.placed, round);
             return Left::Ended;
         }
-        if round.empty % REHEARSAL == 0 && berth.idle != Idle::Yield {
-            berth.placed.iter_mut().filter(|placed| !placed.over).for_each(|placed| placed.segment.rehearse());
+        if round.empty.is_multiple_of(REHEARSAL) && berth.idle != Idle::Yield {
+            for (at, placed) in berth.placed.iter_mut().enumerate().filter(|(_, placed)| !placed.over) {
+                round.at = at;
+                placed.segment.rehearse();
+            }
         }
         match berth.idle {
             Idle::Spin => {}

@@ -192,8 +192,8 @@ impl Tx {
         self.take(frame, 0);
     }
 
-    /// Finish a frame of encode's that is to go nowhere, take it back, and knock at the port with none. Over a session nothing is
-    /// done: what it sends, it keeps.
+    /// Finish a frame of encode's that is to go nowhere, and take it back. The port is left alone: a driver may make a system call
+    /// of an empty burst, and a card's queue has warm-ups of its own. Over a session nothing is done: what it sends, it keeps.
     #[inline(never)]
     pub fn rehearse(&mut self, order: &Order, mut frame: Frame) {
         let Transport::Udp(transport) = &self.parts.transport else { return };
@@ -209,7 +209,6 @@ impl Tx {
         self.stamps_ns.clear();
         self.records.clear();
         self.parts.transport = Transport::Udp(transport);
-        self.parts.port.burst(&mut self.frames, &[]);
     }
 
     // Not inlined, so that what a rehearsal brings into the caches is the code that an order's frame goes through.
