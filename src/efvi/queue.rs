@@ -4,21 +4,31 @@
 //! there, on a new virtual interface, with which the queue goes on. The path waits for nothing meanwhile: a queue without a ring
 //! neither brings nor takes frames. What the card had of a lost ring is freed with it, and counted where it was to be sent.
 
-use super::receive::{RxCounters, RxRing};
-use super::transmit::{Sent, TxCounters, TxRing};
+use super::receive::RxRing;
+use super::transmit::{Sent, TxRing};
 use super::{EfviError, Port, QueueInfo};
 use crate::dpdk::Burst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One receiving queue.
-pub struct RxQueue(Seat<RxRing>);
+pub type RxQueue = Queue<RxRing>;
 
 /// One transmitting queue.
-pub struct TxQueue(Seat<TxRing>);
+pub type TxQueue = Queue<TxRing>;
+
+/// A queue: a place for one ring after the other.
+pub struct Queue<R: Ring> {
+    ring: Option<Box<R>>,
+    /// What the last ring had counted.
+    before: R::Counters,
+    info: QueueInfo,
+    desk: Arc<Desk<R>>,
+    port: Port,
+}
 
 /// How a ring ended.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ended {
+pub struct Ended {
     /// The card was reset, or gave the ring up.
     pub resets: u32,
     /// Its events overflowed.
@@ -28,7 +38,8 @@ pub(super) struct Ended {
 }
 
 /// What a queue needs of its rings.
-pub(super) trait Ring: Send {
+pub trait Ring: Send {
+    /// What it counts.
     type Counters: Copy + Default;
     /// How it ended, once it has, and everything that came of it was taken.
     fn ended(&self) -> Option<Ended>;
@@ -36,7 +47,12 @@ pub(super) trait Ring: Send {
     fn last(&self) -> Self::Counters;
     /// Count on from there.
     fn go_on_from(&mut self, before: Self::Counters);
+    /// What came of asking for it.
     fn info(&self) -> QueueInfo;
+    /// What it has counted so far.
+    fn counters(&self) -> &Self::Counters;
+    /// Buffers, or frames to send, that the card has, by its own account.
+    fn fill_level(&self) -> u32;
 }
 
 /// What opens new rings.
@@ -60,16 +76,6 @@ struct OnIt<R> {
     lost: Option<Box<R>>,
     new: Option<Box<R>>,
     wanted: bool,
-}
-
-/// A queue's place for its ring.
-struct Seat<R: Ring> {
-    ring: Option<Box<R>>,
-    /// What the last ring had counted.
-    before: R::Counters,
-    info: QueueInfo,
-    desk: Arc<Desk<R>>,
-    port: Port,
 }
 
 impl<R> Desk<R> {
@@ -96,17 +102,17 @@ impl<R: Ring> Renew for Desk<R> {
     }
 }
 
-impl<R: Ring + 'static> Seat<R> {
-    fn open(
+impl<R: Ring + 'static> Queue<R> {
+    pub(super) fn open(
         port: &Port,
         open: impl Fn(&Port) -> Result<R, EfviError> + Send + Sync + 'static,
-    ) -> Result<Seat<R>, EfviError> {
+    ) -> Result<Self, EfviError> {
         let ring = Box::new(open(port)?);
         let on_it = Mutex::new(OnIt { lost: None, new: None, wanted: false });
         let desk = Arc::new(Desk { open: Box::new(open), on_it });
         let weak = Arc::downgrade(&desk);
         port.shared().add_desk(weak);
-        Ok(Seat { info: ring.info(), ring: Some(ring), before: R::Counters::default(), desk, port: port.clone() })
+        Ok(Queue { info: ring.info(), ring: Some(ring), before: R::Counters::default(), desk, port: port.clone() })
     }
 
     /// Leave a ring that has ended to whoever sets up.
@@ -136,70 +142,58 @@ impl<R: Ring + 'static> Seat<R> {
     }
 }
 
-impl RxQueue {
-    pub(super) fn open(
-        port: &Port,
-        open: impl Fn(&Port) -> Result<RxRing, EfviError> + Send + Sync + 'static,
-    ) -> Result<RxQueue, EfviError> {
-        Seat::open(port, open).map(RxQueue)
-    }
-
-    /// Receive at most `max` frames into the spare room of `burst`. Returns how many came.
-    #[inline]
-    pub fn burst(&mut self, burst: &mut Burst, max: usize) -> usize {
-        let Some(ring) = &mut self.0.ring else {
-            self.0.go_on();
-            return 0;
-        };
-        let received = ring.burst(burst, max);
-        if received == 0 && ring.is_over() {
-            self.0.leave();
-        }
-        received
-    }
-
+impl<R: Ring> Queue<R> {
     /// The port it belongs to.
     pub fn port(&self) -> &Port {
-        &self.0.port
+        &self.port
     }
 
     /// What came of asking for it.
     pub fn info(&self) -> QueueInfo {
-        self.0.info
+        self.info
     }
 
     /// What it counted.
-    pub fn counters(&self) -> &RxCounters {
-        self.0.ring.as_ref().map_or(&self.0.before, |ring| ring.counters())
+    pub fn counters(&self) -> &R::Counters {
+        self.ring.as_ref().map_or(&self.before, |ring| ring.counters())
     }
 
-    /// Buffers that the card has, by its own account.
+    /// Buffers, or frames to send, that the card has, by its own account.
     pub fn fill_level(&self) -> u32 {
-        self.0.ring.as_ref().map_or(0, |ring| ring.fill_level())
+        self.ring.as_ref().map_or(0, |ring| ring.fill_level())
+    }
+}
+
+impl RxQueue {
+    /// Receive at most `max` frames into the spare room of `burst`. Returns how many came.
+    #[inline]
+    pub fn burst(&mut self, burst: &mut Burst, max: usize) -> usize {
+        let Some(ring) = &mut self.ring else {
+            self.go_on();
+            return 0;
+        };
+        let received = ring.burst(burst, max);
+        if received == 0 && ring.is_over() {
+            self.leave();
+        }
+        received
     }
 }
 
 impl TxQueue {
-    pub(super) fn open(
-        port: &Port,
-        open: impl Fn(&Port) -> Result<TxRing, EfviError> + Send + Sync + 'static,
-    ) -> Result<TxQueue, EfviError> {
-        Seat::open(port, open).map(TxQueue)
-    }
-
     /// Hand frames to the card, from the front; those it has no room for stay in the burst. Returns how many went.
     #[inline]
     pub fn burst(&mut self, burst: &mut Burst) -> usize {
-        self.0.ring.as_mut().map_or(0, |ring| ring.burst(burst))
+        self.ring.as_mut().map_or(0, |ring| ring.burst(burst))
     }
 
     /// Take completions, and keep the way to the card warm.
     #[inline]
     pub fn poll(&mut self) {
-        match &mut self.0.ring {
-            None => self.0.go_on(),
+        match &mut self.ring {
+            None => self.go_on(),
             // Once the stamps of what left have been asked for.
-            Some(ring) if ring.is_over() => self.0.leave(),
+            Some(ring) if ring.is_over() => self.leave(),
             Some(ring) => ring.poll(),
         }
     }
@@ -207,44 +201,24 @@ impl TxQueue {
     /// The next frame that left with a stamp of use.
     #[inline]
     pub fn stamped(&mut self) -> Option<Sent> {
-        self.0.ring.as_mut()?.stamped()
+        self.ring.as_mut()?.stamped()
     }
 
     /// Whether it takes nothing, because its virtual interface is lost.
     #[inline]
     pub fn rests(&self) -> bool {
-        self.0.ring.as_ref().is_none_or(|ring| ring.is_over())
+        self.ring.as_ref().is_none_or(|ring| ring.is_over())
     }
 
     /// Whether the card has told of every frame, and its stamp was asked for; or it will never tell.
     pub fn is_settled(&self) -> bool {
-        self.0.ring.as_ref().is_none_or(|ring| ring.is_settled())
+        self.ring.as_ref().is_none_or(|ring| ring.is_settled())
     }
 
     /// Wait, not for long, until what was handed over has left.
     pub fn finish(&mut self) {
-        if let Some(ring) = &mut self.0.ring {
+        if let Some(ring) = &mut self.ring {
             ring.finish();
         }
-    }
-
-    /// The port it belongs to.
-    pub fn port(&self) -> &Port {
-        &self.0.port
-    }
-
-    /// What came of asking for it.
-    pub fn info(&self) -> QueueInfo {
-        self.0.info
-    }
-
-    /// What it counted.
-    pub fn counters(&self) -> &TxCounters {
-        self.0.ring.as_ref().map_or(&self.0.before, |ring| ring.counters())
-    }
-
-    /// Frames that the card has, by its own account.
-    pub fn fill_level(&self) -> u32 {
-        self.0.ring.as_ref().map_or(0, |ring| ring.fill_level())
     }
 }

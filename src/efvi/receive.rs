@@ -66,7 +66,7 @@ impl RxCounters {
 }
 
 /// The ring of a receiving queue.
-pub(super) struct RxRing {
+pub struct RxRing {
     // Dropped first: then the card has none of the frames any more.
     vi: Vi,
     /// Frames the card has, by the numbers of their buffers.
@@ -89,7 +89,7 @@ pub(super) struct RxRing {
 
 impl RxRing {
     /// Over a VI that has no buffers yet; posts them.
-    pub fn new(vi: Vi, pool: Mempool, interface: &str) -> RxRing {
+    pub(super) fn new(vi: Vi, pool: Mempool, interface: &str) -> RxRing {
         let slots = (vi.info.rx_capacity as usize + 1).next_power_of_two();
         let mut ring = RxRing {
             vi,
@@ -155,17 +155,6 @@ impl RxRing {
     #[inline]
     pub fn is_over(&self) -> bool {
         self.ended.is_some()
-    }
-
-    /// What it counted.
-    pub fn counters(&self) -> &RxCounters {
-        &self.counters
-    }
-
-    /// Buffers that the card has, by its own account.
-    pub fn fill_level(&self) -> u32 {
-        // SAFETY: an open VI.
-        unsafe { efvi_sys::efvi_shim_rx_fill(self.vi.raw()) }
     }
 
     #[inline]
@@ -297,5 +286,14 @@ impl Ring for RxRing {
 
     fn info(&self) -> QueueInfo {
         QueueInfo::of(&self.vi)
+    }
+
+    fn counters(&self) -> &RxCounters {
+        &self.counters
+    }
+
+    fn fill_level(&self) -> u32 {
+        // SAFETY: an open VI.
+        unsafe { efvi_sys::efvi_shim_rx_fill(self.vi.raw()) }
     }
 }

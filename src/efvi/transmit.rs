@@ -55,7 +55,7 @@ pub struct Sent {
 }
 
 /// The ring of a transmitting queue.
-pub(super) struct TxRing {
+pub struct TxRing {
     // Dropped first: then the card has none of the frames any more.
     vi: Vi,
     /// Frames the card has, by their numbers, and the TSC after their doorbell.
@@ -74,7 +74,7 @@ pub(super) struct TxRing {
 }
 
 impl TxRing {
-    pub fn new(vi: Vi, pool: Mempool) -> TxRing {
+    pub(super) fn new(vi: Vi, pool: Mempool) -> TxRing {
         let slots = (vi.info.tx_capacity as usize + 1).next_power_of_two();
         let mut warm = pool.alloc();
         if let Some(bytes) = warm.as_mut().and_then(|frame| frame.append(WARM_BYTES)) {
@@ -162,17 +162,6 @@ impl TxRing {
     #[inline]
     pub fn is_over(&self) -> bool {
         self.ended.is_some()
-    }
-
-    /// What it counted.
-    pub fn counters(&self) -> &TxCounters {
-        &self.counters
-    }
-
-    /// Frames that the card has, by its own account.
-    pub fn fill_level(&self) -> u32 {
-        // SAFETY: an open VI.
-        unsafe { efvi_sys::efvi_shim_tx_fill(self.vi.raw()) }
     }
 
     #[inline]
@@ -269,5 +258,14 @@ impl Ring for TxRing {
 
     fn info(&self) -> QueueInfo {
         QueueInfo::of(&self.vi)
+    }
+
+    fn counters(&self) -> &TxCounters {
+        &self.counters
+    }
+
+    fn fill_level(&self) -> u32 {
+        // SAFETY: an open VI.
+        unsafe { efvi_sys::efvi_shim_tx_fill(self.vi.raw()) }
     }
 }
