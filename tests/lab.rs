@@ -304,6 +304,8 @@ fn runs_on_files(lab: &mut Lab) {
     let root = tempfile::tempdir().unwrap();
     tuned(root.path());
     let mut session = Session::start(tickpath(), root.path());
+    // A clock says nothing before it has shown for some seconds that it runs evenly.
+    session.until(|state| state.interval.clock.independent_ppm.is_some());
     session.settle();
     for injected in lab.deal(&[MovedIrq, Clock, Governor]) {
         match injected {
