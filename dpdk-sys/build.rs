@@ -12,7 +12,7 @@ const PACKAGES: &str = "apt-get install libdpdk-dev clang libclang-dev pkg-confi
 /// Every function and type the safe layer uses; nothing else is bound.
 const FUNCTIONS: &[&str] = &[
     "shim_.*",
-    "rte_eal_(init|cleanup|has_hugepages|remote_launch|wait_lcore|get_lcore_state)",
+    "rte_eal_(init|cleanup|has_hugepages|remote_launch|wait_lcore|get_lcore_state|hotplug_add|hotplug_remove)",
     "rte_(get_main_lcore|get_next_lcore|lcore_count|lcore_to_socket_id|lcore_to_cpu_id)",
     "rte_(strerror|version|log_set_global_level)",
     "rte_socket_(count|id_by_idx)",

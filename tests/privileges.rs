@@ -12,7 +12,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tickpath::control::ask;
 use tickpath::sys::privileges::{Capability, Needs, give_up};
@@ -22,6 +22,9 @@ use tickpath::sys::thread::run_fifo;
 const CHILD: &str = "TICKPATH_TEST_CHILD";
 /// CAP_PERFMON, which a run keeps where it had it.
 const PERFMON: u64 = 1 << 38;
+
+/// Beside an lcore under SCHED_FIFO another run gets next to nothing of that CPU.
+static TURN: Mutex<()> = Mutex::new(());
 
 #[test]
 fn what_is_given_up_is_gone_in_every_thread_and_the_rest_works() {
@@ -103,6 +106,7 @@ fn an_lcore_runs_under_fifo_before_privileges_are_gone_and_no_other_thread_does(
     if !two_cpus() {
         return;
     }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let lcores = json!([{ "lcore": 1, "idle": "pause", "fifo": 2 }]);
     let folder = tempfile::tempdir().unwrap();
     let mut poor = run(folder.path(), "lcores", lcores.clone());
@@ -150,6 +154,7 @@ fn a_run_gives_up_what_it_does_not_need_and_says_so() {
     if !two_cpus() {
         return;
     }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     for keep in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let privileges = json!(if keep { "keep" } else { "drop" });

@@ -1,5 +1,5 @@
-//! Devices that say they were reset are started anew while the pipeline runs: files in the place of wires, which are taken away
-//! and put back, and the event that a driver raises.
+//! Devices that say they were reset or removed are started anew while the pipeline runs: files in the place of wires, which are
+//! taken away and put back, and the event that a driver raises.
 
 #![cfg(feature = "dpdk")]
 
@@ -38,7 +38,9 @@ const CHILD: &str = "TICKPATH_TEST_CHILD";
 
 /// The words of a command line, one a line, for the child process that is to be the program.
 const WORDS: &str = "TICKPATH_TEST_WORDS";
-/// While this file is there, the order port of that program is without a link, and was reset.
+/// Its order port,
+const DEVICE: &str = "TICKPATH_TEST_DEVICE";
+/// which was reset, and is without a link while this file is there.
 const TROUBLE: &str = "TICKPATH_TEST_TROUBLE";
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -96,8 +98,15 @@ impl Seen {
     }
 }
 
-/// Run `file` on these devices, with `during` beside it; the summary, checked.
-fn launched(folder: &Path, mut file: Value, vdevs: &[String], during: impl FnOnce(&Seen) + Send) -> Value {
+/// As [`ended`], with the summary checked.
+fn launched(folder: &Path, file: Value, vdevs: &[String], during: impl FnOnce(&Seen) + Send) -> Value {
+    let summary = ended(folder, file, vdevs, during);
+    replay::check(&summary);
+    summary
+}
+
+/// Run `file` on these devices, with `during` beside it; the summary.
+fn ended(folder: &Path, mut file: Value, vdevs: &[String], during: impl FnOnce(&Seen) + Send) -> Value {
     let metrics = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let seen = Seen { control: folder.join("control"), metrics };
     file["control"] = json!(seen.control);
@@ -113,9 +122,7 @@ fn launched(folder: &Path, mut file: Value, vdevs: &[String], during: impl FnOnc
         });
         launch(&plan, &Program::shipped(), &options(BTreeMap::new()), &Controls::only(&STOP), |_| {})
     });
-    let summary = serde_json::to_value(outcome.unwrap().summary).unwrap();
-    replay::check(&summary);
-    summary
+    serde_json::to_value(outcome.unwrap().summary).unwrap()
 }
 
 /// Ends the run, also when what was done to it panics.
@@ -245,11 +252,12 @@ fn devices_that_were_reset_are_started_anew_and_orders_go_on() {
 }
 
 #[test]
-fn a_device_that_was_removed_is_polled_no_more_and_other_venues_go_on() {
-    if !is_child("a_device_that_was_removed_is_polled_no_more_and_other_venues_go_on") {
+fn a_device_that_was_removed_is_started_when_it_is_there_again_and_other_venues_go_on() {
+    if !is_child("a_device_that_was_removed_is_started_when_it_is_there_again_and_other_venues_go_on") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
     let mut file = shipped("twelve-venues");
     file["ports"] = json!([
         { "name": "feed-0", "driver": "ethdev", "device": "net_pcap0" },
@@ -261,58 +269,129 @@ fn a_device_that_was_removed_is_polled_no_more_and_other_venues_go_on() {
     venues.remove(1);
     venues.truncate(2);
     let mut vdevs = vec!["net_null2".to_owned()];
-    let mut frames = 0;
-    for (at, venue) in venues.iter_mut().enumerate() {
+    let mut halves = [0; 2];
+    for (n, venue) in venues.iter_mut().enumerate() {
         let line = &mut venue["feed"]["lines"][0];
-        let options = format!("--seed 13 --messages 3000 --symbols 20 --group {}", line["groups"][0].as_str().unwrap());
-        let (capture, _) = synth(folder.path(), &format!("{at}.pcap"), &options);
-        frames = oracle::frames(&capture).len() as u64;
-        vdevs.push(format!("net_pcap{at},rx_pcap={}", capture.display()));
-        line["port"] = json!(format!("feed-{at}"));
+        let options = format!("--seed 13 --messages 6000 --symbols 20 --group {}", line["groups"][0].as_str().unwrap());
+        let (capture, _) = synth(folder.path(), &format!("{n}.pcap"), &options);
+        let frames = oracle::frames(&capture);
+        let (first, second) = frames.split_at(frames.len() / 2);
+        halves = [first.len() as u64, second.len() as u64];
+        write(&at(&format!("{n}-first.pcap")), first);
+        write(&at(&format!("{n}-second.pcap")), second);
+        point(&at(&format!("in-{n}.pcap")), &at(&format!("{n}-first.pcap")));
+        vdevs.push(format!("net_pcap{n},rx_pcap={}", at(&format!("in-{n}.pcap")).display()));
+        line["port"] = json!(format!("feed-{n}"));
         line["queue"] = json!(0);
-        venue["orders"]["queue"] = json!(at);
+        venue["orders"]["queue"] = json!(n);
         for stage in ["rx", "parse", "strategy", "encode", "tx"] {
             venue["stages"][stage]["lcore"] = json!(1);
         }
     }
-    launched(folder.path(), file, &vdevs, |seen| {
+    let all = halves[0] + halves[1];
+    let summary = launched(folder.path(), file, &vdevs, |seen| {
         let venues = || ask(&seen.control, "status").map(|answer| answer.venues).unwrap_or_default();
-        seen.until("all has come", |_| venues().len() == 2 && venues().iter().all(|venue| venue.frames == frames));
+        let inputs = [0, 1].map(|n| at(&format!("in-{n}.pcap")));
+        let come =
+            |frames: [u64; 2]| move |_: &Seen| (0..2).all(|n| venues().get(n).is_some_and(|v| v.frames == frames[n]));
+        seen.until("the first halves have come", come([halves[0]; 2]));
+
+        // Both at once, so that each may get the number in EAL that the other had.
+        inputs.iter().for_each(|input| point(input, &at("none/there")));
         raise("net_pcap0", REMOVED);
-        seen.until("it is counted", |seen| seen.port("removals", "feed-0") == Some(1));
-        seen.until("its venue pauses", |_| venues()[0].paused);
-        // Both would be played again: a device that is gone is not started anew.
-        raise("net_pcap0", RESET);
-        raise("net_pcap1", RESET);
-        seen.until("the other goes on", |_| venues()[1].frames == 2 * frames && !venues()[1].paused);
-        seen.until("its reset is shown", |seen| seen.port("restarts", "feed-1") == Some(1));
-        assert_eq!((venues()[0].frames, seen.port("restarts", "feed-0")), (frames, Some(0)));
+        raise("net_pcap1", REMOVED);
+        for port in ["feed-0", "feed-1"] {
+            seen.until("it was tried in vain", |seen| seen.port("restarts_failed", port) >= Some(2));
+            assert_eq!((seen.port("removals", port), seen.port("restarts", port)), (Some(1), Some(0)));
+        }
+        assert!(venues().iter().all(|venue| venue.paused));
+        point(&inputs[1], &at("1-second.pcap"));
+        seen.until("the second half has come", come([halves[0], all]));
+        seen.until("its venue trades", |_| !venues()[1].paused);
         assert!(venues()[0].paused);
+        point(&inputs[0], &at("0-second.pcap"));
+        seen.until("the second half has come", come([all; 2]));
+        seen.until("its venue trades", |_| !venues()[0].paused);
+
+        // A device that was put in again tells of resets and removals as the first did.
+        point(&inputs[1], &at("1-first.pcap"));
+        raise("net_pcap1", RESET);
+        seen.until("it has come again", come([all, all + halves[0]]));
+        raise("net_pcap1", REMOVED);
+        seen.until("it has come again", come([all, all + 2 * halves[0]]));
+        seen.until("what became of it is shown", |seen| seen.port("restarts", "feed-1") == Some(3));
+        assert_eq!([seen.port("resets", "feed-1"), seen.port("removals", "feed-1")], [Some(1), Some(2)]);
+        assert_eq!([seen.port("resets", "feed-0"), seen.port("removals", "feed-0")], [Some(0), Some(1)]);
     });
+    let warnings: Vec<_> = summary["warnings"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let told = |words: &[&str]| warnings.iter().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(told(&["port feed-0: ", "resets 0, removals 1, started anew 1, "]), "{warnings:?}");
+    assert!(told(&["port feed-1: ", "resets 1, removals 2, started anew 3, "]), "{warnings:?}");
+}
+
+#[test]
+fn orders_wait_for_a_device_that_was_removed_and_a_run_ends_without_it() {
+    if !is_child("orders_wait_for_a_device_that_was_removed_and_a_run_ends_without_it") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (capture, _) = synth(folder.path(), "all.pcap", "--seed 13 --messages 6000 --symbols 40");
+    let output = at("out.pcap");
+    point(&output, &at("before.pcap"));
+    let mut file = shipped("itch-1-lcore");
+    file["ports"] = json!([
+        { "name": "feed", "driver": "ethdev", "device": "net_pcap0" },
+        { "name": "orders", "driver": "ethdev", "device": "net_pcap1" },
+    ]);
+    let vdevs = [format!("net_pcap0,rx_pcap={}", capture.display()), format!("net_pcap1,tx_pcap={}", output.display())];
+    let frames = oracle::frames(&capture).len() as u64;
+    let summary = ended(folder.path(), file, &vdevs, |seen| {
+        seen.until("all has come", |seen| seen.venue().is_some_and(|venue| venue.frames == frames));
+        point(&output, &at("none/there"));
+        raise("net_pcap1", REMOVED);
+        seen.until("it was tried in vain", |seen| seen.port("restarts_failed", "orders") >= Some(2));
+        assert!(seen.venue().unwrap().paused);
+    });
+    // What stood could not be cancelled, and the run says so.
+    assert_eq!((&summary["undrained"], &summary["conserved"]), (&json!(true), &json!(true)), "{summary:#}");
+    let warnings = summary["warnings"].as_array().unwrap();
+    let told = |line: &&str| line.starts_with("port orders: ") && line.ends_with(", not back at the end");
+    assert!(warnings.iter().filter_map(Value::as_str).any(|line| told(&line)), "{warnings:?}");
+    let sent: u64 = summary["orders"].as_object().unwrap().values().map(replay::number).sum();
+    assert_eq!(oracle::frames(&at("before.pcap")).len() as u64, sent);
 }
 
 #[test]
 fn an_order_session_outlives_the_reset_of_its_device() {
-    if !namespaces() {
-        return;
+    if namespaces() {
+        // One that is stopped and started, and one that is taken out of EAL and put in again.
+        // Without a link the one does not start, and the other does.
+        a_session_outlives_the_reset_of("net_pcap2", "did not start anew");
+        a_session_outlives_the_reset_of("net_af_packet2", "started anew in");
     }
+}
+
+/// Of that device, with what is said of it while its link is down.
+fn a_session_outlives_the_reset_of(device: &str, said: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = day::pipeline(folder.path(), |file| {
-        file["ports"][2]["device"] = json!("net_pcap2");
+        file["ports"][2]["device"] = json!(device);
         // It opens a socket when it is started.
         file["privileges"] = json!("keep");
     });
     let (test, trouble) = (std::env::current_exe().unwrap(), folder.path().join("trouble"));
     let again = format!("exec {} child_that_is_the_program --exact --nocapture", test.display());
-    let run = format!("export {TROUBLE}={} {WORDS}=$(printf '%s\\n' \"$@\")\n{again}", trouble.display());
+    let exports = format!("export {DEVICE}={device} {TROUBLE}={}", trouble.display());
+    let run = format!("{exports} {WORDS}=$(printf '%s\\n' \"$@\")\n{again}");
     let day = Day::trade_with(&program(folder.path(), &run), 8, &[("TICKPATH_DEMO_PIPELINE", &file)], |at| {
         day::until(at, "forty orders stand", |state| standing(state) >= 40);
         std::fs::write(&trouble, "").unwrap();
         let log = || std::fs::read_to_string(at.join("host.log")).unwrap();
-        let paused = day::until(at, "it was tried in vain", |_| log().contains("port orders: did not start anew"));
-        assert!(paused.paused && paused.killed.is_empty());
+        let then = day::until(at, said, |_| log().contains(&format!("port orders: {said}")));
+        assert!(then.killed.is_empty() && log().contains("venue demo pauses"), "{}", log());
         std::fs::remove_file(&trouble).unwrap();
-        day::until(at, "it trades", |state| !state.paused && state.orders > paused.orders + 100);
+        day::until(at, "it trades", |state| !state.paused && state.orders > then.orders + 100);
     });
     let (host, exchange) = (day.json("host.json"), day.json("exchange.json"));
     assert_eq!(
@@ -325,11 +404,13 @@ fn an_order_session_outlives_the_reset_of_its_device() {
     assert!(log.contains("port orders: started anew in ") && log.contains("venue demo resumes"), "{log}");
 }
 
-/// The program, with net_pcap for the order port of the demo: a driver that is up to a stop and a start.
+/// The program, with this device for the order port of the demo.
 #[test]
 fn child_that_is_the_program() {
     let Ok(words) = std::env::var(WORDS) else { return };
     let trouble = PathBuf::from(std::env::var_os(TROUBLE).unwrap());
+    let device = std::env::var(DEVICE).unwrap();
+    let named = device.clone();
     std::thread::spawn(move || {
         let until = |there| {
             while trouble.exists() != there {
@@ -338,11 +419,14 @@ fn child_that_is_the_program() {
         };
         until(true);
         net::ip("link set h3 down");
-        raise("net_pcap2", RESET);
+        raise(&named, RESET);
         until(false);
         net::ip("link set h3 up");
     });
-    let words = words.replace("net_af_packet2,iface=h3", "net_pcap2,rx_iface=h3,tx_iface=h3");
+    let words = match device.as_str() {
+        "net_pcap2" => words.replace("net_af_packet2,iface=h3", "net_pcap2,rx_iface=h3,tx_iface=h3"),
+        _ => words,
+    };
     let words = ["tickpath"].into_iter().chain(words.lines()).map(Into::into);
     let code = Program::shipped().main_with(words);
     std::process::exit(i32::from(code != ExitCode::SUCCESS));

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "shim.h"
 
+#include <sched.h>
 #include <string.h>
 #include <sys/types.h>
 
@@ -314,6 +315,11 @@ int shim_port_link(uint16_t port)
 	return rc != 0 ? rc : link.link_status == RTE_ETH_LINK_UP;
 }
 
+static int copied(char *to, size_t room, const char *from)
+{
+	return (size_t)snprintf(to, room, "%s", from) < room;
+}
+
 static uint32_t resets[RTE_MAX_ETHPORTS], removals[RTE_MAX_ETHPORTS];
 
 static int on_event(uint16_t port, enum rte_eth_event_type event, void *arg, void *ret)
@@ -323,10 +329,73 @@ static int on_event(uint16_t port, enum rte_eth_event_type event, void *arg, voi
 	return 0;
 }
 
+/* vfio-pci asks for a device back by this, and waits until it gets it. */
+static void on_device_event(const char *name, enum rte_dev_event_type event, void *arg)
+{
+	(void)name;
+	if (event == RTE_DEV_EVENT_REMOVE)
+		__atomic_fetch_add(&removals[(uintptr_t)arg], 1, __ATOMIC_RELAXED);
+}
+
+static const char *device_name(uint16_t port)
+{
+	struct rte_eth_dev_info info;
+
+	return rte_eth_dev_info_get(port, &info) == 0 && info.device != NULL ? rte_dev_name(info.device) : NULL;
+}
+
 void shim_port_count_events(uint16_t port)
 {
+	const char *device = device_name(port);
+
 	rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_RESET, on_event, NULL);
 	rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_RMV, on_event, NULL);
+	if (device != NULL)
+		rte_dev_event_callback_register(device, on_device_event, (void *)(uintptr_t)port);
+}
+
+void shim_port_forget_events(uint16_t port)
+{
+	const char *device = device_name(port);
+
+	/* -EAGAIN: it is being called. */
+	while (rte_eth_dev_callback_unregister(port, RTE_ETH_EVENT_INTR_RESET, on_event, NULL) == -EAGAIN)
+		sched_yield();
+	while (rte_eth_dev_callback_unregister(port, RTE_ETH_EVENT_INTR_RMV, on_event, NULL) == -EAGAIN)
+		sched_yield();
+	while (device != NULL &&
+	       rte_dev_event_callback_unregister(device, on_device_event, (void *)(uintptr_t)port) == -EAGAIN)
+		sched_yield();
+}
+
+int shim_port_device(uint16_t port, struct shim_port_device *out)
+{
+	struct rte_eth_dev_info info, other;
+	const struct rte_devargs *args;
+	uint16_t at;
+	int rc = rte_eth_dev_info_get(port, &info);
+
+	if (rc != 0)
+		return rc;
+	if (info.device == NULL)
+		return -ENODEV;
+	memset(out, 0, sizeof(*out));
+	args = rte_dev_devargs(info.device);
+	if (!copied(out->bus, sizeof(out->bus), rte_bus_name(rte_dev_bus(info.device))) ||
+	    !copied(out->name, sizeof(out->name), rte_dev_name(info.device)) ||
+	    !copied(out->args, sizeof(out->args), args != NULL && args->args != NULL ? args->args : ""))
+		return -E2BIG;
+	RTE_ETH_FOREACH_DEV(at)
+		out->ports += rte_eth_dev_info_get(at, &other) == 0 && other.device == info.device;
+	return 0;
+}
+
+int shim_port_set_mac(uint16_t port, const uint8_t mac[6])
+{
+	struct rte_ether_addr address;
+
+	memcpy(address.addr_bytes, mac, sizeof(address.addr_bytes));
+	return rte_eth_dev_default_mac_addr_set(port, &address);
 }
 
 uint32_t shim_port_removals(uint16_t port)

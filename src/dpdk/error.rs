@@ -74,6 +74,12 @@ pub enum DpdkError {
         /// What is lacking and what to do.
         problem: String,
     },
+    /// The device of a port that was removed is not there.
+    #[error("the device of the DPDK port `{port}` is not there, or no driver has it")]
+    Away {
+        /// Port name.
+        port: String,
+    },
     /// A DPDK call failed.
     #[error("{what}: {said}")]
     Call {

@@ -2,16 +2,17 @@
 //!
 //! In: what the caller wants of queues, pools and offloads. Out: one [`RxQueue`] or [`TxQueue`] value per hardware
 //! queue, each for one lcore at a time. What the device cannot do is an error or, where the caller allowed it, said. A device
-//! that was reset is started anew under its queues ([`Port::restart`]).
+//! that was reset, or was removed and is there again, is started anew under its queues ([`Port::restart`]).
 
 use super::flow::Rule;
 use super::frame::look_up_stamps;
 use super::gate::{self, Gate};
+use super::hotplug::Slot;
 use super::mempool::checked_name;
 use super::{Burst, DpdkError, Eal, Mempool, Socket};
 use std::ffi::{CStr, c_char};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A port. Clones and queues are owners; the last one to go stops and closes the device.
@@ -105,7 +106,6 @@ pub enum Link {
 /// One receive queue of a running port.
 #[derive(Debug)]
 pub struct RxQueue {
-    port: u16,
     queue: u16,
     gate: Arc<Gate>,
     device: Port,
@@ -114,7 +114,6 @@ pub struct RxQueue {
 /// One transmit queue of a running port.
 #[derive(Debug)]
 pub struct TxQueue {
-    port: u16,
     queue: u16,
     gate: Arc<Gate>,
     device: Port,
@@ -165,12 +164,15 @@ pub struct PortStats {
 
 #[derive(Debug)]
 pub(super) struct Device {
-    id: u16,
+    /// [`OUT`] while it is taken out of EAL.
+    pub(super) id: AtomicU16,
     name: String,
-    info: dpdk_sys::shim_port_info,
+    pub(super) info: dpdk_sys::shim_port_info,
     /// From the first configuration call on: the device may hold memory of ours.
-    configured: AtomicBool,
-    started: AtomicBool,
+    pub(super) configured: AtomicBool,
+    pub(super) started: AtomicBool,
+    /// It said that it was removed, and is not to be used before it has been taken out of EAL and put in again.
+    pub(super) gone: AtomicBool,
     /// It may have flow rules.
     pub(super) steered: AtomicBool,
     /// Held by whoever has the driver do something beside bursts.
@@ -179,6 +181,8 @@ pub(super) struct Device {
     restarts: AtomicU32,
     restarts_failed: AtomicU32,
     unsent: AtomicU64,
+    /// Resets and removals that EAL's number of it does not count, because it had another.
+    pub(super) events_before: [AtomicU32; 2],
     eal: Eal,
 }
 
@@ -195,6 +199,8 @@ pub(super) struct SetUp {
     tx: Vec<Arc<Gate>>,
     /// Of all transmit queues together.
     tx_descriptors: u64,
+    /// Where it was, while it is taken out of EAL.
+    pub(super) slot: Option<Slot>,
 }
 
 /// Counters that go on where a reset device begins at zero.
@@ -224,7 +230,10 @@ impl Counted {
 }
 
 /// Ports that have an owner, by EAL's number.
-static TAKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+pub(super) static TAKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+
+/// No port has this number: what is asked of it fails.
+pub(super) const OUT: u16 = u16::MAX;
 
 /// Names of every port EAL has.
 pub fn names(_eal: &Eal) -> Vec<String> {
@@ -255,29 +264,26 @@ impl Port {
         if unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &mut id) } != 0 {
             return Err(DpdkError::NoPort { name: name.to_owned(), known: names(eal) });
         }
-        let mut info = dpdk_sys::shim_port_info::default();
-        // SAFETY: a port that exists and a place for its description.
-        let rc = unsafe { dpdk_sys::shim_port_info(id, &mut info) };
-        if rc != 0 {
-            return Err(DpdkError::call(format!("the DPDK port `{name}` does not describe itself"), rc));
-        }
+        let info = described(name, id)?;
         let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.contains(&id) {
             return Err(DpdkError::PortTaken { name: name.to_owned() });
         }
         taken.push(id);
         Ok(Port(Arc::new(Device {
-            id,
+            id: AtomicU16::new(id),
             name: name.to_owned(),
             info,
             configured: AtomicBool::new(false),
             started: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             steered: AtomicBool::new(false),
             set_up: Mutex::default(),
             counted: Mutex::default(),
             restarts: AtomicU32::new(0),
             restarts_failed: AtomicU32::new(0),
             unsent: AtomicU64::new(0),
+            events_before: Default::default(),
             eal: eal.clone(),
         })))
     }
@@ -302,19 +308,23 @@ impl Port {
             // What the kernel has not filled, or not sent, is never given back.
             config.rx.iter().for_each(|queue| queue.pool.keep_from());
         }
-        let gates = |n: usize| (0..n).map(|_| Arc::default()).collect::<Vec<Arc<Gate>>>();
+        let gate = |_| {
+            let gate = Gate::default();
+            gate.lead_to(self.id());
+            Arc::new(gate)
+        };
+        let gates = |n: usize| (0..n).map(gate).collect::<Vec<Arc<Gate>>>();
         let (rx, tx) = (gates(config.rx.len()), gates(config.tx.len()));
         let multicast = {
             let mut set_up = self.set_up();
             *set_up = SetUp { config: all, rx_offloads, rx: rx.clone(), tx: tx.clone(), ..SetUp::default() };
             self.bring_up(&mut set_up)?
         };
-        let id = self.0.id;
         // SAFETY: a running port. What does not tell of resets and removals has none.
-        unsafe { dpdk_sys::shim_port_count_events(id) };
+        unsafe { dpdk_sys::shim_port_count_events(self.id()) };
         look_up_stamps(&self.0.eal);
-        let rx_queue = |(queue, gate)| RxQueue { port: id, queue, gate, device: self.clone() };
-        let tx_queue = |(queue, gate)| TxQueue { port: id, queue, gate, device: self.clone() };
+        let rx_queue = |(queue, gate)| RxQueue { queue, gate, device: self.clone() };
+        let tx_queue = |(queue, gate)| TxQueue { queue, gate, device: self.clone() };
         Ok(Started {
             rx: (0..).zip(rx).map(rx_queue).collect(),
             tx: (0..).zip(tx).map(tx_queue).collect(),
@@ -325,25 +335,37 @@ impl Port {
         })
     }
 
-    /// Start a device anew that says it was reset, as it was started, with its flow rules. From the beginning of this on its
+    /// Start a device anew that says it was reset, as it was started, with its flow rules; one that was removed
+    /// ([`Port::give_up`]) is taken out of EAL, and put in again and started if it is there. From the beginning of this on its
     /// queues neither give nor take frames, until it has succeeded. What the device held is gone. Takes as long as the driver
     /// does, which may be seconds.
     ///
     /// # Errors
-    /// What the driver says; an lcore that is stuck in a burst. The queues rest, and it can be tried again.
+    /// What the driver says; an lcore that is stuck in a burst; a device that is not there ([`Port::is_away`]). The queues
+    /// rest, and it can be tried again.
     pub fn restart(&self) -> Result<Restarted, DpdkError> {
         let mut set_up = self.set_up();
         let restarted = self.start_anew(&mut set_up);
-        let count = if restarted.is_ok() { &self.0.restarts } else { &self.0.restarts_failed };
-        count.fetch_add(1, Ordering::Relaxed);
+        match &restarted {
+            Ok(_) => _ = self.0.restarts.fetch_add(1, Ordering::Relaxed),
+            Err(DpdkError::Away { .. }) => {}
+            Err(_) => _ = self.0.restarts_failed.fetch_add(1, Ordering::Relaxed),
+        }
         restarted
     }
 
     fn start_anew(&self, set_up: &mut SetUp) -> Result<Restarted, DpdkError> {
         let gates = self.shut(set_up)?;
         let unsent = self.unsent(set_up);
-        self.0.flush();
-        self.reset()?;
+        // net_af_packet gives up its sockets when it is stopped, and would start without.
+        if self.0.gone.load(Ordering::SeqCst) || self.driver() == "net_af_packet" {
+            self.take_out(set_up)?;
+            self.put_in(set_up)?;
+            gates.iter().for_each(|gate| gate.lead_to(self.id()));
+        } else {
+            self.0.flush();
+            self.reset()?;
+        }
         self.bring_up(set_up)?;
         self.put_rules(&set_up.rules)
             .map_err(|why| self.unsupported(format!("does not take its flow rules again: {why}")))?;
@@ -353,12 +375,14 @@ impl Port {
         Ok(Restarted { unsent })
     }
 
-    /// Have the queues of a device that is gone neither give nor take frames any more.
+    /// The device was removed: no burst begins any more, and [`Port::restart`] takes it out of EAL.
     ///
     /// # Errors
     /// An lcore that is stuck in a burst. It can be tried again.
-    pub fn rest(&self) -> Result<(), DpdkError> {
-        self.shut(&self.set_up()).map(drop)
+    pub fn give_up(&self) -> Result<(), DpdkError> {
+        let set_up = self.set_up();
+        self.0.gone.store(true, Ordering::SeqCst);
+        self.shut(&set_up).map(drop)
     }
 
     fn shut(&self, set_up: &SetUp) -> Result<Vec<Arc<Gate>>, DpdkError> {
@@ -382,7 +406,7 @@ impl Port {
 
     /// By the driver's own reset or, in one that has none, by stopping the port.
     fn reset(&self) -> Result<(), DpdkError> {
-        let id = self.0.id;
+        let id = self.id();
         // SAFETY: an open port; the gates of its queues are shut.
         let rc = match unsafe { dpdk_sys::rte_eth_dev_reset(id) } {
             // SAFETY: as above.
@@ -397,7 +421,7 @@ impl Port {
 
     /// Configure and start it.
     fn bring_up(&self, set_up: &mut SetUp) -> Result<Multicast, DpdkError> {
-        let (id, config) = (self.0.id, &set_up.config);
+        let (id, config) = (self.id(), &set_up.config);
         self.configure(config, set_up.rx_offloads)?;
         set_up.tx_descriptors = self.set_up_queues(config, set_up.rx_offloads)?;
         // SAFETY: a configured port.
@@ -419,7 +443,7 @@ impl Port {
         if macs.is_empty() {
             return Ok(Multicast::Unchanged);
         }
-        let id = self.0.id;
+        let id = self.id();
         // SAFETY: a running port and as many addresses as are announced.
         if unsafe { dpdk_sys::shim_port_multicast(id, macs.as_ptr(), macs.len() as u32) } == 0 {
             return Ok(Multicast::Filtered);
@@ -440,9 +464,9 @@ impl Port {
         &self.0.name
     }
 
-    /// EAL's number of it: what [`super::Frame::port`] shows.
+    /// EAL's number of it: what [`super::Frame::port`] shows. Another one after it was taken out of EAL and put in again.
     pub fn id(&self) -> u16 {
-        self.0.id
+        self.0.id.load(Ordering::Relaxed)
     }
 
     /// The driver behind it, such as `net_pcap`.
@@ -479,7 +503,7 @@ impl Port {
     pub fn link(&self) -> Link {
         let _driver = self.set_up();
         // SAFETY: an open port.
-        match unsafe { dpdk_sys::shim_port_link(self.0.id) } {
+        match unsafe { dpdk_sys::shim_port_link(self.id()) } {
             0 => Link::Down,
             rc if rc == -libc::ENODEV => Link::Gone,
             rc if rc < 0 => Link::Untold,
@@ -489,20 +513,27 @@ impl Port {
 
     /// Times that the device said it was reset, since it was started.
     pub fn resets(&self) -> u32 {
+        self.events()[0]
+    }
+
+    /// Resets and removals, over all numbers that it had.
+    pub(super) fn events(&self) -> [u32; 2] {
+        let id = self.id();
         // SAFETY: any number.
-        unsafe { dpdk_sys::shim_port_resets(self.0.id) }
+        let now = unsafe { [dpdk_sys::shim_port_resets(id), dpdk_sys::shim_port_removals(id)] };
+        std::array::from_fn(|at| self.0.events_before[at].load(Ordering::Relaxed).wrapping_add(now[at]))
     }
 
     /// How often it was reset, and what came of it.
     pub fn outages(&self) -> Outages {
         let load = |count: &AtomicU32| count.load(Ordering::Relaxed).into();
+        let [resets, removals] = self.events().map(u64::from);
         Outages {
-            resets: self.resets().into(),
+            resets,
             restarts: load(&self.0.restarts),
             restarts_failed: load(&self.0.restarts_failed),
             unsent: self.0.unsent.load(Ordering::Relaxed),
-            // SAFETY: any number.
-            removals: unsafe { dpdk_sys::shim_port_removals(self.0.id) }.into(),
+            removals,
         }
     }
 
@@ -512,7 +543,7 @@ impl Port {
         let _driver = self.0.set_up.try_lock().ok()?;
         let mut ticks = 0;
         // SAFETY: an open port and a place for the clock.
-        let rc = unsafe { dpdk_sys::rte_eth_read_clock(self.0.id, &mut ticks) };
+        let rc = unsafe { dpdk_sys::rte_eth_read_clock(self.id(), &mut ticks) };
         (rc == 0).then_some(ticks)
     }
 
@@ -521,7 +552,7 @@ impl Port {
         let _driver = self.set_up();
         let mut version = [0; 256];
         // SAFETY: an open port, and room for as many bytes as are announced; a longer version is refused.
-        let rc = unsafe { dpdk_sys::rte_eth_dev_fw_version_get(self.0.id, version.as_mut_ptr(), version.len() as _) };
+        let rc = unsafe { dpdk_sys::rte_eth_dev_fw_version_get(self.id(), version.as_mut_ptr(), version.len() as _) };
         (rc == 0).then(|| text(&version)).filter(|version| !version.is_empty())
     }
 
@@ -542,7 +573,7 @@ impl Port {
     fn count(&self) -> Result<PortStats, DpdkError> {
         let mut raw = dpdk_sys::rte_eth_stats::default();
         // SAFETY: an open port and a place for its counters.
-        self.done("does not tell its counters", unsafe { dpdk_sys::rte_eth_stats_get(self.0.id, &mut raw) })?;
+        self.done("does not tell its counters", unsafe { dpdk_sys::rte_eth_stats_get(self.id(), &mut raw) })?;
         Ok(self.counted().add([
             raw.ipackets,
             raw.opackets,
@@ -588,13 +619,13 @@ impl Port {
         let (rx, tx) = (config.rx.len() as u16, config.tx.len() as u16);
         // SAFETY: a port that is not running, and counts that `check` found within its limits.
         let rc =
-            unsafe { dpdk_sys::shim_port_configure(self.0.id, rx, tx, rx_offloads, 0, config.mtu.unwrap_or_default()) };
+            unsafe { dpdk_sys::shim_port_configure(self.id(), rx, tx, rx_offloads, 0, config.mtu.unwrap_or_default()) };
         self.done("could not be configured", rc)
     }
 
     /// Returns how many transmit descriptors there are.
     fn set_up_queues(&self, config: &PortConfig, rx_offloads: u64) -> Result<u64, DpdkError> {
-        let id = self.0.id;
+        let id = self.id();
         let socket = self.0.info.numa_node;
         for (queue, rx) in config.rx.iter().enumerate() {
             let (descriptors, _) = self.descriptors(rx.descriptors, 0)?;
@@ -621,7 +652,7 @@ impl Port {
         let or_default = |n| if n == 0 { 512 } else { n };
         let (mut rx_n, mut tx_n) = (or_default(rx), or_default(tx));
         // SAFETY: an open port and two places for numbers.
-        let rc = unsafe { dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(self.0.id, &mut rx_n, &mut tx_n) };
+        let rc = unsafe { dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(self.id(), &mut rx_n, &mut tx_n) };
         self.done("does not tell its descriptor limits", rc)?;
         for (kind, wanted, found) in [("receive", rx, rx_n), ("transmit", tx, tx_n)] {
             if wanted != 0 && wanted != found {
@@ -631,14 +662,14 @@ impl Port {
         Ok((rx_n, tx_n))
     }
 
-    fn done(&self, what: &str, rc: i32) -> Result<(), DpdkError> {
+    pub(super) fn done(&self, what: &str, rc: i32) -> Result<(), DpdkError> {
         if rc == 0 {
             return Ok(());
         }
         Err(DpdkError::call(format!("the DPDK port `{}` ({}) {what}", self.name(), self.driver()), rc))
     }
 
-    fn unsupported(&self, problem: impl Into<String>) -> DpdkError {
+    pub(super) fn unsupported(&self, problem: impl Into<String>) -> DpdkError {
         DpdkError::Unsupported { port: self.name().to_owned(), driver: self.driver(), problem: problem.into() }
     }
 }
@@ -659,7 +690,7 @@ impl RxQueue {
         // those received hold mbufs of a pool of ours.
         let received = unsafe {
             let slots = burst.as_mut_ptr().add(len).cast();
-            let received = usize::from(dpdk_sys::shim_rx_burst(self.port, self.queue, slots, room));
+            let received = usize::from(dpdk_sys::shim_rx_burst(self.gate.port(), self.queue, slots, room));
             burst.set_len(len + received);
             received
         };
@@ -686,7 +717,7 @@ impl TxQueue {
         // the rest moves to the front.
         let sent = unsafe {
             let all = burst.as_mut_ptr();
-            let sent = usize::from(dpdk_sys::shim_tx_burst(self.port, self.queue, all.cast(), len as u16));
+            let sent = usize::from(dpdk_sys::shim_tx_burst(self.gate.port(), self.queue, all.cast(), len as u16));
             burst.set_len(0);
             if sent < len {
                 std::ptr::copy(all.add(sent), all, len - sent);
@@ -716,7 +747,7 @@ impl Device {
     pub(super) fn flush(&self) {
         if self.steered.swap(false, Ordering::SeqCst) {
             // SAFETY: a running port. What cannot be taken away goes with the device.
-            let _ = unsafe { dpdk_sys::shim_flow_flush(self.id) };
+            let _ = unsafe { dpdk_sys::shim_flow_flush(self.id.load(Ordering::Relaxed)) };
         }
     }
 
@@ -726,11 +757,12 @@ impl Device {
             return;
         }
         self.flush();
+        let id = self.id.load(Ordering::Relaxed);
         // SAFETY: every queue holds the port, so none is in use. Closing gives the device's frames back to their pools,
         // which are dropped after this.
         let (stopped, closed) = unsafe {
-            let stopped = if self.started.load(Ordering::SeqCst) { dpdk_sys::rte_eth_dev_stop(self.id) } else { 0 };
-            (stopped, dpdk_sys::rte_eth_dev_close(self.id))
+            let stopped = if self.started.load(Ordering::SeqCst) { dpdk_sys::rte_eth_dev_stop(id) } else { 0 };
+            (stopped, dpdk_sys::rte_eth_dev_close(id))
         };
         if stopped != 0 || closed != 0 {
             log::warn!("port `{}` did not stop cleanly: {}", self.name, super::error::why(stopped.min(closed)));
@@ -741,7 +773,7 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         self.close();
-        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|taken| *taken != self.id);
+        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|taken| *taken != *self.id.get_mut());
     }
 }
 
@@ -751,13 +783,23 @@ impl fmt::Display for Port {
     }
 }
 
+/// What a port says of itself.
+pub(super) fn described(name: &str, id: u16) -> Result<dpdk_sys::shim_port_info, DpdkError> {
+    let mut info = dpdk_sys::shim_port_info::default();
+    // SAFETY: EAL runs where there is a port's number; a number that is none is refused; a place for the description.
+    match unsafe { dpdk_sys::shim_port_info(id, &mut info) } {
+        0 => Ok(info),
+        rc => Err(DpdkError::call(format!("the DPDK port `{name}` does not describe itself"), rc)),
+    }
+}
+
 /// Of so many frames that a device took: those that are neither out nor known to be lost. It holds as many as it has
 /// descriptors; what it counts otherwise than we do is none of them.
 fn held(handed: u64, gone: u64, descriptors: u64) -> u64 {
     handed.saturating_sub(gone).min(descriptors)
 }
 
-fn text(chars: &[c_char]) -> String {
+pub(super) fn text(chars: &[c_char]) -> String {
     // SAFETY: an i8 is a byte; the slice is as long.
     let bytes = unsafe { std::slice::from_raw_parts(chars.as_ptr().cast::<u8>(), chars.len()) };
     CStr::from_bytes_until_nul(bytes).map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())

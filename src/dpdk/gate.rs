@@ -1,4 +1,4 @@
-//! A gate before each queue of a port: shut while its device is started anew.
+//! A gate before each queue of a port: shut while its device is started anew, or is gone.
 //!
 //! Whoever polls the queue passes it at every burst, by two stores and a load of a line of the queue's own. The barrier that
 //! this lacks is made by who shuts the gate, on every thread at once.
@@ -6,7 +6,7 @@
 use crate::sys::barrier;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering, compiler_fence};
 use std::time::{Duration, Instant};
 
 /// Longer than a burst lasts, also of a thread that has lost its CPU.
@@ -19,6 +19,8 @@ pub(super) struct Gate {
     shut: AtomicBool,
     /// A burst is under way.
     busy: AtomicBool,
+    /// EAL's number of the port behind it; changes while it is shut.
+    port: AtomicU16,
     /// Frames that the device took from this queue. Only the queue's owner writes it.
     handed: AtomicU64,
 }
@@ -35,6 +37,17 @@ impl Gate {
             self.leave();
         }
         open
+    }
+
+    /// EAL's number of the port behind it, for a burst.
+    #[inline(always)]
+    pub fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
+    }
+
+    /// The port behind it. Nobody is in a burst.
+    pub fn lead_to(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
     }
 
     /// The burst is over.

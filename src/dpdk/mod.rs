@@ -24,6 +24,8 @@ mod frame;
 #[cfg(feature = "dpdk")]
 mod gate;
 #[cfg(feature = "dpdk")]
+mod hotplug;
+#[cfg(feature = "dpdk")]
 pub mod lcore;
 #[cfg(feature = "dpdk")]
 mod mempool;

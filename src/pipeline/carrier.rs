@@ -1,9 +1,10 @@
-//! Links of devices, and devices that were reset: a venue whose orders cannot leave, or whose feed has lost every line, pauses
-//! until they are back.
+//! Links of devices, and devices that were reset or removed: a venue whose orders cannot leave, or whose feed has lost every line,
+//! pauses until they are back.
 //!
 //! In: what drivers say of their links, asked ten times a second by the control thread (drivers without interrupts, and
-//! those whose interrupts got lost, answer as well), and of resets. Out: the pause of venues, a device that was reset started
-//! anew by a thread of its own (a driver may take seconds), one that was removed polled no more, a line in the log at each change, and what the summary says of it.
+//! those whose interrupts got lost, answer as well), of resets and of removals. Out: the pause of venues, a device that was reset
+//! started anew by a thread of its own (a driver may take seconds), one that was removed given back to the kernel and started
+//! once it is there again, a line in the log at each change, and what the summary says of it.
 
 use super::plan::Plan;
 use crate::dpdk::ethdev::{Link, Outages};
@@ -35,12 +36,14 @@ struct Device {
     /// Its link, as it said last; up until it says otherwise, as some drivers never say.
     up: bool,
     lost: u32,
-    /// Resets that were seen to.
+    /// Resets that were seen to,
     resets: u32,
+    /// and removals.
+    removals: u64,
     state: State,
 }
 
-/// How far a device is that was reset. `tries` went before in vain.
+/// How far a device is that was reset or removed. `tries` went before in vain.
 enum State {
     /// A reset before `calm_from` is one more of a row.
     Runs {
@@ -55,8 +58,8 @@ enum State {
         thread: JoinHandle<Attempt>,
         tries: u32,
     },
-    /// It was removed, and nobody polls it.
-    Gone,
+    /// It was removed, and is not there.
+    Away,
 }
 
 /// What an attempt to start a device anew came to, and how long it took.
@@ -84,7 +87,8 @@ impl Carrier {
         let now = Instant::now();
         let device = |(name, port): (String, port::Device)| {
             let state = State::Runs { calm_from: now, tries: 0 };
-            Device { name, resets: port.resets(), port, up: true, lost: 0, state }
+            let (resets, removals) = (port.resets(), port.outages().removals);
+            Device { name, resets, removals, port, up: true, lost: 0, state }
         };
         Carrier { devices: devices.into_iter().map(device).collect(), venues: venues.collect(), next: now }
     }
@@ -116,14 +120,15 @@ impl Carrier {
 
     /// What happened to links: a line for each device that lost its own or was reset.
     pub fn told(&self) -> Vec<String> {
-        let told = |Device { name, lost, port, .. }: &Device| {
+        let told = |Device { name, lost, port, state, .. }: &Device| {
             let Outages { resets, restarts, restarts_failed, unsent, removals } = port.outages();
             let links = format!("port {name}: losses of its link {lost}, resets {resets}");
             let anew =
                 format!(", started anew {restarts}, attempts that failed {restarts_failed}, frames unsent {unsent}");
-            let all = if resets > 0 { links + &anew } else { links };
-            let removed = if removals > 0 { ", removed" } else { "" };
-            (u64::from(*lost) + resets + removals > 0).then(|| all + removed)
+            let removed = if removals > 0 { format!(", removals {removals}") } else { String::new() };
+            let anew = if resets + removals > 0 { anew } else { String::new() };
+            let missing = if matches!(state, State::Runs { .. }) { "" } else { ", not back at the end" };
+            (u64::from(*lost) + resets + removals > 0).then(|| links + &removed + &anew + missing)
         };
         self.devices.iter().filter_map(told).collect()
     }
@@ -137,8 +142,8 @@ impl Device {
     /// Something that is not to wait until the next look.
     fn has_news(&self) -> bool {
         match &self.state {
-            State::Runs { .. } => self.port.resets() != self.resets || self.port.outages().removals > 0,
-            State::Waits { .. } | State::Gone => false,
+            State::Runs { .. } => self.port.resets() != self.resets || self.port.outages().removals != self.removals,
+            State::Waits { .. } | State::Away => false,
             State::Starts { thread, .. } => thread.is_finished(),
         }
     }
@@ -147,7 +152,7 @@ impl Device {
     fn look(&mut self, now: Instant) -> bool {
         // While it is started anew the driver answers nobody.
         if matches!(self.state, State::Runs { .. } | State::Waits { .. }) {
-            self.look_at_removals();
+            self.look_at_removals(now);
         }
         let started = self.look_at_resets(now);
         if matches!(self.state, State::Runs { .. } | State::Waits { .. }) {
@@ -156,17 +161,18 @@ impl Device {
         started
     }
 
-    fn look_at_removals(&mut self) {
-        if self.port.outages().removals == 0 {
+    fn look_at_removals(&mut self, now: Instant) {
+        let removals = self.port.outages().removals;
+        if removals == self.removals {
             return;
         }
+        self.removals = removals;
         // No burst begins any more, also where one that is stuck does not end.
-        let stuck = self.port.rest().err().map_or_else(String::new, |err| format!(" ({err})"));
-        log::error!(
-            "port {}: the device was removed; it is not polled until this program is restarted{stuck}",
-            self.name
-        );
-        self.state = State::Gone;
+        let stuck = self.port.give_up().err().map_or_else(String::new, |err| format!(" ({err})"));
+        log::error!("port {}: the device was removed; it is started when it is there again{stuck}", self.name);
+        if !matches!(self.state, State::Waits { .. }) {
+            self.state = State::Waits { until: now, tries: 0 };
+        }
     }
 
     fn look_at_link(&mut self) {
@@ -200,20 +206,13 @@ impl Device {
                 self.begin(now, tries);
             }
             State::Starts { ref thread, .. } if thread.is_finished() => return self.end(now),
+            State::Away if !self.port.is_away() => self.begin(now, 0),
             _ => {}
         }
         false
     }
 
     fn was_reset(&mut self, now: Instant, tries: u32) {
-        if !self.port.is_restartable() {
-            self.resets = self.port.resets();
-            log::error!(
-                "port {}: the device was reset; it may receive nothing until this program is restarted",
-                self.name
-            );
-            return;
-        }
         log::error!("port {}: the device was reset, and is started anew", self.name);
         self.state = State::Waits { until: now + patience(tries), tries };
     }
@@ -245,6 +244,11 @@ impl Device {
                 log::error!("port {name}: started anew in {took:.1?}, {unsent}");
                 self.state = State::Runs { calm_from: now + CALM, tries };
                 return true;
+            }
+            Ok((Err(err), _)) if self.port.is_away() => {
+                log::error!("port {name}: {err}");
+                self.state = State::Away;
+                return false;
             }
             Ok((Err(err), took)) => format!("{err} (after {took:.1?})"),
             Err(_) => "a panic".to_owned(),

@@ -88,12 +88,12 @@ impl Device {
         }
     }
 
-    /// Whether it can be started anew when it was reset: net_af_packet gives up its sockets when it is stopped, and starts without.
-    pub fn is_restartable(&self) -> bool {
+    /// Whether its device was removed and is not there again. Reads a folder: not for the path.
+    pub fn is_away(&self) -> bool {
         match self {
-            Device::Ethdev(port) => port.driver() != "net_af_packet",
+            Device::Ethdev(port) => port.is_away(),
             #[cfg(feature = "ef_vi")]
-            Device::Efvi(_) => true,
+            Device::Efvi(_) => false,
         }
     }
 
@@ -115,13 +115,13 @@ impl Device {
         }
     }
 
-    /// Have the queues of a DPDK port that is gone neither give nor take frames any more; a card's know by themselves.
+    /// Have the queues of a DPDK port whose device was removed neither give nor take frames any more; a card's know by themselves.
     ///
     /// # Errors
-    /// See [`dpdk::Port::rest`].
-    pub fn rest(&self) -> Result<(), dpdk::DpdkError> {
+    /// See [`dpdk::Port::give_up`].
+    pub fn give_up(&self) -> Result<(), dpdk::DpdkError> {
         match self {
-            Device::Ethdev(port) => port.rest(),
+            Device::Ethdev(port) => port.give_up(),
             #[cfg(feature = "ef_vi")]
             Device::Efvi(_) => Ok(()),
         }

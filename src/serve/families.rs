@@ -518,7 +518,7 @@ fn devices(view: &View<'_>) -> Vec<Family> {
         ),
         counter(
             "tickpath_port_restarts_total",
-            "Times that a device was started anew after that.",
+            "Times that a device was started anew after it was reset or removed.",
             PORT,
             ports().map(|(at, p)| (at, p.restarts as f64)),
         ),
@@ -536,7 +536,7 @@ fn devices(view: &View<'_>) -> Vec<Family> {
         ),
         counter(
             "tickpath_port_removals_total",
-            "Times that a device said it was removed: its queues are not polled any more.",
+            "Times that a device said it was removed: it is started when it is there again.",
             PORT,
             ports().map(|(at, p)| (at, p.removals as f64)),
         ),
