@@ -22,14 +22,15 @@ const UNWANTED: u32 = 1;
 #[derive(Debug)]
 pub(super) struct Itch<'m> {
     /// `UNNAMED`, `UNWANTED`, or 2 + index.
-    locates: &'m mut [u32],
+    locates: &'m mut [u32; LOCATES],
 }
 
 impl<'m> Itch<'m> {
     pub const BYTES: usize = bytes::<u32>(LOCATES);
 
     pub fn new(arena: &mut Arena<'m>) -> Result<Self, ArenaFull> {
-        Ok(Itch { locates: arena.slice("stock locates", LOCATES)? })
+        let locates = arena.slice("stock locates", LOCATES)?;
+        Ok(Itch { locates: locates.try_into().expect("as many as were asked for") })
     }
 
     #[inline]

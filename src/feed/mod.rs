@@ -781,18 +781,23 @@ impl State<'_> {
     fn deliver<'p>(
         &mut self,
         opened: Opened<'_>,
-        messages: impl Iterator<Item = Result<&'p [u8], wire::Error>>,
+        mut messages: impl Iterator<Item = Result<&'p [u8], wire::Error>>,
         window: &mut Window,
         mut decode: impl FnMut(&mut Self, &'p [u8], u64, &mut Window),
     ) -> Verdict {
         let Opened { header, head, mark, skip } = opened;
         let mut next = header.sequence;
+        while next.wrapping_sub(header.sequence) < skip {
+            match messages.next() {
+                Some(Ok(_)) => next = next.wrapping_add(1),
+                Some(Err(_)) => next = self.truncated(next, header, head, skip, window),
+                None => break,
+            }
+        }
         for message in messages {
             match message {
                 Ok(message) => {
-                    if next.wrapping_sub(header.sequence) >= skip {
-                        decode(self, message, next, window);
-                    }
+                    decode(self, message, next, window);
                     next = next.wrapping_add(1);
                 }
                 Err(_) => next = self.truncated(next, header, head, skip, window),
