@@ -48,6 +48,8 @@ static STOP: AtomicBool = AtomicBool::new(false);
 // What drivers have for this; the symbols are there for drivers outside DPDK.
 unsafe extern "C" {
     fn rte_eth_dev_allocated(name: *const c_char) -> *mut c_void;
+    fn rte_eth_dev_get_port_by_name(name: *const c_char, number: *mut u16) -> c_int;
+    fn rte_dev_event_callback_process(name: *const c_char, event: c_uint);
     fn rte_eth_dev_callback_process(device: *mut c_void, event: c_uint, ret: *mut c_void) -> c_int;
 }
 
@@ -55,6 +57,8 @@ unsafe extern "C" {
 const RESET: c_uint = 3;
 /// RTE_ETH_EVENT_INTR_RMV
 const REMOVED: c_uint = 6;
+/// RTE_DEV_EVENT_REMOVE
+const ASKED_BACK: c_uint = 1;
 
 /// Raise an event as the driver of this device would.
 fn raise(device: &str, event: c_uint) {
@@ -65,6 +69,21 @@ fn raise(device: &str, event: c_uint) {
         assert!(!found.is_null(), "no device {device}");
         rte_eth_dev_callback_process(found, event, std::ptr::null_mut());
     }
+}
+
+/// Raise the event by which the bus of this device asks for it.
+fn ask_back(device: &str) {
+    let name = CString::new(device).unwrap();
+    // SAFETY: a name that ends with NUL.
+    unsafe { rte_dev_event_callback_process(name.as_ptr(), ASKED_BACK) }
+}
+
+/// EAL's number of this device.
+fn number_of(device: &str) -> u16 {
+    let (name, mut number) = (CString::new(device).unwrap(), 0);
+    // SAFETY: a name that ends with NUL and a place for the number.
+    assert_eq!(unsafe { rte_eth_dev_get_port_by_name(name.as_ptr(), &mut number) }, 0, "no device {device}");
+    number
 }
 
 /// A run in this process, as those see it that do something to it meanwhile.
@@ -296,10 +315,11 @@ fn a_device_that_was_removed_is_started_when_it_is_there_again_and_other_venues_
             |frames: [u64; 2]| move |_: &Seen| (0..2).all(|n| venues().get(n).is_some_and(|v| v.frames == frames[n]));
         seen.until("the first halves have come", come([halves[0]; 2]));
 
-        // Both at once, so that each may get the number in EAL that the other had.
+        // Both at once, so that each gets the number in EAL that the other had.
+        let numbers = ["net_pcap0", "net_pcap1"].map(number_of);
         inputs.iter().for_each(|input| point(input, &at("none/there")));
         raise("net_pcap0", REMOVED);
-        raise("net_pcap1", REMOVED);
+        ask_back("net_pcap1");
         for port in ["feed-0", "feed-1"] {
             seen.until("it was tried in vain", |seen| seen.port("restarts_failed", port) >= Some(2));
             assert_eq!((seen.port("removals", port), seen.port("restarts", port)), (Some(1), Some(0)));
@@ -312,6 +332,7 @@ fn a_device_that_was_removed_is_started_when_it_is_there_again_and_other_venues_
         point(&inputs[0], &at("0-second.pcap"));
         seen.until("the second half has come", come([all; 2]));
         seen.until("its venue trades", |_| !venues()[0].paused);
+        assert_eq!(["net_pcap1", "net_pcap0"].map(number_of), numbers);
 
         // A device that was put in again tells of resets and removals as the first did.
         point(&inputs[1], &at("1-first.pcap"));

@@ -337,42 +337,31 @@ static void on_device_event(const char *name, enum rte_dev_event_type event, voi
 		__atomic_fetch_add(&removals[(uintptr_t)arg], 1, __ATOMIC_RELAXED);
 }
 
-static const char *device_name(uint16_t port)
+int shim_port_count_events(uint16_t port, const char *device)
 {
-	struct rte_eth_dev_info info;
+	int reset = rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_RESET, on_event, NULL);
+	int removed = rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_RMV, on_event, NULL);
+	int asked = device == NULL ? 0
+				   : rte_dev_event_callback_register(device, on_device_event, (void *)(uintptr_t)port);
 
-	return rte_eth_dev_info_get(port, &info) == 0 && info.device != NULL ? rte_dev_name(info.device) : NULL;
+	return reset != 0 ? reset : removed != 0 ? removed : asked;
 }
 
-void shim_port_count_events(uint16_t port)
+void shim_port_forget_events(uint16_t port, const char *device)
 {
-	const char *device = device_name(port);
-
-	rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_RESET, on_event, NULL);
-	rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_RMV, on_event, NULL);
-	if (device != NULL)
-		rte_dev_event_callback_register(device, on_device_event, (void *)(uintptr_t)port);
-}
-
-void shim_port_forget_events(uint16_t port)
-{
-	const char *device = device_name(port);
-
 	/* -EAGAIN: it is being called. */
 	while (rte_eth_dev_callback_unregister(port, RTE_ETH_EVENT_INTR_RESET, on_event, NULL) == -EAGAIN)
 		sched_yield();
 	while (rte_eth_dev_callback_unregister(port, RTE_ETH_EVENT_INTR_RMV, on_event, NULL) == -EAGAIN)
 		sched_yield();
-	while (device != NULL &&
-	       rte_dev_event_callback_unregister(device, on_device_event, (void *)(uintptr_t)port) == -EAGAIN)
+	while (device != NULL && rte_dev_event_callback_unregister(device, on_device_event, (void *)(uintptr_t)port) == -EAGAIN)
 		sched_yield();
 }
 
 int shim_port_device(uint16_t port, struct shim_port_device *out)
 {
-	struct rte_eth_dev_info info, other;
+	struct rte_eth_dev_info info;
 	const struct rte_devargs *args;
-	uint16_t at;
 	int rc = rte_eth_dev_info_get(port, &info);
 
 	if (rc != 0)
@@ -385,8 +374,6 @@ int shim_port_device(uint16_t port, struct shim_port_device *out)
 	    !copied(out->name, sizeof(out->name), rte_dev_name(info.device)) ||
 	    !copied(out->args, sizeof(out->args), args != NULL && args->args != NULL ? args->args : ""))
 		return -E2BIG;
-	RTE_ETH_FOREACH_DEV(at)
-		out->ports += rte_eth_dev_info_get(at, &other) == 0 && other.device == info.device;
 	return 0;
 }
 

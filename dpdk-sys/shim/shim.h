@@ -159,19 +159,18 @@ int shim_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, int
 			struct rte_mempool *pool);
 /* 1: up, 0: down, or a negative errno; -ENODEV when the device is gone. Does not wait. */
 int shim_port_link(uint16_t port);
-/* Count the port's events of being reset or removed from now on, and how many there were. */
 /* How EAL finds the device of a port: what rte_eal_hotplug_add wants of it. */
 struct shim_port_device {
 	char bus[64];
 	char name[64];
 	char args[4096];
-	uint32_t ports; /* that it has, this one among them */
 };
 int shim_port_device(uint16_t port, struct shim_port_device *out); /* -E2BIG: longer than there is room for */
 int shim_port_set_mac(uint16_t port, const uint8_t mac[6]);
-/* Of a port's resets and removals, from the port's and the bus's events. */
-void shim_port_count_events(uint16_t port);
-void shim_port_forget_events(uint16_t port);
+/* Count events of being reset or removed, the port's and those of its device on the bus unless that is NULL, from now on; and how
+ * many there were. 0, or a negative errno: some go unheard. */
+int shim_port_count_events(uint16_t port, const char *device);
+void shim_port_forget_events(uint16_t port, const char *device);
 uint32_t shim_port_resets(uint16_t port);
 uint32_t shim_port_removals(uint16_t port);
 int shim_port_multicast(uint16_t port, const uint8_t (*macs)[6], uint32_t n);

@@ -124,6 +124,8 @@ pub struct TxQueue {
 pub struct Restarted {
     /// Frames that it had taken and not counted as sent; `None` when it did not tell its counters any more.
     pub unsent: Option<u64>,
+    /// Resets and removals so far, of a device that was taken out of EAL and put in again: what was told of the one that went.
+    pub events: Option<[u32; 2]>,
 }
 
 /// How often a port was out of work.
@@ -181,8 +183,8 @@ pub(super) struct Device {
     restarts: AtomicU32,
     restarts_failed: AtomicU32,
     unsent: AtomicU64,
-    /// Resets and removals that EAL's number of it does not count, because it had another.
-    pub(super) events_before: [AtomicU32; 2],
+    /// Resets and removals that EAL's number of it does not count, because it had another. Held while the number changes.
+    pub(super) events_before: Mutex<[u32; 2]>,
     eal: Eal,
 }
 
@@ -199,13 +201,15 @@ pub(super) struct SetUp {
     tx: Vec<Arc<Gate>>,
     /// Of all transmit queues together.
     tx_descriptors: u64,
-    /// Where it was, while it is taken out of EAL.
+    /// Frames that were not sent in this outage; `None` when that is not known.
+    unsent: Option<u64>,
+    /// Where EAL finds it; `None` when it does not tell.
     pub(super) slot: Option<Slot>,
 }
 
 /// Counters that go on where a reset device begins at zero.
 #[derive(Debug, Default)]
-struct Counted {
+pub(super) struct Counted {
     before: [u64; 8],
     last: [u64; 8],
 }
@@ -220,6 +224,11 @@ impl Counted {
             *last = now;
         }
         self.total()
+    }
+
+    /// The device begins at zero.
+    pub(super) fn begin_anew(&mut self) {
+        self.before.iter_mut().zip(std::mem::take(&mut self.last)).for_each(|(before, last)| *before += last);
     }
 
     fn total(&self) -> PortStats {
@@ -283,7 +292,7 @@ impl Port {
             restarts: AtomicU32::new(0),
             restarts_failed: AtomicU32::new(0),
             unsent: AtomicU64::new(0),
-            events_before: Default::default(),
+            events_before: Mutex::default(),
             eal: eal.clone(),
         })))
     }
@@ -317,11 +326,20 @@ impl Port {
         let (rx, tx) = (gates(config.rx.len()), gates(config.tx.len()));
         let multicast = {
             let mut set_up = self.set_up();
-            *set_up = SetUp { config: all, rx_offloads, rx: rx.clone(), tx: tx.clone(), ..SetUp::default() };
-            self.bring_up(&mut set_up)?
+            let slot = Slot::of(self.id());
+            if slot.is_none() {
+                log::warn!(
+                    "port `{}` does not tell where its device is: once removed it does not come back",
+                    self.name()
+                );
+            }
+            let unsent = Some(0);
+            *set_up =
+                SetUp { config: all, rx_offloads, rx: rx.clone(), tx: tx.clone(), unsent, slot, ..SetUp::default() };
+            let multicast = self.bring_up(&mut set_up)?;
+            self.listen(set_up.slot.as_ref());
+            multicast
         };
-        // SAFETY: a running port. What does not tell of resets and removals has none.
-        unsafe { dpdk_sys::shim_port_count_events(self.id()) };
         look_up_stamps(&self.0.eal);
         let rx_queue = |(queue, gate)| RxQueue { queue, gate, device: self.clone() };
         let tx_queue = |(queue, gate)| TxQueue { queue, gate, device: self.clone() };
@@ -356,11 +374,14 @@ impl Port {
 
     fn start_anew(&self, set_up: &mut SetUp) -> Result<Restarted, DpdkError> {
         let gates = self.shut(set_up)?;
-        let unsent = self.unsent(set_up);
+        if self.0.started.load(Ordering::SeqCst) {
+            set_up.unsent = set_up.unsent.zip(self.unsent(set_up)).map(|(before, now)| before + now);
+        }
+        let mut events = None;
         // net_af_packet gives up its sockets when it is stopped, and would start without.
         if self.0.gone.load(Ordering::SeqCst) || self.driver() == "net_af_packet" {
             self.take_out(set_up)?;
-            self.put_in(set_up)?;
+            events = Some(self.put_in(set_up)?);
             gates.iter().for_each(|gate| gate.lead_to(self.id()));
         } else {
             self.0.flush();
@@ -372,10 +393,10 @@ impl Port {
         // Counters that began anew are seen to, before they have grown beyond what they were.
         let _ = self.count();
         gates.iter().for_each(|gate| gate.open());
-        Ok(Restarted { unsent })
+        Ok(Restarted { unsent: set_up.unsent.replace(0), events })
     }
 
-    /// The device was removed: no burst begins any more, and [`Port::restart`] takes it out of EAL.
+    /// The device was removed: no burst begins any more, nothing is asked of it, and [`Port::restart`] takes it out of EAL.
     ///
     /// # Errors
     /// An lcore that is stuck in a burst. It can be tried again.
@@ -391,10 +412,10 @@ impl Port {
         Ok(gates)
     }
 
-    /// What the device took and has not sent, counted once; `None` when it does not tell.
+    /// What the device took and has not sent, counted once; `None` when it does not tell, or is not to be believed.
     fn unsent(&self, set_up: &SetUp) -> Option<u64> {
-        if !self.0.started.load(Ordering::SeqCst) {
-            return Some(0);
+        if self.0.gone.load(Ordering::SeqCst) {
+            return None;
         }
         let out = self.count().ok()?;
         let handed = set_up.tx.iter().map(|gate| gate.handed()).sum();
@@ -502,6 +523,9 @@ impl Port {
     /// Its link. Waits for nothing but the end of [`Port::restart`]; a system call in some drivers: not for the path.
     pub fn link(&self) -> Link {
         let _driver = self.set_up();
+        if self.id() == OUT {
+            return Link::Gone;
+        }
         // SAFETY: an open port.
         match unsafe { dpdk_sys::shim_port_link(self.id()) } {
             0 => Link::Down,
@@ -518,10 +542,24 @@ impl Port {
 
     /// Resets and removals, over all numbers that it had.
     pub(super) fn events(&self) -> [u32; 2] {
-        let id = self.id();
-        // SAFETY: any number.
-        let now = unsafe { [dpdk_sys::shim_port_resets(id), dpdk_sys::shim_port_removals(id)] };
-        std::array::from_fn(|at| self.0.events_before[at].load(Ordering::Relaxed).wrapping_add(now[at]))
+        let before = self.events_before();
+        let now = counted(self.id());
+        std::array::from_fn(|at| before[at].wrapping_add(now[at]))
+    }
+
+    pub(super) fn events_before(&self) -> MutexGuard<'_, [u32; 2]> {
+        self.0.events_before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Have its resets and removals counted.
+    pub(super) fn listen(&self, slot: Option<&Slot>) {
+        let device = slot.map_or(std::ptr::null(), |slot| slot.name.as_ptr());
+        // SAFETY: an open port, and a name that ends with NUL or none.
+        let rc = unsafe { dpdk_sys::shim_port_count_events(self.id(), device) };
+        if rc != 0 {
+            let why = super::error::why(rc);
+            log::warn!("port `{}`: not every reset or removal of the device will be heard of: {why}", self.name());
+        }
     }
 
     /// How often it was reset, and what came of it.
@@ -540,7 +578,7 @@ impl Port {
     /// The device's clock now, in its own ticks: that of the stamps it puts on frames. `None` when the driver cannot tell;
     /// then its stamps cannot be compared with anything of this host, or while it is started anew. Crosses PCIe: not for the path.
     pub fn read_clock(&self) -> Option<u64> {
-        let _driver = self.0.set_up.try_lock().ok()?;
+        let _driver = self.0.set_up.try_lock().ok().filter(|_| self.id() != OUT)?;
         let mut ticks = 0;
         // SAFETY: an open port and a place for the clock.
         let rc = unsafe { dpdk_sys::rte_eth_read_clock(self.id(), &mut ticks) };
@@ -550,6 +588,9 @@ impl Port {
     /// Version of the device's firmware; `None` when the driver does not tell.
     pub fn firmware(&self) -> Option<String> {
         let _driver = self.set_up();
+        if self.id() == OUT {
+            return None;
+        }
         let mut version = [0; 256];
         // SAFETY: an open port, and room for as many bytes as are announced; a longer version is refused.
         let rc = unsafe { dpdk_sys::rte_eth_dev_fw_version_get(self.id(), version.as_mut_ptr(), version.len() as _) };
@@ -562,11 +603,11 @@ impl Port {
     /// What the driver says.
     pub fn stats(&self) -> Result<PortStats, DpdkError> {
         match self.0.set_up.try_lock() {
-            Ok(_driver) => match self.count() {
+            Ok(_driver) if !self.0.gone.load(Ordering::SeqCst) => match self.count() {
                 Err(_) if self.outages() != Outages::default() => Ok(self.counted().total()),
                 counted => counted,
             },
-            Err(_) => Ok(self.counted().total()),
+            _ => Ok(self.counted().total()),
         }
     }
 
@@ -586,7 +627,7 @@ impl Port {
         ]))
     }
 
-    fn counted(&self) -> MutexGuard<'_, Counted> {
+    pub(super) fn counted(&self) -> MutexGuard<'_, Counted> {
         self.0.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -781,6 +822,12 @@ impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// Resets and removals that were counted under a number.
+pub(super) fn counted(id: u16) -> [u32; 2] {
+    // SAFETY: any number.
+    unsafe { [dpdk_sys::shim_port_resets(id), dpdk_sys::shim_port_removals(id)] }
 }
 
 /// What a port says of itself.

@@ -4,7 +4,7 @@
 //! vfio-pci's; once a device is there again in the same place, the port over it, as unconfigured as after [`Port::open`]. Its
 //! number may be another; its driver may not.
 
-use super::ethdev::{OUT, SetUp, TAKEN, described, text};
+use super::ethdev::{OUT, SetUp, TAKEN, counted, described, text};
 use super::{DpdkError, Port};
 use std::ffi::{CString, c_char};
 use std::path::Path;
@@ -15,17 +15,34 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug)]
 pub(super) struct Slot {
     bus: CString,
-    name: CString,
+    pub(super) name: CString,
     args: CString,
+    /// How far its port is out of EAL.
+    out: Out,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Out {
+    No,
+    /// The port is closed,
+    Closed,
+    /// and EAL has let go of the device.
+    LetGo,
 }
 
 /// A device of several ports leaves with the last of them.
 static LEAVING: Mutex<()> = Mutex::new(());
 
 impl Slot {
-    fn of(device: &dpdk_sys::shim_port_device) -> Slot {
+    /// Of this port's device; `None` when it does not tell.
+    pub(super) fn of(id: u16) -> Option<Slot> {
+        let mut found = Box::new(dpdk_sys::shim_port_device { bus: [0; _], name: [0; _], args: [0; _] });
+        // SAFETY: a number that is no port is refused; a place for what is found.
+        if unsafe { dpdk_sys::shim_port_device(id, &raw mut *found) } != 0 {
+            return None;
+        }
         let owned = |chars: &[c_char]| CString::new(text(chars)).unwrap_or_default();
-        Slot { bus: owned(&device.bus), name: owned(&device.name), args: owned(&device.args) }
+        Some(Slot { bus: owned(&found.bus), name: owned(&found.name), args: owned(&found.args), out: Out::No })
     }
 
     /// A card that no kernel driver has is none of EAL's, either. Of other buses EAL alone can tell.
@@ -33,100 +50,145 @@ impl Slot {
         let Ok(name) = self.name.to_str() else { return false };
         self.bus.as_bytes() == b"pci" && !Path::new("/sys/bus/pci/devices").join(name).join("driver").exists()
     }
+
+    /// Whether somebody has another port of the device.
+    fn is_shared(&self) -> bool {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        taken.into_iter().filter_map(Slot::of).any(|other| other.bus == self.bus && other.name == self.name)
+    }
+
+    /// Have EAL let go of the device. One that it does not have is let go of.
+    fn let_go(&self) -> i32 {
+        // SAFETY: names that end with NUL, of a device without ports that anybody has.
+        match unsafe { dpdk_sys::rte_eal_hotplug_remove(self.bus.as_ptr(), self.name.as_ptr()) } {
+            rc if rc == -libc::EINVAL || rc == -libc::ENODEV => 0,
+            rc => rc,
+        }
+    }
 }
 
 impl Port {
     /// Whether it was taken out of EAL and there is nothing to put in again, as far as that can be told without trying.
     /// Reads a folder: not for the path.
     pub fn is_away(&self) -> bool {
-        self.set_up().slot.as_ref().is_some_and(Slot::is_empty)
+        self.set_up().slot.as_ref().is_some_and(|slot| slot.out == Out::LetGo && slot.is_empty())
     }
 
     /// Close the port and have EAL let go of its device. What is done is not done again.
     pub(super) fn take_out(&self, set_up: &mut SetUp) -> Result<(), DpdkError> {
-        if set_up.slot.is_some() {
-            return Ok(());
-        }
+        let Some(slot) = &mut set_up.slot else {
+            return Err(
+                self.unsupported("does not tell where its device is: it comes back when this program is restarted")
+            );
+        };
         let _leaving = LEAVING.lock().unwrap_or_else(PoisonError::into_inner);
-        let (device, id) = (&self.0, self.id());
-        let mut found = Box::new(dpdk_sys::shim_port_device { bus: [0; _], name: [0; _], args: [0; _], ports: 0 });
-        // SAFETY: an open port and a place for what is found.
-        self.done("does not tell where its device is", unsafe { dpdk_sys::shim_port_device(id, &raw mut *found) })?;
-        device.flush();
-        if device.started.load(Ordering::SeqCst) {
-            // SAFETY: an open port; the gates of its queues are shut. A device that is gone may refuse; then it cannot be closed.
-            self.done("did not stop", unsafe { dpdk_sys::rte_eth_dev_stop(id) })?;
-            device.started.store(false, Ordering::SeqCst);
+        if slot.out == Out::No {
+            self.close(slot);
+            slot.out = Out::Closed;
         }
-        let events = self.events();
-        // SAFETY: an open port.
-        unsafe { dpdk_sys::shim_port_forget_events(id) };
-        // SAFETY: a stopped port behind shut gates. It gives the frames that it held back to their pools, which `SetUp` holds.
-        let closed = unsafe { dpdk_sys::rte_eth_dev_close(id) };
-        if closed != 0 {
-            log::warn!("port `{}` did not close cleanly: {}", self.name(), super::error::why(closed));
-        }
-        device.configured.store(false, Ordering::SeqCst);
-        device.id.store(OUT, Ordering::SeqCst);
-        device.events_before.iter().zip(events).for_each(|(before, n)| before.store(n, Ordering::Relaxed));
-        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|taken| *taken != id);
-        let slot = set_up.slot.insert(Slot::of(&found));
-        if found.ports == 1 {
-            // SAFETY: names that end with NUL, of a device without ports.
-            let rc = unsafe { dpdk_sys::rte_eal_hotplug_remove(slot.bus.as_ptr(), slot.name.as_ptr()) };
-            if rc != 0 {
-                // If EAL has it still, putting it in says so.
-                log::warn!("EAL did not let go of {}: {}", self.name(), super::error::why(rc));
+        if slot.out == Out::Closed {
+            // While another has a port of it, a port of this name is one that came with the device again.
+            if !slot.is_shared() {
+                self.done("is not let go of by EAL", slot.let_go())?;
+            } else if by_name(self.name()).is_none() {
+                return Err(self.unsupported("is out, and another port of its device is not"));
             }
+            slot.out = Out::LetGo;
         }
         Ok(())
     }
 
-    /// Have EAL look for the device, and take the port of this one's name.
-    pub(super) fn put_in(&self, set_up: &mut SetUp) -> Result<(), DpdkError> {
-        let Some(slot) = &set_up.slot else { return Ok(()) };
+    /// Out of EAL, and its device as it is.
+    fn close(&self, slot: &Slot) {
+        let (device, id) = (&self.0, self.id());
+        device.flush();
+        let stopped = !device.started.swap(false, Ordering::SeqCst) || {
+            // SAFETY: an open port; the gates of its queues are shut.
+            let rc = unsafe { dpdk_sys::rte_eth_dev_stop(id) };
+            if rc != 0 {
+                let why = super::error::why(rc);
+                log::warn!("port `{}` did not stop, and is taken out of EAL as it is: {why}", self.name());
+            }
+            rc == 0
+        };
+        // SAFETY: an open port, and the name that it was listened to by.
+        unsafe { dpdk_sys::shim_port_forget_events(id, slot.name.as_ptr()) };
+        if stopped {
+            // SAFETY: a stopped port behind shut gates. It gives the frames that it held back to their pools, which `SetUp` holds.
+            let rc = unsafe { dpdk_sys::rte_eth_dev_close(id) };
+            if rc != 0 {
+                log::warn!("port `{}` did not close cleanly: {}", self.name(), super::error::why(rc));
+            }
+        }
+        device.configured.store(false, Ordering::SeqCst);
+        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|taken| *taken != id);
+        self.counted().begin_anew();
+        self.renumber(OUT);
+    }
+
+    /// Have EAL look for the device, and take the port of this one's name. Returns the events that were told of the device that
+    /// went.
+    pub(super) fn put_in(&self, set_up: &mut SetUp) -> Result<[u32; 2], DpdkError> {
+        let Some(slot) = &mut set_up.slot else { return Ok(self.events()) };
         if slot.is_empty() {
             return Err(DpdkError::Away { port: self.name().to_owned() });
         }
-        let device = &self.0;
-        let id = match by_name(self.name()) {
-            Some(id) => id,
-            None => {
-                // SAFETY: names and arguments that end with NUL.
-                let rc =
-                    unsafe { dpdk_sys::rte_eal_hotplug_add(slot.bus.as_ptr(), slot.name.as_ptr(), slot.args.as_ptr()) };
-                self.done("was not found again", rc)?;
-                by_name(self.name())
-                    .ok_or_else(|| self.unsupported("is not among the ports of the device that came"))?
+        let _leaving = LEAVING.lock().unwrap_or_else(PoisonError::into_inner);
+        if by_name(self.name()).is_none() {
+            // SAFETY: names and arguments that end with NUL.
+            let rc =
+                unsafe { dpdk_sys::rte_eal_hotplug_add(slot.bus.as_ptr(), slot.name.as_ptr(), slot.args.as_ptr()) };
+            self.done("was not found again", rc)?;
+        }
+        let id = match self.recognize() {
+            Ok(id) => id,
+            Err(why) => {
+                // Who put it there may want it back.
+                if !slot.is_shared() {
+                    slot.let_go();
+                }
+                return Err(why);
             }
         };
-        let info = described(self.name(), id)?;
-        if info.driver != device.info.driver {
-            let driver = text(&info.driver);
+        let device = &self.0;
+        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+        let events = self.events();
+        self.renumber(id);
+        slot.out = Out::No;
+        device.gone.store(false, Ordering::SeqCst);
+        device.configured.store(true, Ordering::SeqCst);
+        self.listen(Some(slot));
+        Ok(events)
+    }
+
+    /// The port of this one's name, if it can take this one's place.
+    fn recognize(&self) -> Result<u16, DpdkError> {
+        let was = &self.0.info;
+        let id =
+            by_name(self.name()).ok_or_else(|| self.unsupported("is not among the ports of the device that came"))?;
+        let is = described(self.name(), id)?;
+        if is.driver != was.driver {
+            let driver = text(&is.driver);
             return Err(
                 self.unsupported(format!("has another driver now, {driver}: put the same device in, or restart"))
             );
         }
-        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).push(id);
-        let had = self.events();
-        device.id.store(id, Ordering::SeqCst);
-        // What was counted under this number before is not this port's.
-        for ((before, had), now) in device.events_before.iter().zip(had).zip(self.events()) {
-            before.fetch_sub(now.wrapping_sub(had), Ordering::Relaxed);
-        }
-        // SAFETY: an open port.
-        unsafe { dpdk_sys::shim_port_count_events(id) };
-        if info.mac != device.info.mac {
+        if is.mac != was.mac {
             // SAFETY: an open port and an address.
-            let rc = unsafe { dpdk_sys::shim_port_set_mac(id, device.info.mac.as_ptr()) };
+            let rc = unsafe { dpdk_sys::shim_port_set_mac(id, was.mac.as_ptr()) };
             if rc != 0 {
                 log::warn!("port `{}` has another MAC address than before, and does not take the old one", self.name());
             }
         }
-        set_up.slot = None;
-        device.gone.store(false, Ordering::SeqCst);
-        device.configured.store(true, Ordering::SeqCst);
-        Ok(())
+        Ok(id)
+    }
+
+    /// It has this number from now on. What was counted under that before is not this port's.
+    fn renumber(&self, id: u16) {
+        let mut before = self.events_before();
+        let (was, is) = (counted(self.id()), counted(id));
+        *before = std::array::from_fn(|at| before[at].wrapping_add(was[at]).wrapping_sub(is[at]));
+        self.0.id.store(id, Ordering::SeqCst);
     }
 }
 

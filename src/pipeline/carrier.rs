@@ -155,7 +155,7 @@ impl Device {
             self.look_at_removals(now);
         }
         let started = self.look_at_resets(now);
-        if matches!(self.state, State::Runs { .. } | State::Waits { .. }) {
+        if matches!(self.state, State::Runs { .. }) {
             self.look_at_link();
         }
         started
@@ -170,9 +170,8 @@ impl Device {
         // No burst begins any more, also where one that is stuck does not end.
         let stuck = self.port.give_up().err().map_or_else(String::new, |err| format!(" ({err})"));
         log::error!("port {}: the device was removed; it is started when it is there again{stuck}", self.name);
-        if !matches!(self.state, State::Waits { .. }) {
-            self.state = State::Waits { until: now, tries: 0 };
-        }
+        // At once, however long the wait for another try was: the kernel may wait until it has the device back.
+        self.state = State::Waits { until: now, tries: 0 };
     }
 
     fn look_at_link(&mut self) {
@@ -237,8 +236,9 @@ impl Device {
         let State::Starts { thread, tries } = self.take_state(now) else { return false };
         let name = &self.name;
         let failed = match thread.join() {
-            Ok((Ok(Anew { unsent, resets }), took)) => {
+            Ok((Ok(Anew { unsent, resets, removals }), took)) => {
                 self.resets = resets.unwrap_or(self.resets);
+                self.removals = removals.map_or(self.removals, u64::from);
                 let unsent = unsent
                     .map_or_else(|| "what it had not sent is not known".to_owned(), |n| format!("{n} frames unsent"));
                 log::error!("port {name}: started anew in {took:.1?}, {unsent}");

@@ -40,6 +40,8 @@ pub struct Anew {
     pub unsent: Option<u64>,
     /// [`Device::resets`] that this was for; `None`: those before it began.
     pub resets: Option<u32>,
+    /// Removals likewise.
+    pub removals: Option<u32>,
 }
 
 impl Device {
@@ -104,12 +106,19 @@ impl Device {
     pub fn restart(&self) -> Result<Anew, String> {
         match self {
             Device::Ethdev(port) => {
-                let anew = |restarted: Restarted| Anew { unsent: restarted.unsent, resets: None };
+                let anew = |Restarted { unsent, events }: Restarted| {
+                    let [resets, removals] = events.map_or([None; 2], |events| events.map(Some));
+                    Anew { unsent, resets, removals }
+                };
                 port.restart().map(anew).map_err(|err| err.to_string())
             }
             #[cfg(feature = "ef_vi")]
             Device::Efvi(port) => {
-                let anew = |renewed: efvi::Renewed| Anew { unsent: Some(renewed.unsent), resets: Some(renewed.losses) };
+                let anew = |efvi::Renewed { losses, unsent }: efvi::Renewed| Anew {
+                    unsent: Some(unsent),
+                    resets: Some(losses),
+                    removals: None,
+                };
                 port.renew().map(anew).map_err(|err| err.to_string())
             }
         }
