@@ -10,7 +10,7 @@ use super::gate::{self, Gate};
 use super::hotplug::Slot;
 use super::mempool::checked_name;
 use super::{Burst, DpdkError, Eal, Mempool, Socket};
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -239,7 +239,7 @@ impl Counted {
 }
 
 /// Ports that have an owner, by EAL's number.
-pub(super) static TAKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+static TAKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
 
 /// No port has this number: what is asked of it fails.
 pub(super) const OUT: u16 = u16::MAX;
@@ -267,14 +267,12 @@ impl Port {
     /// # Errors
     /// No such port (with those that exist), a port somebody holds already, a driver that does not answer.
     pub fn open(eal: &Eal, name: &str) -> Result<Port, DpdkError> {
-        let c_name = checked_name("port", name, 63)?;
-        let mut id = 0;
-        // SAFETY: a NUL-terminated name and a place for the number; EAL is running while `eal` lives.
-        if unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &mut id) } != 0 {
+        checked_name("port", name, 63)?;
+        let Some(id) = by_name(name) else {
             return Err(DpdkError::NoPort { name: name.to_owned(), known: names(eal) });
-        }
+        };
         let info = described(name, id)?;
-        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = taken();
         if taken.contains(&id) {
             return Err(DpdkError::PortTaken { name: name.to_owned() });
         }
@@ -793,14 +791,14 @@ impl Device {
     }
 
     /// A closed device is gone from EAL for good, so one that was only looked at stays open.
-    fn close(&self) {
+    pub(super) fn close(&self) {
         if !self.configured.load(Ordering::SeqCst) {
             return;
         }
         self.flush();
         let id = self.id.load(Ordering::Relaxed);
-        // SAFETY: every queue holds the port, so none is in use. Closing gives the device's frames back to their pools,
-        // which are dropped after this.
+        // SAFETY: no queue is in use: each holds the port, so none is left, or its gate is shut. Closing gives the device's
+        // frames back to their pools, which are dropped after this.
         let (stopped, closed) = unsafe {
             let stopped = if self.started.load(Ordering::SeqCst) { dpdk_sys::rte_eth_dev_stop(id) } else { 0 };
             (stopped, dpdk_sys::rte_eth_dev_close(id))
@@ -814,7 +812,7 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         self.close();
-        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|taken| *taken != *self.id.get_mut());
+        taken().retain(|taken| *taken != *self.id.get_mut());
     }
 }
 
@@ -828,6 +826,18 @@ impl fmt::Display for Port {
 pub(super) fn counted(id: u16) -> [u32; 2] {
     // SAFETY: any number.
     unsafe { [dpdk_sys::shim_port_resets(id), dpdk_sys::shim_port_removals(id)] }
+}
+
+/// See [`TAKEN`].
+pub(super) fn taken() -> MutexGuard<'static, Vec<u16>> {
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// EAL's number of the port of that name.
+pub(super) fn by_name(name: &str) -> Option<u16> {
+    let (name, mut id) = (CString::new(name).ok()?, 0);
+    // SAFETY: a name that ends with NUL and a place for the number.
+    (unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &mut id) } == 0).then_some(id)
 }
 
 /// What a port says of itself.

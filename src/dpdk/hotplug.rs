@@ -4,7 +4,7 @@
 //! vfio-pci's; once a device is there again in the same place, the port over it, as unconfigured as after [`Port::open`]. Its
 //! number may be another; its driver may not.
 
-use super::ethdev::{OUT, SetUp, TAKEN, counted, described, text};
+use super::ethdev::{OUT, SetUp, by_name, counted, described, taken, text};
 use super::{DpdkError, Port};
 use std::ffi::{CString, c_char};
 use std::path::Path;
@@ -53,7 +53,7 @@ impl Slot {
 
     /// Whether somebody has another port of the device.
     fn is_shared(&self) -> bool {
-        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let taken = taken().clone();
         taken.into_iter().filter_map(Slot::of).any(|other| other.bus == self.bus && other.name == self.name)
     }
 
@@ -101,27 +101,12 @@ impl Port {
     /// Out of EAL, and its device as it is.
     fn close(&self, slot: &Slot) {
         let (device, id) = (&self.0, self.id());
-        device.flush();
-        let stopped = !device.started.swap(false, Ordering::SeqCst) || {
-            // SAFETY: an open port; the gates of its queues are shut.
-            let rc = unsafe { dpdk_sys::rte_eth_dev_stop(id) };
-            if rc != 0 {
-                let why = super::error::why(rc);
-                log::warn!("port `{}` did not stop, and is taken out of EAL as it is: {why}", self.name());
-            }
-            rc == 0
-        };
         // SAFETY: an open port, and the name that it was listened to by.
         unsafe { dpdk_sys::shim_port_forget_events(id, slot.name.as_ptr()) };
-        if stopped {
-            // SAFETY: a stopped port behind shut gates. It gives the frames that it held back to their pools, which `SetUp` holds.
-            let rc = unsafe { dpdk_sys::rte_eth_dev_close(id) };
-            if rc != 0 {
-                log::warn!("port `{}` did not close cleanly: {}", self.name(), super::error::why(rc));
-            }
-        }
+        device.close();
+        device.started.store(false, Ordering::SeqCst);
         device.configured.store(false, Ordering::SeqCst);
-        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|taken| *taken != id);
+        taken().retain(|taken| *taken != id);
         self.counted().begin_anew();
         self.renumber(OUT);
     }
@@ -151,7 +136,7 @@ impl Port {
             }
         };
         let device = &self.0;
-        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+        taken().push(id);
         let events = self.events();
         self.renumber(id);
         slot.out = Out::No;
@@ -190,10 +175,4 @@ impl Port {
         *before = std::array::from_fn(|at| before[at].wrapping_add(was[at]).wrapping_sub(is[at]));
         self.0.id.store(id, Ordering::SeqCst);
     }
-}
-
-fn by_name(name: &str) -> Option<u16> {
-    let (name, mut id) = (CString::new(name).ok()?, 0);
-    // SAFETY: a name that ends with NUL and a place for the number.
-    (unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &mut id) } == 0).then_some(id)
 }
