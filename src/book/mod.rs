@@ -12,16 +12,17 @@ mod levels;
 mod orders;
 mod view;
 
-pub use view::{Book, Level, Levels};
+pub use levels::Levels;
+pub use view::{Book, Level};
 
 use crate::arena::{self, Arena, ArenaFull};
 use crate::cpu;
 use crate::market::{Element, Instrument, Price, Side};
 use bytemuck::{Pod, Zeroable};
-use levels::{LevelPool, Refused, SideHead};
+use levels::{Ladder, LevelPool, Refused, Sides};
 use orders::{Missing, NoRoom, OrderTable, Standing};
 
-/// Highest price a book holds, in 1/10,000: 1,717,986.9182. (ITCH 5.0 ends at 200,000.0000.)
+/// Highest price a book holds, in 1/10,000: 1,717,986.9183. (ITCH 5.0 ends at 200,000.0000.)
 pub const MAX_PRICE: Price = Price(levels::MAX_PRICE as i64);
 
 /// Most shares a level holds: 536,870,911. (An order of OUCH 5.0 ends at 999,999.)
@@ -34,7 +35,8 @@ pub struct BookConfig {
     pub instruments: u32,
     /// Live orders over all instruments; 0 for feeds of price levels.
     pub orders: u32,
-    /// Levels of each side held in place, rounded up to a multiple of 8 (a cache line), at least 8.
+    /// Levels of each side held in place behind the 64 ticks at its touch, rounded up to a multiple of 8 (a cache line), at
+    /// least 8.
     pub depth_levels: u32,
     /// Levels in the pool shared by the sides that are deeper than `depth_levels`.
     pub spill_levels: u32,
@@ -107,11 +109,11 @@ pub struct Books<'m> {
     counters: BookCounters,
 }
 
-/// Per instrument: where its two sides are. Two heads share a cache line.
+/// Per instrument, a cache line: where its levels are.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 struct Head {
-    sides: [SideHead; 2],
+    ladder: Ladder,
     session: u32,
     flags: u32,
 }
@@ -167,8 +169,10 @@ impl<'m> Books<'m> {
     /// and not the order, which may still be on its way: so their misses overlap.
     #[inline(always)]
     pub fn prefetch_levels(&self, element: &Element) {
-        if let Some(head) = element.hint().and_then(|instrument| self.heads.get(instrument.0 as usize)) {
-            head.sides.iter().for_each(|side| self.levels.prefetch(side));
+        if let Some(instrument) = element.hint()
+            && let Some(head) = self.heads.get(instrument.0 as usize)
+        {
+            self.levels.prefetch(&head.ladder, instrument);
         }
     }
 
@@ -220,18 +224,11 @@ impl<'m> Books<'m> {
         match self.heads.get(instrument.0 as usize) {
             Some(head) if head.session == self.session => Book {
                 instrument,
-                bids: self.levels.words(&head.sides[Side::Buy as usize]),
-                asks: self.levels.words(&head.sides[Side::Sell as usize]),
+                sides: self.levels.sides(&head.ladder, instrument),
                 stale: self.stale != 0 || head.flags & STALE != 0,
                 complete: head.flags & INCOMPLETE == 0,
             },
-            head => Book {
-                instrument,
-                bids: &[0; levels::LINE],
-                asks: &[0; levels::LINE],
-                stale: self.stale != 0 || head.is_none(),
-                complete: true,
-            },
+            head => Book { instrument, sides: Sides::NONE, stale: self.stale != 0 || head.is_none(), complete: true },
         }
     }
 
@@ -257,7 +254,7 @@ impl<'m> Books<'m> {
             self.counters.zero_qty += 1;
             return None;
         }
-        let Some(key) = levels::key(side, price) else {
+        let Some(price) = levels::in_range(price) else {
             self.counters.price_out_of_range += 1;
             head.flags |= STALE;
             return Some(instrument);
@@ -283,8 +280,8 @@ impl<'m> Books<'m> {
             shares => Ok(shares),
         };
         // The order enters the table only when its shares are in a level, so levels are always the sum of the table.
-        match self.levels.update(&mut head.sides[side as usize], instrument, side, key, more) {
-            Ok(()) => self.orders.fill(vacancy, instrument, order, Standing::new(key, side, qty)),
+        match self.levels.update(&mut head.ladder, instrument, side, price, more) {
+            Ok(()) => self.orders.fill(vacancy, instrument, order, Standing::new(price, side, qty)),
             Err(why) => refuse(why, head, &mut self.counters),
         }
         Some(instrument)
@@ -294,14 +291,14 @@ impl<'m> Books<'m> {
     fn reduce(&mut self, instrument: Instrument, order: u64, qty: u32) -> Option<Instrument> {
         let at = self.find(instrument, order)?;
         let standing = self.orders.standing(at);
-        let (key, side, stands) = (standing.key(), standing.side(), standing.qty());
+        let (price, side, stands) = (standing.price(), standing.side(), standing.qty());
         if qty < stands {
             self.orders.reduce(at, qty);
         } else {
             self.counters.overfilled += u64::from(qty > stands);
             self.orders.remove(at);
         }
-        self.take_shares(instrument, side, key, qty.min(stands));
+        self.take_shares(instrument, side, price, qty.min(stands));
         Some(instrument)
     }
 
@@ -310,9 +307,9 @@ impl<'m> Books<'m> {
     fn take(&mut self, instrument: Instrument, order: u64) -> Option<Side> {
         let at = self.find(instrument, order)?;
         let standing = self.orders.standing(at);
-        let (key, side, qty) = (standing.key(), standing.side(), standing.qty());
+        let (price, side, qty) = (standing.price(), standing.side(), standing.qty());
         self.orders.remove(at);
-        self.take_shares(instrument, side, key, qty);
+        self.take_shares(instrument, side, price, qty);
         Some(side)
     }
 
@@ -331,13 +328,13 @@ impl<'m> Books<'m> {
     }
 
     #[inline(always)]
-    fn take_shares(&mut self, instrument: Instrument, side: Side, key: u64, qty: u32) {
+    fn take_shares(&mut self, instrument: Instrument, side: Side, price: u64, qty: u32) {
         // A standing order of this session has a head of this session: `add` made it.
         let Some(head) = self.heads.get_mut(instrument.0 as usize) else { return };
         // Orders that stand are the sum of their levels, so a level has that many, unless a feed mixes order and level
         // events: then what is there goes.
         let fewer = |shares: u64| Ok(shares.saturating_sub(qty.into()));
-        let _ = self.levels.update(&mut head.sides[side as usize], instrument, side, key, fewer);
+        let _ = self.levels.update(&mut head.ladder, instrument, side, price, fewer);
     }
 
     #[inline(always)]
@@ -351,13 +348,13 @@ impl<'m> Books<'m> {
     ) -> Option<Instrument> {
         let head = head(self.heads, &mut self.levels, self.session, instrument, &mut self.counters)?;
         head.flags = if complete { head.flags & !INCOMPLETE } else { head.flags | INCOMPLETE };
-        let Some(key) = levels::key(side, price) else {
+        let Some(price) = levels::in_range(price) else {
             self.counters.price_out_of_range += 1;
             head.flags |= STALE;
             return Some(instrument);
         };
         let exactly = |_| if qty > MAX_LEVEL_QTY as u32 { Err(Refused::LevelOverflow) } else { Ok(qty.into()) };
-        if let Err(why) = self.levels.update(&mut head.sides[side as usize], instrument, side, key, exactly) {
+        if let Err(why) = self.levels.update(&mut head.ladder, instrument, side, price, exactly) {
             refuse(why, head, &mut self.counters);
         }
         Some(instrument)
@@ -391,11 +388,7 @@ fn head<'h>(
         return None;
     };
     if head.session != session {
-        *head = Head {
-            sides: [levels.empty(instrument, Side::Buy), levels.empty(instrument, Side::Sell)],
-            session,
-            flags: 0,
-        };
+        *head = Head { ladder: levels.empty(instrument), session, flags: 0 };
     }
     Some(head)
 }

@@ -6,7 +6,7 @@
 //! that nobody is to be moved back. As references are given out in sequence, nearly every order is at home: each operation
 //! looks at one slot and tests what a predictor knows.
 
-use super::levels::{KEY_BITS, MAX_QTY, QTY_BITS};
+use super::levels::{MAX_QTY, PRICE_BITS, QTY_BITS};
 use crate::arena::{self, Arena, ArenaFull};
 use crate::cpu;
 use crate::market::{Instrument, Side};
@@ -43,7 +43,7 @@ struct Slot {
     standing: Standing,
 }
 
-/// What the table knows of an order: its side above the word that a level of its key and shares would be.
+/// What the table knows of an order: its side above the word of its price and shares.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Standing(u64);
@@ -78,18 +78,18 @@ pub enum NoRoom {
 impl Standing {
     /// `qty` is at most what a level holds.
     #[inline(always)]
-    pub fn new(key: u64, side: Side, qty: u32) -> Self {
-        Standing((side as u64) << (KEY_BITS + QTY_BITS) | key << QTY_BITS | u64::from(qty))
+    pub fn new(price: u64, side: Side, qty: u32) -> Self {
+        Standing((side as u64) << (PRICE_BITS + QTY_BITS) | price << QTY_BITS | u64::from(qty))
     }
 
     #[inline(always)]
-    pub fn key(&self) -> u64 {
-        self.0 >> QTY_BITS & ((1 << KEY_BITS) - 1)
+    pub fn price(&self) -> u64 {
+        self.0 >> QTY_BITS & ((1 << PRICE_BITS) - 1)
     }
 
     #[inline(always)]
     pub fn side(&self) -> Side {
-        if self.0 >> (KEY_BITS + QTY_BITS) == 0 { Side::Buy } else { Side::Sell }
+        if self.0 >> (PRICE_BITS + QTY_BITS) == 0 { Side::Buy } else { Side::Sell }
     }
 
     #[inline(always)]

@@ -74,6 +74,10 @@ impl Naive {
                 Side::Sell => theirs.eq(mine.iter().map(|(&price, &qty)| (price, qty))),
             };
             assert!(same, "{instrument} {side:?}: {:?} is not {mine:?}", book.side(side).collect::<Vec<_>>());
+            let weights = [256, 153, 91, 54, 32, 19, 11, 6, 0];
+            let weight: u64 =
+                weights.iter().zip(book.side(side)).map(|(&weight, level)| u64::from(weight) * level.qty).sum();
+            assert_eq!(book.weigh(side, &weights), weight);
         }
     }
 }
@@ -106,12 +110,14 @@ struct Feed {
     prices: u64,
     /// Send unknown, duplicate and misplaced references.
     lies: bool,
+    /// One price in so many is between two cents; 0 for none.
+    uneven: u64,
 }
 
 impl Feed {
     fn new(seed: u64, instruments: u32, target: usize, prices: u64, lies: bool) -> Self {
         let next = [15_108_480, 22_987_053, 34_103_802, 1_000_003];
-        Feed { random: Random(seed), live: Vec::new(), next, instruments, target, prices, lies }
+        Feed { random: Random(seed), live: Vec::new(), next, instruments, target, prices, lies, uneven: 0 }
     }
 
     fn reference(&mut self) -> u64 {
@@ -123,9 +129,11 @@ impl Feed {
     fn price(&mut self, side: Side) -> Price {
         let n = self.prices;
         let away = self.random.below(n).min(self.random.below(n)).min(self.random.below(n)) as i64;
+        let between =
+            if self.uneven > 0 && self.random.below(self.uneven) == 0 { 5 * self.random.below(20) as i64 } else { 0 };
         match side {
-            Side::Buy => Price(1_000_000 - 100 * away),
-            Side::Sell => Price(1_000_100 + 100 * away),
+            Side::Buy => Price(1_000_000 - 100 * away - between),
+            Side::Sell => Price(1_000_100 + 100 * away + between),
         }
     }
 
@@ -213,9 +221,9 @@ fn a_whole_market_fits_in_half_of_its_256_megabytes() {
 
 #[test]
 fn a_million_events_equal_a_naive_book_after_every_one() {
-    let config = BookConfig { instruments: 20, orders: 20_000, depth_levels: 16, spill_levels: 1 << 14 };
+    let config = BookConfig { instruments: 20, orders: 20_000, depth_levels: 16, spill_levels: 1 << 17 };
     with_books(config, |books| {
-        let mut feed = Feed::new(1, config.instruments, 6_000, 150, true);
+        let mut feed = Feed::new(1, config.instruments, 6_000, 600, true);
         let mut naive = Naive::default();
         for i in 0..1_000_000 {
             let element = feed.next();
@@ -238,7 +246,7 @@ fn a_million_events_equal_a_naive_book_after_every_one() {
 
 #[test]
 fn tiny_books_are_exact_or_stale() {
-    for seed in 0..200 {
+    for seed in 0..400 {
         let mut random = Random(seed);
         let config = BookConfig {
             instruments: 1 + random.below(6) as u32,
@@ -247,7 +255,8 @@ fn tiny_books_are_exact_or_stale() {
             spill_levels: random.below(100) as u32,
         };
         with_books(config, |books| {
-            let mut feed = Feed::new(seed, config.instruments, 1 + random.below(100) as usize, 60, false);
+            let mut feed = Feed::new(seed, config.instruments, 1 + random.below(100) as usize, 400, false);
+            feed.uneven = [0, 10, 100][random.below(3) as usize];
             let mut naive = Naive::default();
             let (mut stale, mut ever_stale) = (HashSet::new(), false);
             for i in 0..5_000 {
@@ -298,6 +307,97 @@ fn level_feeds_equal_a_naive_book_after_every_update() {
 }
 
 #[test]
+fn books_follow_a_market_that_moves() {
+    let config = BookConfig { instruments: 1, orders: 4096, depth_levels: 8, spill_levels: 8192 };
+    with_books(config, |books| {
+        let mut random = Random(11);
+        let mut naive = Naive::default();
+        let (mut middle, mut live) = (5_000_i64, Vec::new());
+        for order in 0..300_000 {
+            // Mostly a tick, now and then beyond every grid, and down to the lowest price.
+            middle += match random.below(1_000) {
+                0 => random.below(1_500) as i64 - 750,
+                _ => random.below(3) as i64 - 1,
+            };
+            middle = middle.clamp(40, 10_000);
+            let element = if live.is_empty() || live.len() < 1_500 && random.below(2) == 0 {
+                live.push(order);
+                let (side, away) = match random.below(2) {
+                    0 => (Side::Buy, -1),
+                    _ => (Side::Sell, 1),
+                };
+                let away = away * random.below(40) as i64 * [1, 1, 1, 8][random.below(4) as usize];
+                add(0, side, 1 + random.below(500) as u32, order, (middle + away).max(0) * 100)
+            } else {
+                // The best go more often than others: levels behind them become the touch.
+                let best = live.len() - 1 - random.below(live.len().min(20) as u64) as usize;
+                let at = if random.below(3) > 0 { best } else { random.below(live.len() as u64) as usize };
+                Element::Delete { instrument: Instrument(0), order: live.swap_remove(at) }
+            };
+            naive.apply(&element);
+            announce(books, &element);
+            books.apply(&element);
+            naive.check(books, 0);
+        }
+        assert_eq!(*books.counters(), BookCounters::default());
+    });
+}
+
+#[test]
+fn ticks_become_as_small_as_prices_are() {
+    let config = BookConfig { instruments: 3, orders: 0, depth_levels: 8, spill_levels: 1 << 14 };
+    with_books(config, |books| {
+        let mut random = Random(13);
+        let mut naive = Naive::default();
+        for i in 0..300_000_u64 {
+            if i % 100_000 == 99_999 {
+                naive.apply(&Element::SessionStart);
+                books.apply(&Element::SessionStart);
+            }
+            // Cents, then half cents, then thirds of a cent that are none, now and then.
+            let tick = match (i % 100_000, random.below(20)) {
+                (30_000..60_000, 0) => 50,
+                (60_000.., 0) => 33,
+                _ => 100,
+            };
+            let side = if random.below(2) == 0 { Side::Buy } else { Side::Sell };
+            let price = Price(20_000 + tick * random.below(10_000 / tick as u64) as i64);
+            let qty = random.below(3) as u32 * 100;
+            let instrument = Instrument(random.below(3) as u32);
+            let element = Element::Level { instrument, side, complete: true, qty, price };
+            naive.apply(&element);
+            announce(books, &element);
+            books.apply(&element);
+            assert_eq!(books.counters().level_pool_full, 0);
+            naive.check(books, instrument.0);
+        }
+    });
+}
+
+#[test]
+fn ticks_are_cents_again_when_what_was_between_them_is_far() {
+    with_books(BookConfig { instruments: 1, orders: 1_000, depth_levels: 8, spill_levels: 4096 }, |books| {
+        let mut naive = Naive::default();
+        let mut apply = |books: &mut Books<'_>, element| {
+            naive.apply(&element);
+            books.apply(&element);
+            naive.check(books, 0);
+            books.heads[0].ladder.tick()
+        };
+        // Nothing else stands yet, and a cent is near enough to it.
+        assert_eq!(apply(books, add(0, Side::Buy, 10, 1_000, 1)), 1);
+        assert_eq!(apply(books, add(0, Side::Buy, 10, 1_001, 100)), 1);
+        let ticks: Vec<u64> =
+            (0..400).map(|i| apply(books, add(0, Side::Buy, 10, i, 1_000_000 + 100 * (i as i64 % 60)))).collect();
+        assert_eq!((ticks[10], ticks[399]), (1, 100));
+        // A half cent at the touch, and below it one that does no harm.
+        assert_eq!(apply(books, add(0, Side::Buy, 10, 2_000, 900_050)), 100);
+        assert_eq!(apply(books, add(0, Side::Buy, 10, 2_001, 1_003_050)), 50);
+        assert_eq!(*books.counters(), BookCounters::default());
+    });
+}
+
+#[test]
 fn deep_levels_come_back_when_the_better_ones_go() {
     let config = BookConfig { instruments: 1, orders: 4096, depth_levels: 4, spill_levels: 8192 };
     with_books(config, |books| {
@@ -340,15 +440,17 @@ fn a_full_order_table_makes_the_instrument_stale_and_the_others_not() {
 
 #[test]
 fn a_full_level_pool_makes_the_instrument_stale() {
-    with_books(BookConfig { instruments: 2, orders: 64, depth_levels: 8, spill_levels: 16 }, |books| {
-        for i in 0..25 {
-            books.apply(&add(0, Side::Buy, 10, i, 10_000 + 100 * i as i64));
-            assert_eq!(books.book(Instrument(0)).stale(), i == 24);
+    with_books(BookConfig { instruments: 2, orders: 128, depth_levels: 8, spill_levels: 16 }, |books| {
+        // 55 ticks from the touch down, and 16 levels that the pool has room for.
+        let fit = 55 + 16;
+        for i in 0..=fit {
+            books.apply(&add(0, Side::Buy, 10, i, 100_000 - 100 * i as i64));
+            assert_eq!(books.book(Instrument(0)).stale(), i == fit);
         }
         assert_eq!(books.counters().level_pool_full, 1);
-        assert_eq!(books.book(Instrument(0)).bids().len(), 24);
+        assert_eq!(books.book(Instrument(0)).bids().len(), fit as usize);
         // The order that did not fit is unknown to what follows.
-        assert_eq!(books.apply(&Element::Delete { instrument: Instrument(0), order: 24 }), None);
+        assert_eq!(books.apply(&Element::Delete { instrument: Instrument(0), order: fit }), None);
         assert_eq!(books.counters().unknown_order, 1);
     });
 }
@@ -517,7 +619,12 @@ fn any_elements_in_any_order_never_panic() {
     let element = (0u8..9, 0u32..6, side, any::<bool>(), 0u64..40, 0u64..40, any::<i64>(), any::<u32>()).prop_map(
         |(kind, instrument, side, small, order, new_order, price, qty)| {
             let instrument = Instrument(instrument);
-            let price = Price(if small { price & 15 } else { price });
+            let price = match (small, price & 1) {
+                (true, 0) => Price(price & 15),
+                // Near enough to each other for one grid, or two.
+                (_, 0) => Price((price >> 8 & 127) * 100),
+                _ => Price(price),
+            };
             let qty = if small { qty & 15 } else { qty };
             match kind {
                 0 | 1 => Element::Add { instrument, side, qty, order, price },

@@ -1,6 +1,6 @@
 //! What a strategy sees of a book: levels best first, read in place.
 
-use super::levels::{self, LINE};
+use super::levels::{Levels, Sides};
 use crate::market::{Instrument, Price, Side};
 
 /// A price level: what stands there, summed over its orders.
@@ -16,18 +16,9 @@ pub struct Level {
 #[derive(Clone, Copy, Debug)]
 pub struct Book<'b> {
     pub(super) instrument: Instrument,
-    /// Behind a line of zeros, each.
-    pub(super) bids: &'b [u64],
-    pub(super) asks: &'b [u64],
+    pub(super) sides: Sides<'b>,
     pub(super) stale: bool,
     pub(super) complete: bool,
-}
-
-/// Levels of one side, best first.
-#[derive(Clone, Debug)]
-pub struct Levels<'b> {
-    words: std::slice::Iter<'b, u64>,
-    side: Side,
 }
 
 impl<'b> Book<'b> {
@@ -52,31 +43,26 @@ impl<'b> Book<'b> {
     /// Bids, highest first.
     #[inline]
     pub fn bids(&self) -> Levels<'b> {
-        Levels { words: self.bids[LINE..].iter(), side: Side::Buy }
+        self.side(Side::Buy)
     }
 
     /// Asks, lowest first.
     #[inline]
     pub fn asks(&self) -> Levels<'b> {
-        Levels { words: self.asks[LINE..].iter(), side: Side::Sell }
+        self.side(Side::Sell)
     }
 
     /// Levels of `side`, best first.
     #[inline]
     pub fn side(&self, side: Side) -> Levels<'b> {
-        match side {
-            Side::Buy => self.bids(),
-            Side::Sell => self.asks(),
-        }
+        self.sides.levels(side)
     }
 
-    /// Shares at the eight best levels of `side`, best last; 0 where there is none. What many levels weigh together is
-    /// cheapest asked of this.
+    /// Shares at the best levels of `side`, as many as there are weights, each times its weight, the best times the first. What
+    /// many levels weigh together is cheapest asked of this.
     #[inline]
-    pub fn best_eight(&self, side: Side) -> [u64; 8] {
-        let words = if side == Side::Buy { self.bids } else { self.asks };
-        let best: &[u64; LINE] = words.last_chunk().expect("a line of zeros comes before the levels");
-        best.map(|word| word & levels::MAX_QTY)
+    pub fn weigh(&self, side: Side, weights: &[u32]) -> u64 {
+        self.sides.weigh(side, weights)
     }
 
     /// The highest bid.
@@ -103,20 +89,3 @@ impl<'b> Book<'b> {
         matches!((self.best_bid(), self.best_ask()), (Some(bid), Some(ask)) if bid.price == ask.price)
     }
 }
-
-impl Iterator for Levels<'_> {
-    type Item = Level;
-
-    #[inline]
-    fn next(&mut self) -> Option<Level> {
-        // Stored best last.
-        self.words.next_back().map(|&word| levels::level(self.side, word))
-    }
-
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.words.size_hint()
-    }
-}
-
-impl ExactSizeIterator for Levels<'_> {}

@@ -493,7 +493,8 @@ pub struct BookFile {
     /// Live orders, all instruments together. Unless set: 1048576. Refused for a feed of price levels (deep10).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orders: Option<LiveOrders>,
-    /// Price levels a side of an instrument that are kept in place; multiples of 8 fill whole cache lines. Unless set: 32.
+    /// Price levels a side of an instrument that are kept in place behind the 64 ticks at its touch; multiples of 8 fill whole cache
+    /// lines. Unless set: 32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth_levels: Option<DepthLevels>,
     /// Deeper price levels, all instruments together. Unless set: 256 an instrument, but at least

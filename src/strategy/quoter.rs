@@ -15,7 +15,7 @@
 //! * an inventory moves it against itself.
 
 use super::{BooksLost, InstrumentSpec, Orders, Strategy};
-use crate::book::{Book, Levels, MAX_PRICE};
+use crate::book::{Book, MAX_PRICE};
 use crate::cpu;
 use crate::market::{Instrument, OrderEvent, OrderEventKind, Price, Refusal, Side, Status};
 
@@ -102,8 +102,8 @@ pub struct Quoter {
     parameters: QuoterParameters,
     /// Weight of each level, in 1/256.
     weights: [u32; 16],
-    /// Those of the best eight, best last, when there are no more.
-    eight: Option<[u32; 8]>,
+    /// So many of them are more than 0.
+    weighed: usize,
     /// Weight of a new price in the moving average, in 1/4,096.
     alpha: i64,
     /// `trend_percent` in 1/4,096.
@@ -195,7 +195,7 @@ impl Strategy for Quoter {
         within("max_position_lots", p.max_position_lots, 1, 100_000)?;
         let mut quoter = Quoter {
             weights: [0; 16],
-            eight: None,
+            weighed: 0,
             alpha: 0,
             trend: 0,
             quotes: vec![Quotes::default(); instruments].into_boxed_slice(),
@@ -220,7 +220,7 @@ impl Strategy for Quoter {
             *slot = weight;
             weight = weight * (100 - p.level_decay_percent) / 100;
         }
-        self.eight = (p.levels <= 8).then(|| std::array::from_fn(|i| self.weights[7 - i]));
+        self.weighed = self.weights.iter().take_while(|weight| **weight > 0).count();
         self.alpha = (2 << FACTOR) / (i64::from(p.average_changes) + 1);
         self.trend = (i64::from(p.trend_percent) << FACTOR) / 100;
     }
@@ -278,11 +278,9 @@ impl Strategy for Quoter {
         };
         let (bid, ask) = (bid.price.0, ask.price.0);
 
-        let (buys, sells) = match &self.eight {
-            Some(weights) => (eight(weights, book.best_eight(Side::Buy)), eight(weights, book.best_eight(Side::Sell))),
-            None => (depth(&self.weights, book.bids()), depth(&self.weights, book.asks())),
-        };
-        // Depths have at most 29 + 8 + 4 bits; with no weight on what stands the sides count as equal.
+        let weights = &self.weights[..self.weighed];
+        let [buys, sells] = [Side::Buy, Side::Sell].map(|side| book.weigh(side, weights) as i64);
+        // These have at most 29 + 8 + 4 bits; with no weight on what stands the sides count as equal.
         let imbalance = ((buys - sells) << FACTOR) / (buys + sells).max(1);
         let weighted = ((bid + ask) << (FRACTION - 1)) + (((ask - bid) * imbalance) << (FRACTION - FACTOR - 1));
         if quotes.flags & AVERAGED == 0 {
@@ -618,19 +616,6 @@ fn passing(reason: u16) -> bool {
     [Refusal::NoRoom, Refusal::SessionDown, Refusal::NoSlot, Refusal::NotStanding, Refusal::Rate]
         .iter()
         .any(|refusal| *refusal as u16 == reason)
-}
-
-/// Weighted shares of a side.
-#[inline]
-fn depth(weights: &[u32; 16], levels: Levels<'_>) -> i64 {
-    let weighed = weights.iter().zip(levels).take_while(|(weight, _)| **weight > 0);
-    weighed.map(|(&weight, level)| u64::from(weight) * level.qty).sum::<u64>() as i64
-}
-
-/// The same of the best eight levels alone, best last.
-#[inline]
-fn eight(weights: &[u32; 8], shares: [u64; 8]) -> i64 {
-    weights.iter().zip(shares).map(|(&weight, shares)| u64::from(weight) * shares).sum::<u64>() as i64
 }
 
 fn within<T: PartialOrd + std::fmt::Display>(name: &str, found: T, least: T, most: T) -> Result<(), String> {
