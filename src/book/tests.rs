@@ -398,6 +398,25 @@ fn ticks_are_cents_again_when_what_was_between_them_is_far() {
 }
 
 #[test]
+fn what_stands_can_go_where_no_room_is_for_finer_ticks() {
+    with_books(BookConfig { instruments: 1, orders: 64, depth_levels: 8, spill_levels: 0 }, |books| {
+        let mut naive = Naive::default();
+        // The touch, ten levels within its grid, and two behind it, of which the better is between two cents.
+        let prices = [1_000_000].into_iter().chain((0..10).map(|i| 996_000 - 100 * i)).chain([993_950, 993_000]);
+        let adds = prices.zip(0..).map(|(price, order)| add(0, Side::Buy, 10, order, price));
+        // The touch falls; what is behind it would be near enough now, on a grid of half cents.
+        let goes = |order| Element::Delete { instrument: Instrument(0), order };
+        let less = Element::Reduce { instrument: Instrument(0), qty: 3, order: 12 };
+        for element in adds.chain([goes(0), less, goes(12), goes(11)]) {
+            naive.apply(&element);
+            books.apply(&element);
+            naive.check(books, 0);
+        }
+        assert_eq!((books.heads[0].ladder.tick(), *books.counters()), (100, BookCounters::default()));
+    });
+}
+
+#[test]
 fn deep_levels_come_back_when_the_better_ones_go() {
     let config = BookConfig { instruments: 1, orders: 4096, depth_levels: 4, spill_levels: 8192 };
     with_books(config, |books| {
